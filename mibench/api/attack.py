@@ -1,0 +1,99 @@
+"""The attack contract: reconstruct what a target learned about each private class.
+
+Shapes: N images delivered per class, C channels, H = W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mibench.api.data import ImageSet
+from mibench.api.prior import Prior
+from mibench.api.rng import SeedPart, generator
+from mibench.api.target import Access, Ledger, TargetView
+
+
+@dataclass
+class ClassResult:
+    """What an attack delivers for one class.
+
+    Attributes:
+        label: the attacked class.
+        images_NCHW: float32 in [0, 1] at the protocol's side, best first; the core quantises them to 8 bits.
+        scores_N: the attack's own score of each image, higher is better; only from the target, never an evaluator.
+        spent: queries and renders for this class alone.
+        trace: named per-step series for flags and plots, e.g. ``{"loss": [...]}``.
+    """
+
+    label: int
+    images_NCHW: Tensor
+    scores_N: Tensor
+    spent: Ledger
+    trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass
+class AttackContext:
+    """What an attack may use beside the target and the prior.
+
+    Attributes:
+        seed: attack seed.
+        size: side in pixels of the images to deliver.
+        channels: channels of the images to deliver.
+        device: where to compute.
+        public: the public images, for attacks that need auxiliary data; never private ones.
+        progress: ``progress(done, total, unit, signals)`` inside a class; may be ignored.
+    """
+
+    seed: int
+    size: int
+    channels: int
+    device: torch.device
+    public: ImageSet | None = None
+    progress: Callable[[int, int, str, Mapping[str, float]], None] = lambda *_: None
+
+    def rng(self, *purpose: SeedPart) -> torch.Generator:
+        """Return a CPU generator for a purpose, e.g. ``ctx.rng("class", 7, "crop", step)``."""
+        return generator(self.seed, *purpose)
+
+
+class Attack(ABC):
+    """An attack component: a frozen dataclass of parameters.
+
+    Attributes:
+        access: what of the target it uses; the view enforces it.
+        presets: named parameter sets; one called like a protocol is that protocol's default.
+    """
+
+    access: ClassVar[Access] = Access.WHITE_BOX
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @abstractmethod
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Any:
+        """Do the work that all classes share (a scored pool of candidates, say) and return it.
+
+        Deterministic given the seed: a resumed attack calls it again.
+        """
+
+    @abstractmethod
+    def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
+        """Attack one class. The result depends on the class and the seed, not on other classes or their order."""
+
+    def cost(self, num_classes: int) -> Mapping[str, int]:
+        """Return forward, backward and render counts by formula for an attack on ``num_classes`` classes."""
+        raise NotImplementedError(f"{type(self).__name__} states no cost formula")
+
+
+def run_attack(
+    attack: Attack, classes: Sequence[int], target: TargetView, prior: Prior, ctx: AttackContext
+) -> Iterator[ClassResult]:
+    """Attack classes one after the other and yield their results."""
+    shared = attack.prepare(target, prior, ctx)
+    for label in classes:
+        yield attack.reconstruct(label, shared, target, prior, ctx)

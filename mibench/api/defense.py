@@ -1,0 +1,145 @@
+"""The defense contract. The training loop belongs to the core; a defense changes what it must and nothing else.
+
+Shapes: B images of a batch, C channels, H = W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mibench.api.classifier import Classifier, Outputs
+from mibench.api.data import ImageSet
+from mibench.api.precision import full_precision
+
+Transform = Callable[[Tensor], Tensor]
+"""Maps a batch (B, C, H, W) in [0, 1] to another; called with torch's global generator seeded per step."""
+
+
+@dataclass
+class Step:
+    """The result of a training step.
+
+    Attributes:
+        loss: scalar to minimise.
+        signals: named scalars to log, averaged over the epoch.
+    """
+
+    loss: Tensor
+    signals: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class SelfCheck:
+    """Whether a defense did what it is meant to do during training.
+
+    Attributes:
+        active: false if the defense's own signal stayed off; the record is then flagged ``defense inactive``.
+        signals: the numbers behind the verdict.
+        reason: one line for people.
+    """
+
+    active: bool = True
+    signals: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass
+class TrainContext:
+    """What a defense may use while it trains.
+
+    Attributes:
+        num_classes: K.
+        channels: channels of the images.
+        size: side of the images in pixels.
+        epochs: number of epochs of the recipe.
+        steps_per_epoch: optimiser steps of an epoch.
+        epoch: current epoch, from 0.
+        step: current step, from 0 over all epochs.
+        device: where the network lives.
+        rng: the defense's own CPU generator, re-derived at every step, so that it never shifts data order.
+        extras: state beside the network (triggers, masks, discriminators, their optimisers): tensors or objects with
+            ``state_dict``; saved in checkpoints and in the target artifact.
+        history: per-epoch means of all signals so far.
+    """
+
+    num_classes: int
+    channels: int
+    size: int
+    epochs: int
+    steps_per_epoch: int
+    device: torch.device
+    rng: torch.Generator
+    epoch: int = 0
+    step: int = 0
+    extras: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def full_precision(self) -> AbstractContextManager[None]:
+        """Switch off autocast and TF32, which swallow small perturbations."""
+        return full_precision()
+
+
+def loss_of(outputs: Outputs, y_B: Tensor, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> Tensor:
+    """Apply a loss to the logits and to auxiliary heads with their weights; scalar."""
+    total = loss(outputs.logits, y_B)
+    for logits, weight in outputs.aux:
+        total = total + weight * loss(logits, y_B)
+    return total
+
+
+class Defense:
+    """Base of all defenses: plain training. Subclass as a frozen, keyword-only dataclass and override what differs.
+
+    Attributes:
+        presets: named parameter sets; one called like a protocol is that protocol's default for this defense.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
+        """Change the architecture before training (default: leave it)."""
+        return classifier
+
+    def train_transform(self, base: Transform, ctx: TrainContext) -> Transform:
+        """Change the augmentation (default: the recipe's)."""
+        return base
+
+    def train_dataset(self, data: ImageSet, ctx: TrainContext) -> ImageSet:
+        """Change the training data (default: leave it)."""
+        return data
+
+    def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
+        """Return what the optimiser updates (default: everything that requires a gradient)."""
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
+        """Return the loss of one batch (default: ``loss`` of one forward pass)."""
+        return Step(self.loss(model.outputs(x_BCHW), y_B, ctx))
+
+    def loss(self, outputs: Outputs, y_B: Tensor, ctx: TrainContext) -> Tensor:
+        """Return the scalar loss of a forward pass (default: cross-entropy, auxiliary heads included)."""
+        return loss_of(outputs, y_B)
+
+    def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
+        """Called before each epoch, in training mode."""
+
+    def on_step_end(self, model: Classifier, ctx: TrainContext) -> None:
+        """Called after each optimiser step."""
+
+    def on_epoch_end(self, model: Classifier, ctx: TrainContext) -> None:
+        """Called after each epoch."""
+
+    def inference(self, model: Classifier, ctx: TrainContext) -> Classifier:
+        """Return what is deployed and attacked (default: the trained classifier)."""
+        return model
+
+    def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
+        """Tell from the history whether the defense was active (default: always)."""
+        return SelfCheck()

@@ -1,0 +1,110 @@
+"""The metric contract: measure a target, or what an attack made of it, from evidence alone.
+
+Shapes: N images, C channels, H = W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from mibench.api.classifier import Classifier, Embedder
+from mibench.api.data import ImageSet
+
+Subject = Literal["target", "reconstructions"]
+Need = Literal["target", "evaluators", "embedder"]
+
+
+@dataclass
+class Evidence:
+    """All that a metric may read. What it did not ask for in ``needs`` is absent.
+
+    Attributes:
+        num_classes: K.
+        heldout: private images that no training saw (test split; validation split when tuning).
+        gallery: the private training images.
+        images_NCHW: reconstructions, float32 in [0, 1] after the 8-bit round trip; empty for target metrics.
+        labels_N: the class each reconstruction was made for.
+        target: the deployed classifier, frozen.
+        evaluators: classifiers trained on the private data, by name.
+        embedder: the independent judge of identity.
+    """
+
+    num_classes: int
+    heldout: ImageSet
+    gallery: ImageSet
+    images_NCHW: Tensor
+    labels_N: Tensor
+    target: Classifier | None = None
+    evaluators: Mapping[str, Classifier] = field(default_factory=dict)
+    embedder: Embedder | None = None
+
+
+@dataclass
+class MetricContext:
+    """How to measure.
+
+    Attributes:
+        seed: derive randomness from it.
+        device: where to compute.
+        progress: ``progress(done, total, unit, signals)``; may be ignored.
+    """
+
+    seed: int
+    device: torch.device
+    progress: Callable[[int, int, str, Mapping[str, float]], None] = lambda *_: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number with what is needed to judge it.
+
+    Attributes:
+        name: column name, e.g. ``"attack_acc@1/resnet"`` or ``"robust_acc@eps=2/255"``.
+        value: the estimate.
+        unit: ``"fraction"``, ``"cosine"``, ``"1/255"`` ...
+        higher_is_better: from the defender's point of view.
+        n: number of images behind it.
+        per_class: one value per class (``None`` for a class without images); the confidence interval resamples these.
+        details: anything else worth keeping, plain JSON.
+    """
+
+    name: str
+    value: float
+    unit: str
+    higher_is_better: bool
+    n: int
+    per_class: Sequence[float | None]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """A metric component: a frozen dataclass of parameters.
+
+    Attributes:
+        subject: ``"target"`` metrics are measured once per target, ``"reconstructions"`` once per attack on it.
+        needs: the parts of the evidence it reads beside images and labels.
+        presets: named parameter sets; one called like a protocol is that protocol's default.
+    """
+
+    subject: ClassVar[Subject] = "reconstructions"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @abstractmethod
+    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+        """Return the measurements; at least one, names stable."""
+
+
+def class_means(values_N: Tensor, labels_N: Tensor, num_classes: int) -> list[float | None]:
+    """Average a per-image value over each class; ``None`` for classes without images."""
+    means: list[float | None] = []
+    for label in range(num_classes):
+        own = values_N[labels_N == label]
+        means.append(own.double().mean().item() if len(own) else None)
+    return means

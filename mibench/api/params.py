@@ -1,0 +1,149 @@
+"""Parameters of components: one dataclass is what the command line, YAML, ``mibench show`` and cache keys read."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import annotated_types
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mibench.api.errors import UsageError, suggestion
+
+T = TypeVar("T")
+
+
+class Parameter(NamedTuple):
+    """One parameter as ``mibench show`` prints it."""
+
+    name: str
+    type: str
+    default: Any
+    range: str
+    doc: str
+
+
+def presets_of(component: type) -> Mapping[str, Mapping[str, Any]]:
+    """Return the named parameter sets of a component class (its class attribute ``presets``)."""
+    found: Mapping[str, Mapping[str, Any]] = getattr(component, "presets", {})
+    return found
+
+
+def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -> T:
+    """Make a component from plain settings, validated against its dataclass.
+
+    Args:
+        component: a frozen dataclass whose fields may be ``Annotated`` with ``annotated_types`` constraints.
+        settings: field name to value; values may be strings from a command line and are converted.
+        owner: how errors name the component, e.g. ``"defense 'atat'"``.
+
+    Raises:
+        UsageError: for an unknown key (with a suggestion) or a value of the wrong type or range.
+    """
+    owner = owner or component.__name__
+    known = {field.name for field in dataclasses.fields(component) if field.init}
+    for key in settings:
+        if key not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"{owner} has no parameter {key!r}.{suggestion(key, known)} Its parameters: {listed}.")
+    try:
+        return TypeAdapter(component, config=None).validate_python(dict(settings))
+    except ValidationError as error:
+        raise UsageError(_explain(owner, component, error)) from None
+
+
+def canonical(component: Any) -> dict[str, Any]:
+    """Return a component's parameters as plain JSON values, for records and cache keys."""
+    dumped: dict[str, Any] = TypeAdapter(type(component)).dump_python(component, mode="json")
+    return dumped
+
+
+def describe(component: type) -> list[Parameter]:
+    """List the parameters of a component class with type, default, range and documentation."""
+    hints = typing.get_type_hints(component, include_extras=True)
+    docs = _field_docs(component)
+    rows = []
+    for field in dataclasses.fields(component):  # type: ignore[arg-type]
+        base, metadata = _split(hints[field.name])
+        rows.append(
+            Parameter(field.name, _type_name(base), _default(field), _range(metadata), docs.get(field.name, ""))
+        )
+    return rows
+
+
+def _explain(owner: str, component: type, error: ValidationError) -> str:
+    ranges = {row.name: row for row in describe(component)}
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        row = ranges.get(str(problem["loc"][0])) if problem["loc"] else None
+        expected = f"{row.type} {row.range}".strip() if row else ""
+        lines.append(f"{owner}: {name} = {problem['input']!r} is not valid; expected {expected} ({problem['msg']}).")
+    return "\n".join(lines)
+
+
+def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    if typing.get_origin(hint) is typing.Annotated:
+        base, *metadata = typing.get_args(hint)
+        return base, tuple(metadata)
+    return hint, ()
+
+
+def _type_name(base: Any) -> str:
+    if typing.get_origin(base) is typing.Literal:
+        return " | ".join(repr(choice) for choice in typing.get_args(base))
+    return base.__name__ if isinstance(base, type) and not typing.get_args(base) else str(base).replace("typing.", "")
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return "(required)"
+
+
+def _range(metadata: tuple[Any, ...]) -> str:
+    signs: dict[type, tuple[str, str]] = {
+        annotated_types.Ge: (">=", "ge"),
+        annotated_types.Gt: (">", "gt"),
+        annotated_types.Le: ("<=", "le"),
+        annotated_types.Lt: ("<", "lt"),
+    }
+    parts = []
+    for entry in metadata:
+        items = entry if isinstance(entry, annotated_types.GroupedMetadata) else [entry]
+        for item in items:
+            if type(item) in signs:
+                sign, attribute = signs[type(item)]
+                parts.append(f"{sign} {getattr(item, attribute)}")
+    return ", ".join(parts)
+
+
+def _field_docs(component: type) -> dict[str, str]:
+    """Read ``Attributes:`` lines of a Google-style docstring, of the class and its bases."""
+    docs: dict[str, str] = {}
+    for cls in reversed(component.__mro__):
+        inside = False
+        for raw in (cls.__doc__ or "").splitlines():
+            line = raw.strip()
+            if line in {"Attributes:", "Args:"}:
+                inside = True
+            elif inside and ": " in line:
+                name, text = line.split(": ", 1)
+                if name.isidentifier():
+                    docs[name] = text
+                    last = name
+                else:
+                    docs[last] = f"{docs[last]} {line}" if docs else line
+            elif inside and line and docs:
+                docs[last] = f"{docs[last]} {line}"
+            elif inside and not line:
+                inside = False
+    return docs
+
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+"""Configuration of all pydantic models of the project: unknown keys are errors, instances do not change."""

@@ -1,0 +1,107 @@
+"""Shared parts of defenses that perturb inputs: target classes, targeted PGD, BatchNorm policy of inner loops.
+
+Shapes: B images of a batch, C channels, H = W pixels, K classes. Every epsilon is an L-infinity radius in [0, 1] units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
+
+BatchNormPolicy = Literal["train", "eval", "frozen_stats"]
+"""``train``: batch statistics, buffers updated; ``eval``: running statistics; ``frozen_stats``: batch statistics,
+buffers untouched."""
+
+
+def other_class(y_B: Tensor, num_classes: int, rng: torch.Generator) -> Tensor:
+    """Draw a class y' != y for each label, exactly uniform over the other K - 1 classes.
+
+    Raises:
+        ValueError: if there is no other class.
+    """
+    if num_classes < 2:
+        raise ValueError("a wrong class needs at least 2 classes")
+    shift_B = 1 + torch.randint(0, num_classes - 1, y_B.shape, generator=rng).to(y_B.device)
+    return (y_B + shift_B) % num_classes
+
+
+def pgd(
+    model: Callable[[Tensor], Tensor],
+    x_BCHW: Tensor,
+    y_B: Tensor,
+    *,
+    eps: float,
+    step_size: float,
+    steps: int,
+    rng: torch.Generator,
+    targeted: bool,
+    random_start: bool = True,
+) -> Tensor:
+    """Projected gradient descent on the cross-entropy, in the intersection of the eps-ball and [0, 1].
+
+    Args:
+        model: maps images to logits (B, K).
+        x_BCHW: images in [0, 1].
+        y_B: the class to move towards (``targeted``) or away from.
+        eps: L-infinity radius, [0, 1] units.
+        step_size: length of a signed step, [0, 1] units.
+        steps: number of steps.
+        rng: CPU generator of the random start.
+        targeted: descend towards ``y_B`` instead of ascending.
+        random_start: start uniformly in the ball.
+
+    Returns:
+        Perturbed images (B, C, H, W), detached.
+
+    Source: Madry et al., ICLR 2018, section 2.1.
+    """
+    sign = -1.0 if targeted else 1.0
+    low, high = (x_BCHW - eps).clamp(min=0), (x_BCHW + eps).clamp(max=1)
+    start = torch.zeros_like(x_BCHW)
+    if random_start:
+        start = (torch.rand(x_BCHW.shape, generator=rng) * 2 - 1).to(x_BCHW) * eps
+    x_adv = torch.clamp(x_BCHW + start, low, high).detach()
+    for _ in range(steps):
+        x_adv.requires_grad_(True)
+        loss = cross_entropy(model(x_adv), y_B, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x_adv)
+        x_adv = torch.clamp(x_adv.detach() + sign * step_size * gradient.sign(), low, high)
+    return x_adv.detach()
+
+
+@contextmanager
+def batchnorm_policy(model: nn.Module, policy: BatchNormPolicy) -> Iterator[None]:
+    """Set how BatchNorm behaves inside a block (an attack's inner loop), and restore every module's state after it."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.training, norm.track_running_stats, norm.running_mean, norm.running_var) for norm in norms]
+    for norm in norms:
+        if policy == "eval":
+            norm.eval()
+        elif policy == "frozen_stats" and norm.training:
+            # With no buffers attached, BatchNorm normalises by the batch and has nothing to update.
+            norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+    try:
+        yield
+    finally:
+        for norm, (training, track, mean, var) in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.track_running_stats, norm.running_mean, norm.running_var = track, mean, var
+
+
+@contextmanager
+def without_weight_gradients(model: nn.Module) -> Iterator[None]:
+    """Switch off the gradients of parameters inside a block that differentiates with respect to the input only."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -1,0 +1,128 @@
+"""Light, frozen descriptions of components, so that a plugin can be listed without being imported."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+API_VERSION = "1"
+"""Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
+
+Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol"]
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One component, described by its plugin.
+
+    Attributes:
+        name: what users type; lower-case letters, digits, ``-`` and ``.``.
+        factory: import string ``"module:Class"`` of the component; imported only when it is used.
+        version: version of the *numbers*: raise it when the same parameters give different results. Part of cache keys.
+        summary: one line for listings.
+        paper: BibTeX entry, or the name of a ``.bib`` file beside the plugin's module.
+        licence: SPDX identifier of code and of shipped data.
+        api: major version of the plugin contract that the plugin was written for.
+
+    Raises:
+        ValueError: for a malformed name or factory.
+    """
+
+    kind: ClassVar[Kind]
+    name: str
+    factory: str
+    summary: str
+    version: str = "1"
+    paper: str | None = None
+    licence: str = "MIT"
+    api: str = API_VERSION
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"component name {self.name!r}: use lower-case letters, digits, '-' and '.'")
+        if not _FACTORY.fullmatch(self.factory):
+            raise ValueError(f"factory of {self.name!r} is {self.factory!r}; expected an import string 'module:Class'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A labelled set of images of identities (or other private classes)."""
+
+    kind: ClassVar[Kind] = "dataset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A classifier architecture, or an embedder that judges identity.
+
+    Attributes:
+        role: ``"classifier"`` (trainable) or ``"embedder"`` (fixed, never trained on private data).
+    """
+
+    kind: ClassVar[Kind] = "model"
+    role: Literal["classifier", "embedder"] = "classifier"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSpec(Spec):
+    """A generator of images that the attacker can train on public data."""
+
+    kind: ClassVar[Kind] = "prior"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseSpec(Spec):
+    """A way to train (or wrap) a classifier so that it leaks less.
+
+    Attributes:
+        threat_model: ``"white-box"`` if the defense is meant to hold against an attacker who sees the weights.
+        cost: training cost in units of plain training, counted in network passes (forward 1, backward 2).
+    """
+
+    kind: ClassVar[Kind] = "defense"
+    threat_model: Literal["white-box", "black-box"] = "white-box"
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec(Spec):
+    """A model-inversion attack.
+
+    Attributes:
+        access: what of the target it uses.
+        baseline: true for attacks that optimise nothing and serve as controls.
+    """
+
+    kind: ClassVar[Kind] = "attack"
+    access: Literal["white-box", "scores", "labels"] = "white-box"
+    baseline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A measurement on a target or on reconstructions.
+
+    Attributes:
+        group: the column family it belongs to.
+    """
+
+    kind: ClassVar[Kind] = "metric"
+    group: Literal["utility", "leakage", "robustness", "dependency", "cost"] = "leakage"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(Spec):
+    """A way to run the stages of a plan."""
+
+    kind: ClassVar[Kind] = "executor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSpec(Spec):
+    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module."""
+
+    kind: ClassVar[Kind] = "protocol"
+    file: str = ""

@@ -1,0 +1,1 @@
+"""Executors and the run of a request."""

@@ -1,0 +1,1 @@
+"""Accepted records of a protocol version; never imports torch."""

@@ -1,0 +1,1 @@
+"""Discovery of plugins, each isolated from the others."""

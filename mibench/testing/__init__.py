@@ -1,0 +1,1 @@
+"""Contract suites and a tiny world for plugin authors."""

@@ -1,0 +1,1 @@
+"""Anti-Adversarial Training (AT-AT), the reference defense of mibench."""

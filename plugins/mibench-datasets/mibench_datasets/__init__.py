@@ -1,0 +1,1 @@
+"""Datasets and protocols for mibench."""

@@ -1,0 +1,1 @@
+"""Privacy defenses of image classifiers for mibench."""

@@ -1,0 +1,1 @@
+"""Classifiers, priors and face embedders for mibench."""
