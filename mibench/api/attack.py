@@ -68,10 +68,12 @@ class Attack(ABC):
 
     Attributes:
         access: what of the target it uses; the view enforces it.
+        needs_public: whether ``ctx.public`` is read; else the public images are not even loaded.
         presets: named parameter sets; one called like a protocol is that protocol's default.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX
+    needs_public: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @abstractmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -140,10 +140,14 @@ def _split_aux(raw: Any, weight: float) -> tuple[Tensor, list[tuple[Tensor, floa
     return raw.logits, [(logits, weight) for logits in aux]
 
 
-def freeze(module: nn.Module) -> nn.Module:
-    """Put a module into evaluation mode and switch off the gradients of its parameters."""
+M = TypeVar("M", bound=nn.Module)
+
+
+def freeze(module: M) -> M:
+    """Put a module into evaluation mode, switch off the gradients of its parameters, and return it."""
     module.eval()
-    return module.requires_grad_(False)
+    module.requires_grad_(False)
+    return module
 
 
 class Model(ABC):

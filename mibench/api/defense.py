@@ -65,7 +65,8 @@ class TrainContext:
         device: where the network lives.
         rng: the defense's own CPU generator, re-derived at every step, so that it never shifts data order.
         extras: state beside the network (triggers, masks, discriminators, their optimisers): tensors or objects with
-            ``state_dict``; saved in checkpoints and in the target artifact.
+            ``state_dict``; saved in checkpoints. Tensors, and weights of modules as ``name.parameter``, are in the
+            target artifact too and are here again when ``inference`` is called on a loaded target.
         history: per-epoch means of all signals so far.
     """
 

@@ -43,7 +43,7 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
         UsageError: for an unknown key (with a suggestion) or a value of the wrong type or range.
     """
     owner = owner or component.__name__
-    known = {field.name for field in dataclasses.fields(component) if field.init}
+    known = {field.name for field in dataclasses.fields(component) if field.init}  # type: ignore[arg-type]
     for key in settings:
         if key not in known:
             listed = ", ".join(sorted(known)) or "none"
@@ -65,7 +65,7 @@ def describe(component: type) -> list[Parameter]:
     hints = typing.get_type_hints(component, include_extras=True)
     docs = _field_docs(component)
     rows = []
-    for field in dataclasses.fields(component):  # type: ignore[arg-type]
+    for field in dataclasses.fields(component):
         base, metadata = _split(hints[field.name])
         rows.append(
             Parameter(field.name, _type_name(base), _default(field), _range(metadata), docs.get(field.name, ""))
@@ -77,8 +77,11 @@ def _explain(owner: str, component: type, error: ValidationError) -> str:
     ranges = {row.name: row for row in describe(component)}
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:  # raised by the component itself, about several parameters together
+            lines.append(f"{owner}: {problem['msg']}.")
+            continue
         name = ".".join(str(part) for part in problem["loc"])
-        row = ranges.get(str(problem["loc"][0])) if problem["loc"] else None
+        row = ranges.get(str(problem["loc"][0]))
         expected = f"{row.type} {row.range}".strip() if row else ""
         lines.append(f"{owner}: {name} = {problem['input']!r} is not valid; expected {expected} ({problem['msg']}).")
     return "\n".join(lines)

@@ -129,7 +129,7 @@ class TargetView:
                 return call(x_BCHW.detach())
         out = call(x_BCHW)
         if out.requires_grad:
-            out.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+            out.register_hook(self._count_backward)
         return out
 
     def _count_backward(self, gradient: Tensor) -> None:

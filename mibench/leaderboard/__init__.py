@@ -1,1 +1,7 @@
 """Accepted records of a protocol version; never imports torch."""
+
+from mibench.leaderboard.add import RefusedError, add_records
+from mibench.leaderboard.board import Board, load_board
+from mibench.leaderboard.render import to_csv, to_json, to_markdown, to_table
+
+__all__ = ["Board", "RefusedError", "add_records", "load_board", "to_csv", "to_json", "to_markdown", "to_table"]

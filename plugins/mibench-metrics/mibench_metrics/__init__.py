@@ -1,1 +1,44 @@
 """Leakage, utility and robustness metrics for mibench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mibench.api import MetricSpec, hookimpl
+
+
+@hookimpl
+def mibench_metrics() -> Iterable[MetricSpec]:
+    """List the metrics of this distribution."""
+    yield MetricSpec(
+        name="accuracy",
+        factory="mibench_metrics.accuracy:Accuracy",
+        group="utility",
+        summary="Top-1 and top-5 accuracy of the target on held-out private images",
+    )
+    yield MetricSpec(
+        name="robust-accuracy",
+        factory="mibench_metrics.robust_accuracy.metric:RobustAccuracy",
+        group="robustness",
+        summary="Accuracy of the target under AutoAttack, L-infinity, over a sweep of eps, and its median radius",
+        paper="autoattack.bib",
+    )
+    yield MetricSpec(
+        name="attack-accuracy",
+        factory="mibench_metrics.attack_accuracy:AttackAccuracy",
+        group="leakage",
+        summary="How often evaluators recognise the attacked class in a reconstruction, top-1 and top-5",
+        paper="ppa.bib",
+    )
+    yield MetricSpec(
+        name="re-identification",
+        factory="mibench_metrics.re_identification:ReIdentification",
+        group="leakage",
+        summary="How often an independent embedder matches a reconstruction to its own person's training images",
+    )
+    yield MetricSpec(
+        name="target-confidence",
+        factory="mibench_metrics.target_confidence:TargetConfidence",
+        group="leakage",
+        summary="The target's own confidence in what an attack delivered: tells private from hard to optimise",
+    )

@@ -1,0 +1,137 @@
+"""What ``mibench doctor`` looks at: each check says what it found and the command that fixes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mibench.api.errors import MibenchError
+from mibench.registry.failures import describe_error, pip_hint
+from mibench.registry.registry import Registry
+
+OLDEST_PYTHON = (3, 11)
+LITTLE_SPACE_GB = 2.0
+Status = Literal["ok", "todo", "broken"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        status: ``ok``; ``todo`` if something optional is missing; ``broken`` if the main job cannot work.
+        detail: what was found.
+        fix: what to do about it; empty if nothing.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def checkup(registry: Registry, store: Path) -> Iterator[Check]:
+    """Yield all checks, the fundamental ones first."""
+    yield check_python()
+    yield from check_torch()
+    yield check_store(store)
+    yield from check_plugins(registry)
+    yield from check_protocols(registry)
+
+
+def check_python() -> Check:
+    """Check the version of Python."""
+    new_enough = sys.version_info >= OLDEST_PYTHON
+    fix = "" if new_enough else f"Use Python {'.'.join(map(str, OLDEST_PYTHON))} or newer."
+    return Check(
+        "python", "ok" if new_enough else "broken", f"{platform.python_version()} on {platform.platform()}", fix
+    )
+
+
+def check_torch() -> Iterator[Check]:
+    """Check that torch and torchvision import together, and say which devices and threads there are."""
+    fix = 'Install a matching pair: pip install --upgrade "torch>=2.11" "torchvision>=0.26"'
+    try:
+        import torch
+        import torchvision
+    except Exception as error:  # a mismatched pair raises RuntimeError, a missing library OSError
+        yield Check("torch", "broken", describe_error(error), fix)
+        return
+    from mibench.execute.contract import cpu_threads
+
+    yield Check("torch", "ok", f"torch {torch.__version__}, torchvision {torchvision.__version__}")
+    names = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())]
+    devices = ", ".join(names) if names else "CPU only (no CUDA device)"
+    yield Check("devices", "ok", f"{devices}; {cpu_threads()} CPU threads of {os.cpu_count()} (MIBENCH_THREADS)")
+
+
+def check_store(store: Path) -> Check:
+    """Check that the store can be written and has room."""
+    place = next((folder for folder in [store, *store.absolute().parents] if folder.exists()), Path("/"))
+    fix = "Choose another folder with --store or MIBENCH_STORE."
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Check("store", "broken", f"{store} cannot be written", fix)
+    free_gb = shutil.disk_usage(place).free / 1e9
+    tight = free_gb < LITTLE_SPACE_GB
+    return Check("store", "todo" if tight else "ok", f"{store}, {free_gb:.1f} GB free", fix if tight else "")
+
+
+def check_plugins(registry: Registry) -> Iterator[Check]:
+    """Check that every plugin loads."""
+    loaded = ", ".join(sorted({point.distribution for point in registry.plugins()}))
+    yield Check(
+        "plugins", "ok" if loaded else "broken", loaded or "none", "" if loaded else 'pip install "mibench[all]"'
+    )
+    for failure in registry.failures:
+        yield Check(f"plugin {failure.distribution}", "broken", str(failure), pip_hint(failure.distribution))
+
+
+def check_protocols(registry: Registry) -> Iterator[Check]:
+    """Check every installed protocol, and that the default one is among them."""
+    from mibench.protocol.request import DEFAULT_PROTOCOL
+
+    names = [entry.name for entry in registry.entries("protocol")]
+    if DEFAULT_PROTOCOL not in names:
+        fix = 'pip install --force-reinstall "mibench[all]"'
+        yield Check(f"protocol {DEFAULT_PROTOCOL}", "broken", "the default protocol is not installed", fix)
+    for name in names:
+        yield check_protocol(registry, name)
+
+
+def check_protocol(registry: Registry, name: str) -> Check:
+    """Check that a protocol's parts are installed and have their files."""
+    from mibench.protocol.load import load_protocol
+    from mibench.protocol.request import DEFAULT_PROTOCOL
+
+    lacking: Status = "broken" if name == DEFAULT_PROTOCOL else "todo"
+    try:
+        protocol = load_protocol(registry, name).protocol
+        needs = {
+            "dataset": _missing(registry, "dataset", protocol.dataset, protocol.name),
+            "embedder": _missing(registry, "model", protocol.embedder, protocol.name),
+            "prior": _missing(registry, "prior", protocol.prior, protocol.name),
+            "model": _missing(registry, "model", protocol.model, protocol.name),
+        }
+    except (MibenchError, OSError) as error:
+        return Check(f"protocol {name}", lacking, str(error), f"See: mibench show protocol {name}")
+    lines = [f"{part}: {line}" for part, found in needs.items() for line in found]
+    if lines:
+        return Check(f"protocol {protocol.id}", lacking, "needs files", "\n".join(lines))
+    return Check(f"protocol {protocol.id}", "ok", protocol.summary)
+
+
+def _missing(registry: Registry, kind: str, choice: Any, protocol: str) -> list[str]:
+    from mibench.api import params
+    from mibench.plan.resolve import resolve
+
+    resolved = resolve(registry, kind, choice, protocol=protocol)
+    component = params.build(registry.component(kind, choice.name), resolved.params)
+    missing = getattr(component, "missing", None)
+    return list(missing()) if callable(missing) else []

@@ -1,0 +1,106 @@
+"""``mibench data``: which datasets are ready, what the others need, and whether they read as they should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError
+from mibench.cli.terminal import echo, echo_json, echo_table
+from mibench.registry.registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    from mibench.api.data import Dataset
+
+VERIFY_SIZE = 64
+
+
+@click.group()
+def data() -> None:
+    """See which datasets are ready, and check them."""
+
+
+@data.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_datasets(as_json: bool) -> None:
+    """List datasets and what each one still needs."""
+    registry = load_registry()
+    rows = [_state(registry, entry.name) for entry in registry.entries("dataset")]
+    if as_json:
+        echo_json({"datasets": rows})
+        return
+    cells = [(row["name"], row["state"], row["distribution"], row["summary"]) for row in rows]
+    echo_table(["name", "state", "distribution", "summary"], cells, title=f"datasets ({len(rows)})")
+    for row in rows:
+        for line in row["missing"]:
+            echo(f"{row['name']}: {line}")
+
+
+@data.command()
+@click.argument("name")
+@click.pass_context
+def prepare(ctx: click.Context, name: str) -> None:
+    """Say what dataset NAME still needs, with the commands that get it."""
+    row = _state(load_registry(), name)
+    for line in row["missing"]:
+        echo(f"{name}: {line}")
+    if not row["missing"]:
+        echo(f"{name}: ready, nothing is missing")
+    ctx.exit(EXIT_FAILED_CELLS if row["missing"] else EXIT_OK)
+
+
+@data.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Read the first identity of the datasets NAMES (of all that are installed, if none is named)."""
+    registry = load_registry()
+    wanted = names or tuple(entry.name for entry in registry.entries("dataset"))
+    rows = [_verify(registry, name) for name in wanted]
+    if as_json:
+        echo_json({"datasets": rows})
+    else:
+        echo_table(["name", "result", "detail"], [(row["name"], row["result"], row["detail"]) for row in rows])
+    # Data that was not named and is not here is no fault.
+    bad = [row for row in rows if row["result"] == "failed" or (names and row["result"] == "missing")]
+    ctx.exit(EXIT_FAILED_CELLS if bad else EXIT_OK)
+
+
+def _dataset(registry: Registry, name: str) -> Dataset:
+    from mibench.api import params
+
+    made: Dataset = params.build(registry.component("dataset", name), {}, owner=f"dataset {name!r}")
+    return made
+
+
+def _state(registry: Registry, name: str) -> dict[str, Any]:
+    entry = registry.get("dataset", name)
+    missing = _dataset(registry, name).missing()
+    return {
+        "name": name,
+        "state": "missing" if missing else "ready",
+        "missing": missing,
+        "distribution": entry.distribution,
+        "licence": entry.spec.licence,
+        "summary": entry.spec.summary,
+    }
+
+
+def _verify(registry: Registry, name: str) -> dict[str, str]:
+    from mibench.api import check_images
+
+    dataset = _dataset(registry, name)
+    missing = dataset.missing()
+    if missing:
+        return {"name": name, "result": "missing", "detail": "; ".join(missing)}
+    try:
+        images = dataset.load([0], size=VERIFY_SIZE, channels=3)
+        shape = tuple(check_images(images.all_images(), where=name).shape)
+    except (MibenchError, OSError, ValueError) as error:
+        return {"name": name, "result": "failed", "detail": str(error)}
+    if not shape[0] or shape[1:] != (3, VERIFY_SIZE, VERIFY_SIZE):
+        return {"name": name, "result": "failed", "detail": f"asked for 3 x {VERIFY_SIZE} x {VERIFY_SIZE}, got {shape}"}
+    detail = f"{dataset.num_identities()} identities; the first has {shape[0]} images"
+    return {"name": name, "result": "ok", "detail": detail}

@@ -1,0 +1,77 @@
+"""``mibench leaderboard``: add records to a board, print a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mibench.api.errors import MibenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_FOLDER = Path("leaderboards")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FORMATS = ("json", "csv", "markdown")
+
+
+@click.group()
+def leaderboard() -> None:
+    """Add records to a leaderboard, or print one."""
+
+
+@leaderboard.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+def add(records: Sequence[Path], folder: Path) -> None:
+    """Check record files and add them: all, or none."""
+    from mibench.cli.terminal import echo, short_path
+    from mibench.leaderboard import add_records
+
+    for entry in add_records(list(records), folder, _protocol_texts()):
+        echo(f"entry    {short_path(entry)}")
+
+
+@leaderboard.command()
+@click.argument("protocol", required=False)
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
+@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+def show(protocol: str | None, form: str | None, folder: Path) -> None:
+    """Print the board of PROTOCOL, or all boards.
+
+    PROTOCOL is `name` or `name@version`.
+    """
+    from mibench import leaderboard as boards
+    from mibench.cli.terminal import echo, echo_table
+
+    board = boards.load_board(folder, protocol)
+    if form in FORMATS:
+        render = {"json": boards.to_json, "csv": boards.to_csv, "markdown": boards.to_markdown}[form]
+        click.echo(render(board), nl=False)
+        return
+    for table in boards.to_table(board):
+        echo_table(table.columns, table.rows, title=table.title)
+        echo(table.footer)
+        echo()
+
+
+def _protocol_texts() -> dict[str, str]:
+    """Return the YAML of every installed protocol; one that is broken concerns only its own records."""
+    from mibench.cli.terminal import note
+    from mibench.protocol.load import load_protocol
+    from mibench.registry.registry import load_registry
+
+    texts: dict[str, str] = {}
+    registry = load_registry()
+    for entry in registry.entries("protocol"):
+        try:
+            loaded = load_protocol(registry, entry.name)
+        except (MibenchError, OSError) as error:
+            note(f"protocol {entry.name} is left out: {error}")
+        else:
+            texts[loaded.protocol.id] = loaded.text
+    return texts

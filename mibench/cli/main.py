@@ -1,0 +1,83 @@
+"""The entry point: global options, lazy commands, and one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mibench import __version__
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, MibenchError
+from mibench.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "run": LazyCommand("mibench.cli.run:run", "Run defenses against attacks under a frozen protocol."),
+    "list": LazyCommand("mibench.cli.list:list_components", "List what is installed, broken plugins included."),
+    "show": LazyCommand("mibench.cli.show:show", "Show one component: parameters, presets, paper, licence."),
+    "leaderboard": LazyCommand("mibench.cli.leaderboard:leaderboard", "Add records to a leaderboard, or print one."),
+    "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, and check them."),
+    "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
+}
+DEBUG_VARIABLE = "MIBENCH_DEBUG"
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: mibench run --defense atat --attack ppa",
+)
+@click.version_option(__version__, prog_name="mibench")
+@click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1, or output that is not a terminal).")
+@click.pass_context
+def cli(ctx: click.Context, no_color: bool) -> None:
+    """The referee of model inversion.
+
+    One command runs a defense against attacks under a frozen protocol and reports leakage, accuracy and robust
+    accuracy together.
+    """
+    ctx.obj = {**(ctx.obj or {}), "no_color": no_color}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: what follows ``mibench``; ``sys.argv[1:]`` by default.
+
+    Returns:
+        0 if all is done, 1 if something failed, 2 for a wrong request, 3 for a broken plugin, 130 if interrupted.
+    """
+    try:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = cli.main(args=given, prog_name="mibench", standalone_mode=False, obj={"arguments": given})
+        sys.stdout.flush()
+        return code if isinstance(code, int) else EXIT_OK
+    except BrokenPipeError:  # the reader went away, as with `mibench list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. The same command continues where this one stopped.", err=True)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, MibenchError):
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    click.echo(f"Unexpected error: {type(error).__name__}: {error}", err=True)
+    click.echo(f"This is a bug in mibench or in a plugin; {DEBUG_VARIABLE}=1 shows the traceback.", err=True)
+    return EXIT_FAILED_CELLS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

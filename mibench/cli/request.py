@@ -1,0 +1,94 @@
+"""From options and a matrix file to a request. Wrong keys and values are explained, not traced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from mibench.api.errors import UsageError, suggestion, unknown
+from mibench.protocol.request import Request
+
+LISTS = ("protocols", "datasets", "models", "defenses", "attacks", "seeds")
+MATRIX_KEYS = tuple(name for name in Request.model_fields if name != "command")
+
+
+def build_request(options: Mapping[str, Any], *, matrix: Path | None, command: str) -> Request:
+    """Make a request.
+
+    Args:
+        options: fields of the request from the command line; ``None`` and empty lists were not given. What was given
+            replaces what the matrix file says, except that ``settings`` add to it.
+        matrix: YAML file with the same keys.
+        command: the command line, for records.
+
+    Raises:
+        UsageError: for an unknown key (with a suggestion) or an invalid value.
+    """
+    fields = read_matrix(matrix) if matrix else {}
+    given = {key: value for key, value in options.items() if value not in (None, (), {})}
+    settings = {**fields.get("settings", {}), **given.pop("settings", {})}
+    try:
+        return Request.model_validate({**fields, **given, "settings": settings, "command": command})
+    except ValidationError as error:
+        source = f" ({matrix})" if matrix else ""
+        problems = [f"{'.'.join(str(part) for part in e['loc'])} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise UsageError(f"The request{source} is not valid: {'; '.join(problems)}") from None
+
+
+def read_matrix(path: Path) -> dict[str, Any]:
+    """Read a matrix file; a single value stands for a list of one.
+
+    Raises:
+        UsageError: if it cannot be read, is not a mapping, or has an unknown key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the matrix file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected keys like 'defenses: [atat, none]', got {type(content).__name__}")
+    for key in content:
+        if key not in MATRIX_KEYS:
+            raise unknown(f"key in {path}:", str(key), MATRIX_KEYS)
+    if not isinstance(content.get("settings", {}), dict):
+        raise UsageError(f"{path}: settings: expected a mapping like 'defense.lam: 0.2'")
+    return {key: _as_list(value) if key in LISTS else value for key, value in content.items()}
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Read ``--set`` options: ``KEY=VALUE`` with a dotted key; the value is JSON, or else text.
+
+    >>> parse_settings(["defense.lam=0.2", "attack.method=pgd"])
+    {'defense.lam': 0.2, 'attack.method': 'pgd'}
+
+    Raises:
+        UsageError: for anything else.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not all(key.rpartition(".")[::2]):
+            close = suggestion(key.partition(".")[0], ("defense", "attack", "model")) if "." in key else ""
+            raise UsageError(
+                f"--set {text!r}: expected KEY=VALUE with a key like defense.lam, e.g. defense.lam=0.2.{close}"
+            )
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | float) else ([] if value is None else value)

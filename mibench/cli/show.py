@@ -1,0 +1,79 @@
+"""``mibench show``: everything about one component."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mibench.cli.list import describe
+from mibench.cli.terminal import echo, echo_json, echo_table
+from mibench.registry.registered import Registered
+from mibench.registry.registry import Registry, load_registry
+from mibench.results.display import printable
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(kind: str, name: str, as_json: bool) -> None:
+    """Show the component NAME of KIND, e.g. `mibench show defense atat`."""
+    registry = load_registry()
+    entry = registry.get(kind, name)
+    document = {**describe(entry), "paper": _paper(entry)}
+    document |= _protocol(registry, entry) if entry.kind == "protocol" else _component(registry, entry)
+    if as_json:
+        echo_json(document)
+    else:
+        _print(document)
+
+
+def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
+    from mibench.api import params
+
+    component = registry.component(entry.kind, entry.name)
+    rows = params.describe(component) if is_dataclass(component) else []
+    presets = {name: dict(values) for name, values in params.presets_of(component).items()}
+    return {
+        "source_digest": registry.source_digest(entry),
+        "parameters": [row._asdict() for row in rows],
+        "presets": presets,
+    }
+
+
+def _protocol(registry: Registry, entry: Registered) -> dict[str, Any]:
+    from mibench.protocol.load import load_protocol
+
+    loaded = load_protocol(registry, entry.name)
+    return {"digest": loaded.digest, "content": loaded.protocol.model_dump(mode="json"), "text": loaded.text}
+
+
+def _paper(entry: Registered) -> str | None:
+    paper = entry.spec.paper
+    if not paper or not paper.endswith(".bib"):
+        return paper
+    folder = Path(entry.file).resolve().parent
+    path = (folder / paper).resolve()
+    return path.read_text(encoding="utf-8") if path.is_relative_to(folder) and path.is_file() else paper
+
+
+def _print(document: dict[str, Any]) -> None:
+    shown = {"parameters", "presets", "content", "text", "paper"}
+    facts = [(key, value) for key, value in document.items() if key not in shown and value not in (None, "")]
+    echo_table(["", ""], facts)
+    for title in ("paper", "text"):
+        if document.get(title):
+            echo()
+            echo(title, bold=True)
+            echo("\n".join(printable(line) for line in document[title].rstrip().splitlines()))
+    if "parameters" in document:
+        rows = [(p["name"], p["type"], p["default"], p["range"], p["doc"]) for p in document["parameters"]]
+        echo()
+        echo_table(["name", "type", "default", "range", "meaning"], rows, title=f"parameters ({len(rows)})")
+    presets = [(name, ", ".join(f"{k}={v!r}" for k, v in p.items())) for name, p in document.get("presets", {}).items()]
+    if presets:
+        echo()
+        echo_table(["name", "differs from the defaults in"], presets, title=f"presets ({len(presets)})")

@@ -1,0 +1,61 @@
+"""Executor ``inline``: one node after the other in this process. The one to debug with."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mibench.api.errors import MibenchError
+from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
+from mibench.plan.node import Node
+from mibench.stages.run import pick_device, run_node
+
+
+def explain(error: Exception) -> str:
+    """Return one message for an error: that of mibench's own errors as it is, others with type and place."""
+    if isinstance(error, MibenchError):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inline(Executor):
+    """Runs everything here, in order."""
+
+    def run(self, nodes: Sequence[Node], session: Session) -> Outcome:
+        """Run the nodes one by one."""
+        torch.set_num_threads(cpu_threads())
+        device = pick_device(session.device)
+        labels = {node.key: node.label for node in nodes}
+        outcome = Outcome()
+        for node in nodes:
+            lost = outcome.lost(node)
+            if lost is not None:
+                skip(node, lost, labels, outcome, session.registry)
+                continue
+            self._one(node, device, session, outcome)
+        return outcome
+
+    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome) -> None:
+        registry, summary = session.registry, node.summary()
+
+        def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
+            registry.notify(
+                "mibench_stage_progress", node=summary, done=done, total=total, unit=unit, signals=dict(signals)
+            )
+
+        registry.notify("mibench_stage_started", node=summary)
+        began = time.monotonic()
+        try:
+            run_node(node, session.store, registry, device, progress)
+        except Exception as error:  # the isolation point between stages: one failed cell must not stop the others
+            outcome.failed[node.key] = explain(error)
+            registry.notify("mibench_stage_failed", node=summary, error=outcome.failed[node.key])
+            return
+        outcome.seconds[node.key] = time.monotonic() - began
+        registry.notify("mibench_stage_finished", node=summary, seconds=outcome.seconds[node.key])

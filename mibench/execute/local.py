@@ -1,0 +1,154 @@
+"""Executor ``local``: worker processes on this machine, each with a leased device, each replaced if it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mibench.execute.contract import Executor, Outcome, Session, skip
+from mibench.execute.leases import device_slots
+from mibench.plan.node import Node
+
+Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
+"""Events of all workers; ``None`` when a worker's process has ended."""
+
+
+class _Worker:
+    """One worker process and the node it is busy with."""
+
+    def __init__(self, store: str, device: str, inbox: Inbox) -> None:
+        self.device = device
+        self.node: Node | None = None
+        self.began = 0.0
+        self.ready = False
+        self.process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "mibench.execute.worker", store, device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+
+    def _listen(self, inbox: Inbox) -> None:
+        if self.process.stdout is not None:
+            for line in self.process.stdout:
+                inbox.put((self, json.loads(line)))
+        inbox.put((self, None))
+
+    def give(self, node: Node) -> None:
+        """Hand over a node."""
+        self.node, self.began = node, time.monotonic()
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it died; its end is already on the way to the inbox
+                self.process.stdin.write(json.dumps(node.to_json()) + "\n")
+                self.process.stdin.flush()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(Executor):
+    """Runs independent nodes at the same time in worker processes."""
+
+    def run(self, nodes: Sequence[Node], session: Session) -> Outcome:
+        """Run the nodes on as many workers as there are slots and independent nodes."""
+        if not nodes:
+            return Outcome()
+        slots = device_slots(session.device, min(session.workers, len(nodes)), torch.cuda.device_count())
+        return _Run(nodes, session, slots).loop()
+
+
+class _Run:
+    """The scheduling of one call."""
+
+    def __init__(self, nodes: Sequence[Node], session: Session, slots: list[str]) -> None:
+        self.waiting = list(nodes)
+        self.pending = {node.key for node in nodes}
+        self.labels = {node.key: node.label for node in nodes}
+        self.session, self.outcome = session, Outcome()
+        self.inbox: Inbox = queue.Queue()
+        self.workers = [self._start(device) for device in slots]
+
+    def loop(self) -> Outcome:
+        try:
+            while self.pending:
+                self._hand_out()
+                if not self.pending:
+                    break
+                self._hear(*self.inbox.get())
+        finally:
+            for worker in self.workers:
+                worker.stop()
+        return self.outcome
+
+    def _start(self, device: str) -> _Worker:
+        return _Worker(str(self.session.store.root), device, self.inbox)
+
+    def _hand_out(self) -> None:
+        for node in list(self.waiting):
+            lost = self.outcome.lost(node)
+            if lost is not None:
+                self.waiting.remove(node)
+                self.pending.discard(node.key)
+                skip(node, lost, self.labels, self.outcome, self.session.registry)
+        idle = [worker for worker in self.workers if worker.ready and worker.node is None]
+        for worker in idle:
+            ready = next((n for n in self.waiting if not self.pending & set(n.needs.values())), None)
+            if ready is None:
+                return
+            self.waiting.remove(ready)
+            self.session.registry.notify("mibench_stage_started", node=ready.summary())
+            worker.give(ready)
+
+    def _hear(self, worker: _Worker, message: dict[str, Any] | None) -> None:
+        if message is None:
+            self._replace(worker)
+            return
+        event = message.pop("event")
+        if event == "ready":
+            worker.ready = True
+        elif event == "progress" and worker.node is not None:
+            self.session.registry.notify("mibench_stage_progress", node=worker.node.summary(), **message)
+        else:
+            self._finish(worker, message.get("error"))
+
+    def _finish(self, worker: _Worker, error: str | None) -> None:
+        node, worker.node = worker.node, None
+        if node is None:
+            return
+        self.pending.discard(node.key)
+        seconds = time.monotonic() - worker.began
+        if error is None:
+            self.outcome.seconds[node.key] = seconds
+            self.session.registry.notify("mibench_stage_finished", node=node.summary(), seconds=seconds)
+        else:
+            self.outcome.failed[node.key] = error
+            self.session.registry.notify("mibench_stage_failed", node=node.summary(), error=error)
+
+    def _replace(self, worker: _Worker) -> None:
+        code = worker.process.wait()
+        died = f"its worker process died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+        if worker.node is None and not worker.ready:
+            raise RuntimeError(f"a worker could not start: {died}; its messages are above")
+        self._finish(worker, f"{died}; its checkpoints are kept, run the same command to continue")
+        self.workers[self.workers.index(worker)] = self._start(worker.device)

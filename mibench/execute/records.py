@@ -1,0 +1,169 @@
+"""From the artifacts of a cell to its record. Reads artifacts; computes nothing but intervals and flags."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from mibench.execute.environment import environment
+from mibench.plan.cells import Cell
+from mibench.plan.node import Node
+from mibench.plan.resolve import Resolved
+from mibench.registry.registry import Registry
+from mibench.results.canonical import digest
+from mibench.results.flags import compute_flags
+from mibench.results.intervals import metric_value
+from mibench.results.io import seal
+from mibench.results.normalize import record_leakage
+from mibench.results.record import CellRef, ComponentRef, Control, Failure, MetricValue, ProtocolRef, Record
+from mibench.store.store import Store
+
+
+def make_record(cell: Cell, store: Store, registry: Registry, *, device: str, command: str) -> Record:
+    """Put a finished cell's record together.
+
+    Raises:
+        StoreError: if an artifact is missing.
+    """
+    metrics = read_metrics(store, cell.measures)
+    controls: dict[Control, dict[str, MetricValue]] = {
+        "gold": read_metrics(store, cell.gold),
+        "floor": read_metrics(store, cell.floor),
+        "undefended": read_metrics(store, cell.undefended),
+    }
+    evidence, target = store.get("reconstruct", cell.evidence.key), store.get("target", cell.target.key)
+    ledger = {**evidence.json("ledger.json"), "trace": _trend(evidence.json("trace.json"))}
+    record = Record(
+        protocol=_protocol(cell),
+        cell=cell_ref(cell),
+        components=components(cell, registry),
+        classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
+        inputs=_inputs(cell, store),
+        metrics=metrics,
+        controls=controls,
+        self_check=target.json("report.json")["self_check"],
+        ledger=ledger,
+        environment=environment(device),
+        command=reproduce(cell, command),
+        timings=_timings(cell, store),
+    )
+    computed = {"normalized_leakage": record_leakage(record), "flags": compute_flags(record)}
+    return seal(record.model_copy(update=computed))
+
+
+def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, device: str, command: str) -> Record:
+    """Return the row of a cell that failed."""
+    return seal(
+        Record(
+            status="failed",
+            failure=Failure(stage=stage, error=error),
+            protocol=_protocol(cell),
+            cell=cell_ref(cell),
+            components=components(cell, registry),
+            environment=environment(device),
+            command=reproduce(cell, command),
+        )
+    )
+
+
+def read_metrics(store: Store, nodes: Mapping[str, Node]) -> dict[str, MetricValue]:
+    """Read measurements and add intervals."""
+    values: dict[str, MetricValue] = {}
+    for node in nodes.values():
+        found = store.get("measure", node.key).json("measurements.json")
+        for row in found["measurements"]:
+            values[row["name"]] = metric_value(row, found["group"])
+    return values
+
+
+def cell_ref(cell: Cell) -> CellRef:
+    """Return the identity of a cell; its key covers every number in the record."""
+    groups = {"measures": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
+    keys = {name: {metric: node.key for metric, node in nodes.items()} for name, nodes in groups.items()}
+    key = digest({"protocol": cell.loaded.digest, **keys})
+    return CellRef(model=cell.model.name, defense=cell.defense.name, attack=cell.attack.name, seed=cell.seed, key=key)
+
+
+def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:
+    """Return every component of a cell by role."""
+    fixed = cell.graph.fixed
+    found: dict[str, Resolved] = {
+        "dataset": fixed.dataset,
+        "model": cell.model,
+        "defense": cell.defense,
+        "attack": cell.attack,
+        "prior": fixed.prior,
+        "embedder": fixed.embedder,
+        **{f"evaluator:{name}": resolved for name, resolved in fixed.evaluators.items()},
+        **{f"metric:{resolved.name}": resolved for resolved in fixed.metrics},
+    }
+    return {role: component_ref(resolved, registry) for role, resolved in found.items()}
+
+
+def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
+    """Return a component with its provenance."""
+    entry = resolved.registered
+    return ComponentRef(
+        kind=entry.spec.kind,
+        name=entry.spec.name,
+        distribution=entry.distribution,
+        distribution_version=entry.distribution_version,
+        version=entry.spec.version,
+        preset=resolved.preset,
+        params=dict(resolved.params),
+        source_digest=registry.source_digest(entry),
+        licence=entry.spec.licence,
+        overridden=resolved.overridden,
+    )
+
+
+def reproduce(cell: Cell, command: str) -> str:
+    """Return the command that repeats one cell, whatever matrix it was part of."""
+    words = ["mibench", "run", "--protocol", cell.loaded.protocol.id, "--model", _choice(cell.model)]
+    words += ["--defense", _choice(cell.defense), "--attack", _choice(cell.attack), "--seed", str(cell.seed)]
+    if cell.loaded.variant != "test":
+        words += ["--variant", cell.loaded.variant]
+    given = shlex.split(command)
+    for name in ("--set", "-s"):
+        for position, word in enumerate(given[:-1]):
+            if word == name:
+                words += ["--set", given[position + 1]]
+    return shlex.join(words)
+
+
+def _choice(resolved: Resolved) -> str:
+    return f"{resolved.name}/{resolved.preset}" if resolved.preset else resolved.name
+
+
+def _protocol(cell: Cell) -> ProtocolRef:
+    protocol = cell.loaded.protocol
+    return ProtocolRef(
+        name=protocol.name,
+        version=protocol.version,
+        digest=cell.loaded.digest,
+        variant=cell.loaded.variant,
+        headline=protocol.headline,
+    )
+
+
+def _inputs(cell: Cell, store: Store) -> dict[str, str]:
+    nodes = {"target": cell.target, "reconstructions": cell.evidence, "prior": cell.graph.prior()}
+    nodes["data"] = cell.graph.data("private")
+    nodes |= {f"evaluator:{name}": node for name, node in cell.graph.evaluators().items()}
+    found = {role: store.find(node.stage, node.key) for role, node in nodes.items()}
+    return {role: artifact.content for role, artifact in found.items() if artifact is not None}
+
+
+def _timings(cell: Cell, store: Store) -> dict[str, float]:
+    nodes = {"target": cell.target, "reconstruct": cell.evidence}
+    nodes |= {f"measure/{name}": node for name, node in cell.measures.items()}
+    return {role: store.get(node.stage, node.key).meta.get("seconds", 0.0) for role, node in nodes.items()}
+
+
+def _trend(traces: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
+    """Average the first and the last attack loss over classes."""
+    losses = [trace["loss"] for trace in traces.values() if trace.get("loss")]
+    if not losses:
+        return {}
+    count = len(losses)
+    return {"loss_first": sum(s[0] for s in losses) / count, "loss_last": sum(s[-1] for s in losses) / count}

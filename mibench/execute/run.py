@@ -1,0 +1,122 @@
+"""Run a request: plan it, execute what is missing, write records and the report. The command line calls this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mibench.api import params
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
+from mibench.execute.contract import Executor, Outcome, Session
+from mibench.execute.galleries import make_gallery
+from mibench.execute.records import failed_record, make_record
+from mibench.leaderboard import add_records
+from mibench.plan.cells import Cell
+from mibench.plan.plan import Plan, make_plan
+from mibench.protocol.request import Request
+from mibench.registry.registry import Registry, load_registry
+from mibench.results.io import save_record
+from mibench.results.record import Record
+from mibench.results.report import write_report
+from mibench.stages.run import pick_device
+from mibench.store.store import Store, default_root
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind.
+
+    Attributes:
+        planned: the plan that was executed.
+        records: one per cell, failed ones included, controls first.
+        failures: label and error of every failed stage.
+        report: path of the HTML report.
+        record_paths: one JSON file per record.
+        published: entries written to the leaderboard.
+    """
+
+    planned: Plan
+    records: Sequence[Record]
+    failures: Sequence[tuple[str, str]]
+    report: Path | None
+    record_paths: Sequence[Path]
+    published: Sequence[Path] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every cell is done, 1 if some failed."""
+        return EXIT_FAILED_CELLS if any(record.status == "failed" for record in self.records) else EXIT_OK
+
+
+def open_store(request: Request, registry: Registry) -> Store:
+    """Open the store of a request, with the artifacts that plugins ship as lower layers."""
+    return Store(request.store or default_root(), registry.artifact_folders())
+
+
+def plan_request(request: Request, registry: Registry | None = None) -> Plan:
+    """Plan without running anything."""
+    registry = registry or load_registry()
+    return make_plan(request, registry, open_store(request, registry))
+
+
+def run(request: Request | None = None, registry: Registry | None = None, **settings: Any) -> RunResult:
+    """Run a matrix of cells.
+
+    Args:
+        request: what to run; or give its fields as keywords, e.g. ``run(defenses=["atat"], attacks=["ppa"])``.
+        registry: where components are found; the installed plugins by default.
+        **settings: fields of :class:`Request`.
+
+    Returns:
+        Records, failures and paths. Failed cells do not raise; look at ``exit_code``.
+
+    Raises:
+        UsageError: if the request itself is wrong.
+    """
+    request = request or Request(**settings)
+    registry = registry or load_registry()
+    store = open_store(request, registry)
+    executor = _executor(request, registry)
+    pick_device(request.device)
+    plan = make_plan(request, registry, store)
+    outcome = executor.run(plan.to_run, Session(store, registry, request.device, request.workers))
+    records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
+    output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    paths = [save_record(record, output / "records") for record in records]
+    labels = {planned.key: planned.label for planned in plan.nodes}
+    failures = [(labels[key], error) for key, error in outcome.failed.items()]
+    pairs = zip(plan.cells, records, strict=True)
+    galleries = [make_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
+    report = write_report(output / "report.html", records, galleries, failures)
+    return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
+
+
+def _executor(request: Request, registry: Registry) -> Executor:
+    registry.get("executor", request.executor)
+    made = params.build(registry.component("executor", request.executor), {}, owner=f"executor {request.executor!r}")
+    if not isinstance(made, Executor):
+        raise TypeError(f"{request.executor!r} is not an Executor")
+    return made
+
+
+def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Registry, request: Request) -> Record:
+    nodes = [cell.target, cell.evidence, *cell.measures.values(), *cell.gold.values(), *cell.floor.values()]
+    nodes += cell.undefended.values()
+    labels = {planned.key: planned.node for planned in plan.nodes}
+    for node in nodes:
+        lost = outcome.skipped.get(node.key, node.key)
+        if lost in outcome.failed:
+            where, error = labels[lost].label, outcome.failed[lost]
+            return failed_record(cell, registry, where, error, device=request.device, command=request.command)
+    return make_record(cell, store, registry, device=request.device, command=request.command)
+
+
+def _publish(request: Request, plan: Plan, records: Sequence[Record], paths: Sequence[Path]) -> list[Path]:
+    if request.publish is None:
+        return []
+    done = [path for path, record in zip(paths, records, strict=True) if record.status == "done"]
+    texts = {cell.loaded.protocol.id: cell.loaded.text for cell in plan.cells}
+    return add_records(done, request.publish, texts)

@@ -1,0 +1,110 @@
+"""Where things lie: ``<protocol>/<major.minor>/{protocol.yaml, entries/<defense>/<record>.json, board.csv}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mibench.api.errors import UsageError, unknown
+from mibench.leaderboard.checks import NAME
+from mibench.protocol.load import LoadedProtocol, parse_protocol
+from mibench.results.io import load_record
+from mibench.results.record import Record
+
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})")
+
+
+@dataclass(frozen=True)
+class BoardFolder:
+    """The folder of one protocol version.
+
+    Attributes:
+        root: the leaderboards folder.
+        name: protocol name.
+        version: ``major.minor``.
+    """
+
+    root: Path
+    name: str
+    version: str
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or not _VERSION.fullmatch(self.version):
+            raise UsageError(f"{self.name!r}@{self.version!r} is not a protocol; expected a name like 'orl64@1.0'")
+
+    @property
+    def id(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.root / self.name / self.version
+
+    @property
+    def protocol_file(self) -> Path:
+        """The frozen copy of the protocol."""
+        return self.path / "protocol.yaml"
+
+    @property
+    def table_file(self) -> Path:
+        """The board as CSV, made from the entries."""
+        return self.path / "board.csv"
+
+    @property
+    def age(self) -> tuple[int, ...]:
+        """The version as numbers, for sorting."""
+        return tuple(map(int, self.version.split(".")))
+
+    def entry_folder(self, defense: str) -> Path:
+        """Return the folder of a defense's records; the name has been checked."""
+        return self.path / "entries" / defense
+
+    def protocol(self) -> LoadedProtocol | None:
+        """Read the frozen protocol; ``None`` if nothing was accepted yet.
+
+        Raises:
+            UsageError: if the file is not a valid protocol.
+        """
+        if not self.protocol_file.is_file():
+            return None
+        return parse_protocol(self.protocol_file.read_text(encoding="utf-8"), source=str(self.protocol_file))
+
+    def records(self) -> Iterator[tuple[Path, Record]]:
+        """Yield the accepted records with their files, in the order of their paths.
+
+        Raises:
+            RecordError: for a damaged entry.
+        """
+        for path in sorted((self.path / "entries").glob("*/*.json")):
+            yield path, load_record(path)
+
+
+def boards(root: Path) -> list[BoardFolder]:
+    """Return the boards below a folder, by name and version."""
+    found = []
+    for file in root.glob("*/*/protocol.yaml"):
+        name, version = file.parts[-3:-1]
+        if NAME.fullmatch(name) and _VERSION.fullmatch(version):
+            found.append(BoardFolder(root, name, version))
+    return sorted(found, key=lambda board: (board.name, board.age))
+
+
+def choose(root: Path, protocol: str | None) -> list[BoardFolder]:
+    """Return the boards that a request means: all, ``name@version``, or the newest version of ``name``.
+
+    Raises:
+        UsageError: if there is no such board, with a suggestion.
+    """
+    found = boards(root)
+    if not found:
+        raise UsageError(f"{root} holds no leaderboard. Add a record with: mibench leaderboard add <record.json>")
+    if protocol is None:
+        return found
+    exact = [board for board in found if protocol in (board.id, board.name)]
+    if not exact:
+        raise unknown("leaderboard protocol", protocol, {board.id for board in found})
+    return exact[-1:]

@@ -1,0 +1,171 @@
+"""From a request to cells: the matrix, with the control cells that every leakage number needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mibench.api import params
+from mibench.api.errors import UsageError, unknown
+from mibench.plan.graph import Fixed, Graph
+from mibench.plan.node import Node
+from mibench.plan.resolve import Resolved, parse_choice, resolve
+from mibench.plan.settings import Settings
+from mibench.protocol.load import LoadedProtocol, load_protocol
+from mibench.protocol.request import DEFAULT_PROTOCOL, Request
+from mibench.protocol.schema import Component
+from mibench.protocol.split import split_identities
+from mibench.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (protocol, model, defense, attack, seed) and the nodes that answer it.
+
+    Attributes:
+        loaded: the protocol.
+        graph: the nodes of the protocol and what is fixed in it.
+        model: target architecture.
+        defense: the defense.
+        attack: the attack.
+        seed: target seed.
+        control: true for cells that were not asked for but are needed beside those that were.
+        target: node of the defended classifier.
+        evidence: node of the reconstructions.
+        measures: metric name to node.
+        gold: metric name to node, on held-out images.
+        floor: metric name to node, on samples that nobody optimised.
+        undefended: metric name to node, of the same attack on the undefended target.
+    """
+
+    loaded: LoadedProtocol
+    graph: Graph
+    model: Resolved
+    defense: Resolved
+    attack: Resolved
+    seed: int
+    control: bool
+    target: Node
+    evidence: Node
+    measures: Mapping[str, Node]
+    gold: Mapping[str, Node] = field(default_factory=dict)
+    floor: Mapping[str, Node] = field(default_factory=dict)
+    undefended: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return f"{self.loaded.id} · {self.model.name} · {self.defense.name} × {self.attack.name} · seed {self.seed}"
+
+
+def expand(request: Request, registry: Registry) -> list[Cell]:
+    """Return the cells of a request, controls first.
+
+    Raises:
+        UsageError: for unknown names, parameters, values or seeds.
+    """
+    settings = Settings(request.settings, registry)
+    cells: list[Cell] = []
+    for name in _protocols(request, registry):
+        builder = _Builder(load_protocol(registry, name, request.variant), request, registry, settings)
+        cells.extend(builder.cells())
+    settings.check_all_used()
+    return cells
+
+
+def _protocols(request: Request, registry: Registry) -> list[str]:
+    if not request.datasets:
+        return list(request.protocols or (DEFAULT_PROTOCOL,))
+    for dataset in request.datasets:
+        registry.get("dataset", dataset)
+    names = request.protocols or tuple(entry.spec.name for entry in registry.entries("protocol"))
+    found = [n for n in names if load_protocol(registry, n).protocol.dataset.name in request.datasets]
+    if not found:
+        raise UsageError(f"no protocol on {', '.join(request.datasets)} among: {', '.join(names)}")
+    # A dataset alone means its main protocol: the first that is not a smoke test.
+    return found if request.protocols else [n for n in found if n != "smoke"][:1] or found[:1]
+
+
+class _Builder:
+    """Builds the cells of one protocol."""
+
+    def __init__(self, loaded: LoadedProtocol, request: Request, registry: Registry, settings: Settings) -> None:
+        self.loaded, self.request, self.registry, self.settings = loaded, request, registry, settings
+        self.protocol = loaded.protocol
+        self.graph = Graph(self._fixed())
+        self.undefended = self._resolve("defense", self.protocol.undefended, plain=True)
+
+    def cells(self) -> list[Cell]:
+        models = [parse_choice(text) for text in self.request.models] or [self.protocol.model]
+        seeds = self.request.seeds or self.protocol.seeds[:1]
+        attacks = [self._resolve("attack", self._frozen_attack(text)) for text in self.request.attacks]
+        defenses = [self._resolve("defense", parse_choice(text)) for text in self.request.defenses]
+        made: list[Cell] = []
+        for model in (self._resolve("model", choice) for choice in models):
+            for seed in seeds:
+                for attack in attacks:
+                    asked = [d for d in defenses if d.name == self.undefended.name]
+                    made.append(self._cell(model, self.undefended, attack, seed, control=not asked))
+                    made += [self._cell(model, d, attack, seed) for d in defenses if d.name != self.undefended.name]
+        return made
+
+    def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int, *, control: bool = False) -> Cell:
+        graph, label = self.graph, f"{defense.name} · {model.name} · seed {seed}"
+        target = graph.target(model, defense, seed)
+        evidence = graph.reconstruct(target, attack, seed, f"{attack.name} on {label}")
+        plain = graph.target(model, self.undefended, seed)
+        plain_label = f"{self.undefended.name} · {model.name} · seed {seed}"
+        floor = self._resolve("attack", self.protocol.floor, plain=True)
+        floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}")
+        attacked = graph.reconstruct(plain, attack, seed, f"{attack.name} on {plain_label}")
+        return Cell(
+            self.loaded, graph, model, defense, attack, seed, control, target, evidence,
+            measures={
+                **self._measures("target", target, None, label),
+                **self._measures("reconstructions", target, evidence, f"{attack.name} on {label}"),
+            },
+            gold=self._measures("reconstructions", plain, graph.gold(), "gold"),
+            floor=self._measures("reconstructions", plain, floor_node, "floor"),
+            undefended=self._measures("reconstructions", plain, attacked, f"{attack.name} on {plain_label}"),
+        )  # fmt: skip
+
+    def _measures(self, subject: str, target: Node, evidence: Node | None, label: str) -> dict[str, Node]:
+        return {
+            metric.name: self.graph.measure(metric, target=target, evidence=evidence, label=label)
+            for metric in self.graph.fixed.metrics
+            if metric.component.subject == subject
+        }
+
+    def _frozen_attack(self, text: str) -> Component:
+        choice = parse_choice(text)
+        return choice if choice.preset else self.protocol.attacks.get(choice.name, choice)
+
+    def _resolve(self, kind: str, choice: Component, *, plain: bool = False) -> Resolved:
+        overrides = {}
+        if not plain and kind in ("defense", "attack", "model"):
+            self.registry.get(kind, choice.name)
+            overrides = self.settings.overrides(kind, choice.name)
+        return resolve(self.registry, kind, choice, protocol=self.protocol.name, overrides=overrides)
+
+    def _fixed(self) -> Fixed:
+        protocol = self.protocol
+        dataset = self._resolve("dataset", protocol.dataset)
+        available = params.build(dataset.component, dataset.params).num_identities()
+        return Fixed(
+            protocol,
+            split_identities(protocol.split, available),
+            "test" if self.loaded.variant == "test" else "val",
+            dataset,
+            self._resolve("prior", protocol.prior),
+            self._resolve("dataset", protocol.prior.source.dataset) if protocol.prior.source else None,
+            self._embedder(protocol.embedder),
+            {choice.name: self._resolve("model", choice.model, plain=True) for choice in protocol.evaluators},
+            tuple(self._resolve("metric", choice) for choice in protocol.metrics),
+        )
+
+    def _embedder(self, choice: Component) -> Resolved:
+        found = self._resolve("model", choice, plain=True)
+        if getattr(found.registered.spec, "role", "") != "embedder":
+            names = [e.spec.name for e in self.registry.entries("model") if getattr(e.spec, "role", "") == "embedder"]
+            raise unknown("embedder", choice.name, names)
+        return found

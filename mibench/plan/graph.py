@@ -1,0 +1,158 @@
+"""The nodes of one protocol: what each stage needs, and what of it enters its key. Knows stages, not methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mibench.plan.node import Node, make_node
+from mibench.plan.resolve import Resolved
+from mibench.protocol.schema import Evaluator, Protocol, Recipe
+from mibench.protocol.split import Identities
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What every cell of a protocol shares.
+
+    Attributes:
+        protocol: the protocol.
+        identities: private and public identities.
+        part: ``"test"``, or ``"val"`` for the validation variant.
+        dataset: resolved dataset.
+        prior: resolved prior.
+        source: dataset that the prior learns from, if it is not the protocol's.
+        embedder: resolved embedder.
+        evaluators: resolved evaluator architectures by name.
+        metrics: resolved metrics.
+    """
+
+    protocol: Protocol
+    identities: Identities
+    part: str
+    dataset: Resolved
+    prior: Resolved
+    source: Resolved | None
+    embedder: Resolved
+    evaluators: Mapping[str, Resolved]
+    metrics: tuple[Resolved, ...]
+
+
+class Graph:
+    """Makes the nodes of a protocol, each once.
+
+    Attributes:
+        fixed: what every cell shares.
+        nodes: all nodes so far, by key.
+        split: the payload that decides which private images train, validate and test.
+    """
+
+    def __init__(self, fixed: Fixed) -> None:
+        self.fixed = fixed
+        self.nodes: dict[str, Node] = {}
+        self._image = fixed.protocol.image.model_dump(mode="json")
+        self.split = {
+            **fixed.protocol.split.model_dump(mode="json", exclude={"private", "public", "private_from"}),
+            "identities": fixed.identities.private,
+        }
+
+    def data(self, part: str) -> Node:
+        """Images of the ``"private"`` or ``"public"`` identities."""
+        identities = getattr(self.fixed.identities, part)
+        label = f"{self.fixed.dataset.name} · {len(identities)} {part} identities"
+        entry = self.fixed.dataset.entry()
+        return self._add(make_node("data", label, {}, dataset=entry, identities=identities, image=self._image))
+
+    def prior(self) -> Node:
+        """The attacker's prior, trained on public identities."""
+        prior = self.fixed.prior
+        return self._add(
+            make_node(
+                "prior",
+                f"{prior.name} on public identities",
+                {"public": self._prior_images()},
+                prior=prior.entry(),
+                seed=self.fixed.protocol.prior.seed,
+                image=self._image,
+            )
+        )
+
+    def evaluators(self) -> dict[str, Node]:
+        """The judges that are trained on the private data."""
+        return {choice.name: self._evaluator(choice) for choice in self.fixed.protocol.evaluators}
+
+    def target(self, model: Resolved, defense: Resolved, seed: int) -> Node:
+        """The defended classifier."""
+        label = f"{defense.name} · {model.name} · seed {seed}"
+        return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense=defense.entry())
+
+    def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str) -> Node:
+        """What an attack makes of a target."""
+        needs = {"target": target, "prior": self.prior()}
+        if attack.component.needs_public:
+            needs["public"] = self.data("public")
+        budget = self.fixed.protocol.budget.model_dump(mode="json")
+        return self._add(
+            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, budget=budget)
+        )
+
+    def gold(self) -> Node:
+        """Held-out private images, to be measured like reconstructions."""
+        needs = {"private": self.data("private")}
+        return self._add(make_node("gold", "held-out private images", needs, split=self.split, part=self.fixed.part))
+
+    def measure(self, metric: Resolved, *, target: Node, evidence: Node | None, label: str) -> Node:
+        """One metric on a target, or on reconstructions."""
+        needs: dict[str, Node] = {"private": self.data("private")}
+        extra: dict[str, Any] = {}
+        if metric.component.subject == "target" or "target" in metric.component.needs:
+            needs["target"] = target
+        if evidence is not None:
+            needs["evidence"] = evidence
+        if "evaluators" in metric.component.needs:
+            needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
+        if "embedder" in metric.component.needs:
+            extra["embedder"] = self.fixed.embedder.entry()
+        return self._add(
+            make_node(
+                "measure",
+                f"{metric.name} · {label}",
+                needs,
+                metric=metric.entry(),
+                split=self.split,
+                part=self.fixed.part,
+                **extra,
+            )
+        )
+
+    def _prior_images(self) -> Node:
+        source, choice = self.fixed.source, self.fixed.protocol.prior.source
+        if source is None or choice is None:
+            return self.data("public")
+        identities = list(range(choice.identities))
+        label = f"{source.name} · {len(identities)} public identities"
+        return self._add(make_node("data", label, {}, dataset=source.entry(), identities=identities, image=self._image))
+
+    def _evaluator(self, choice: Evaluator) -> Node:
+        model = self.fixed.evaluators[choice.name]
+        return self._classifier("evaluator", f"{choice.name} · {model.name}", model, choice.recipe, choice.seed)
+
+    def _classifier(self, stage: Any, label: str, model: Resolved, recipe: Recipe, seed: int, **inputs: Any) -> Node:
+        return self._add(
+            make_node(
+                stage,
+                label,
+                {"private": self.data("private")},
+                model=model.entry(),
+                recipe=recipe.model_dump(mode="json"),
+                seed=seed,
+                image=self._image,
+                split=self.split,
+                precision=self.fixed.protocol.precision,
+                **inputs,
+            )
+        )
+
+    def _add(self, node: Node) -> Node:
+        return self.nodes.setdefault(node.key, node)

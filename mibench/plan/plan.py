@@ -1,0 +1,132 @@
+"""The plan: which nodes have to run, which are reused and why, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mibench.plan.cells import Cell, expand
+from mibench.plan.node import Node
+from mibench.protocol.request import Request
+from mibench.registry.registry import Registry
+from mibench.store.store import Store
+
+LIGHT = {"data": 5.0, "gold": 1.0, "measure": 3.0}
+
+
+@dataclass(frozen=True)
+class PlannedNode:
+    """A node with what will happen to it.
+
+    Attributes:
+        node: the node.
+        reused: whether its artifact exists.
+        reason: why it is reused or has to run.
+        estimate_s: expected seconds; ``None`` if nothing is known, 0 if reused.
+    """
+
+    node: Node
+    reused: bool
+    reason: str
+    estimate_s: float | None
+
+    @property
+    def id(self) -> str:
+        """Short name of the node."""
+        return self.node.id
+
+    @property
+    def stage(self) -> str:
+        """Stage of the node."""
+        return self.node.stage
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.node.label
+
+    @property
+    def key(self) -> str:
+        """Cache key."""
+        return self.node.key
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells and the nodes that answer them, inputs before what needs them."""
+
+    cells: Sequence[Cell]
+    nodes: Sequence[PlannedNode]
+
+    @property
+    def protocol_ids(self) -> list[str]:
+        """Protocols of the plan, as ``name@version (digest)``."""
+        ids = {cell.loaded.id: f"{cell.loaded.id} ({cell.loaded.digest[:6]})" for cell in self.cells}
+        return list(ids.values())
+
+    @property
+    def to_run(self) -> list[Node]:
+        """Nodes without an artifact, inputs first."""
+        return [planned.node for planned in self.nodes if not planned.reused]
+
+
+def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
+    """Expand a request and look up what exists already.
+
+    An input is only planned if something that needs it has to run: a shipped prior is enough, its training images
+    are not rendered.
+    """
+    cells = expand(request, registry)
+    known: dict[str, Node] = {}
+    expected: dict[str, float] = {}
+    for cell in cells:
+        known |= cell.graph.nodes
+        expected |= cell.loaded.protocol.expected_seconds
+    wanted = {node.key: node for cell in cells for node in _answers(cell)}
+    planned: dict[str, PlannedNode] = {}
+    for node in wanted.values():
+        _visit(node, known, store, planned, expected, registry)
+    return Plan(cells, list(planned.values()))
+
+
+def _answers(cell: Cell) -> Iterable[Node]:
+    # Reconstructions and targets are named too, because records and reports read them.
+    yield cell.graph.data("private")
+    yield cell.target
+    yield cell.evidence
+    for group in (cell.measures, cell.gold, cell.floor, cell.undefended):
+        yield from group.values()
+
+
+def _visit(
+    node: Node,
+    known: Mapping[str, Node],
+    store: Store,
+    planned: dict[str, PlannedNode],
+    expected: Mapping[str, float],
+    registry: Registry,
+) -> None:
+    if node.key in planned:
+        return
+    artifact = store.find(node.stage, node.key)
+    if artifact is not None:
+        reason = "shipped with its plugin" if store.is_shipped(artifact) else "in the store"
+        planned[node.key] = PlannedNode(node, True, reason, 0.0)
+        return
+    for key in node.needs.values():
+        _visit(known[key], known, store, planned, expected, registry)
+    unfinished = any((store.root / "work" / node.key).glob("*"))
+    reason = "continues from a checkpoint" if unfinished else "not in the store"
+    planned[node.key] = PlannedNode(node, False, reason, _estimate(node, expected, registry))
+
+
+def _estimate(node: Node, expected: Mapping[str, float], registry: Registry) -> float | None:
+    name: str = node.stage
+    if node.stage == "measure":
+        name = f"measure/{node.payload['metric']['name']}"
+    if node.stage == "reconstruct":
+        name = f"reconstruct/{node.payload['attack']['name']}"
+    seconds = expected.get(name, LIGHT.get(node.stage))
+    if seconds is not None and node.stage == "target":
+        seconds *= getattr(registry.get("defense", node.payload["defense"]["name"]).spec, "cost", 1.0)
+    return seconds

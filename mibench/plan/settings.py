@@ -1,0 +1,65 @@
+"""``--set`` settings: which component each one is for, and an error for those that are for none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mibench.api.errors import UsageError, suggestion
+from mibench.registry.registry import Registry
+
+KINDS = ("defense", "attack", "model")
+
+
+class Settings:
+    """Settings by ``kind.parameter`` (every requested component of that kind that has it) or ``name.parameter``.
+
+    Args:
+        raw: setting to value, as typed.
+        registry: where the components are found.
+
+    Raises:
+        UsageError: for a setting without a dot.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], registry: Registry) -> None:
+        for key in raw:
+            if "." not in key:
+                raise UsageError(f"--set {key}=...: expected KIND.PARAMETER or NAME.PARAMETER, e.g. defense.lam=0.2")
+        self._raw = raw
+        self._registry = registry
+        self._used: set[str] = set()
+        self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
+
+    def overrides(self, kind: str, name: str) -> dict[str, Any]:
+        """Return the settings for one component and remember that they were used."""
+        component = self._registry.component(kind, name)
+        fields = {field.name for field in dataclasses.fields(component)}
+        self._asked[kind] |= {name}
+        found = {}
+        for key, value in self._raw.items():
+            # Component names may contain dots; parameter names may not.
+            prefix, _, parameter = key.rpartition(".")
+            if prefix == name or (prefix == kind and parameter in fields):
+                found[parameter] = value
+                self._used.add(key)
+        return found
+
+    def check_all_used(self) -> None:
+        """Raise for settings that no requested component took, with the closest name."""
+        for key in self._raw:
+            if key not in self._used:
+                raise UsageError(self._explain(key))
+
+    def _explain(self, key: str) -> str:
+        prefix, _, parameter = key.rpartition(".")
+        names = {name for asked in self._asked.values() for name in asked}
+        if prefix not in KINDS:
+            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"
+        fields = set()
+        for name in self._asked[prefix]:
+            fields |= {field.name for field in dataclasses.fields(self._registry.component(prefix, name))}
+        listed = ", ".join(sorted(fields)) or "none"
+        asked = ", ".join(sorted(self._asked[prefix]))
+        return f"--set {key}: no {prefix} has {parameter!r}.{suggestion(parameter, fields)} {asked}: {listed}."

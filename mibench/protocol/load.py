@@ -1,0 +1,103 @@
+"""Find a protocol by name, validate it, and compute its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+from typing import Protocol as Interface
+
+import yaml
+from pydantic import ValidationError
+
+from mibench.api.errors import PluginError, UsageError
+from mibench.api.specs import ProtocolSpec, Spec
+from mibench.protocol.schema import Protocol
+from mibench.results.canonical import digest
+
+Variant = Literal["test", "validation"]
+
+
+class Finder(Interface):
+    """The part of the registry that is needed here."""
+
+    def get(self, kind: str, name: str) -> Any:
+        """Return the registered component."""
+
+
+@dataclass(frozen=True)
+class LoadedProtocol:
+    """A protocol with its digest.
+
+    Attributes:
+        protocol: its content, with the overrides of the validation variant applied if asked for.
+        variant: ``"test"`` or ``"validation"``.
+        digest: sha256 of the canonical JSON of its content.
+        text: the YAML as it was written.
+    """
+
+    protocol: Protocol
+    variant: Variant
+    digest: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """``name@version``, marked if it is the validation variant."""
+        return self.protocol.id + ("" if self.variant == "test" else "+validation")
+
+
+def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> LoadedProtocol:
+    """Load a protocol by ``name`` or ``name@version``.
+
+    Raises:
+        UsageError: for an unknown name or version, or a file that is not a valid protocol.
+    """
+    bare, _, version = name.partition("@")
+    spec = registry.get("protocol", bare).spec
+    if version and version != spec.version:
+        raise UsageError(f"Protocol {bare!r} is installed in version {spec.version}, not {version}.")
+    return parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
+
+
+def parse_protocol(text: str, variant: Variant = "test", *, source: str = "protocol") -> LoadedProtocol:
+    """Validate the YAML of a protocol."""
+    try:
+        raw = yaml.safe_load(text)
+        if variant == "validation":
+            raw = merge(raw, raw.get("validation", {}))
+        protocol = Protocol.model_validate(raw)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{source} is not a valid protocol: {explain(error)}") from None
+    return LoadedProtocol(
+        protocol, variant, digest(protocol.model_dump(mode="json", exclude={"expected_seconds"})), text
+    )
+
+
+def protocol_path(spec: Spec) -> Path:
+    """Return where a protocol's YAML lies; ``spec.file`` is ``"package:path/inside"``."""
+    if not isinstance(spec, ProtocolSpec):
+        raise PluginError(f"{spec.name!r} is a {spec.kind}, not a protocol")
+    package, _, inside = spec.file.partition(":")
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise PluginError(f"protocol {spec.name!r} names the package {package!r}, which is not installed")
+    return Path(found.submodule_search_locations[0]) / inside
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Override nested mappings key by key; everything else is replaced whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def explain(error: ValidationError) -> str:
+    """Render a validation error as ``place: problem`` lines."""
+    return "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())

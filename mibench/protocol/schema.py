@@ -1,0 +1,212 @@
+"""The shape of a protocol file. Everything in it is frozen: its digest goes into every record."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, Field
+
+from mibench.api.params import STRICT
+
+
+class Frozen(BaseModel):
+    """Base of all parts: unknown keys are errors, instances do not change."""
+
+    model_config = STRICT
+
+
+class Component(Frozen):
+    """A component by name, with the parameters that differ from its defaults.
+
+    Attributes:
+        name: registered name.
+        preset: named parameter set to start from.
+        params: overrides on top of it.
+    """
+
+    name: str
+    preset: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class ImageShape(Frozen):
+    """The canonical image of a protocol.
+
+    Attributes:
+        size: side in pixels.
+        channels: 1 (grey) or 3 (RGB).
+    """
+
+    size: Annotated[int, Ge(8)]
+    channels: Literal[1, 3]
+
+
+class Split(Frozen):
+    """Who is private and which images train. Identities and images are permuted by ``seed``.
+
+    Attributes:
+        seed: seed of the permutations.
+        private: number of private identities, the classes of the target.
+        public: number of public identities, disjoint from the private ones; the prior learns from them.
+        train: images per private identity that train the target and form the gallery.
+        val: images per identity for choosing parameters.
+        test: images per identity that are reported on.
+        private_from: which end of the permuted identities is private. The validation variant takes the back, so that
+            parameters are chosen on people on whom nothing is reported.
+    """
+
+    seed: int = 0
+    private: Annotated[int, Ge(2)]
+    public: Annotated[int, Ge(1)]
+    train: Annotated[int, Ge(1)]
+    val: Annotated[int, Ge(0)]
+    test: Annotated[int, Ge(1)]
+    private_from: Literal["front", "back"] = "front"
+
+
+class Augmentation(Frozen):
+    """Training augmentation; the same parameters for every defense.
+
+    Attributes:
+        crop_scale: area range of the random resized crop; ``None`` switches it off.
+        flip: probability of a horizontal flip.
+        brightness: strength of multiplicative brightness jitter, 0 for none.
+        contrast: strength of contrast jitter, 0 for none.
+    """
+
+    crop_scale: tuple[float, float] | None = (0.85, 1.0)
+    flip: Annotated[float, Ge(0), Le(1)] = 0.5
+    brightness: Annotated[float, Ge(0)] = 0.0
+    contrast: Annotated[float, Ge(0)] = 0.0
+
+
+class Recipe(Frozen):
+    """How a classifier is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch: images per step.
+        optimizer: ``adam`` or ``sgd``.
+        lr: initial learning rate.
+        betas: of Adam.
+        momentum: of SGD.
+        weight_decay: L2 penalty.
+        milestones: fractions of the epochs at which the rate drops.
+        gamma: factor of each drop.
+        augmentation: applied to training images.
+    """
+
+    epochs: Annotated[int, Ge(1)]
+    batch: Annotated[int, Ge(1)]
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Gt(0)] = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    milestones: tuple[float, ...] = (0.75, 0.9)
+    gamma: float = 0.1
+    augmentation: Augmentation = Augmentation()
+
+
+class PublicSource(Frozen):
+    """Public images from elsewhere than the protocol's own public identities.
+
+    Attributes:
+        dataset: a dataset without any private identity of the protocol.
+        identities: how many of its identities to take, from the first on.
+    """
+
+    dataset: Component
+    identities: Annotated[int, Ge(1)]
+
+
+class PriorChoice(Component):
+    """The attacker's prior.
+
+    Attributes:
+        seed: of its training.
+        source: where its training images come from; ``None`` for the protocol's public identities.
+    """
+
+    seed: int = 0
+    source: PublicSource | None = None
+
+
+class Evaluator(Frozen):
+    """A classifier trained on the private data that judges reconstructions; attacks never see it.
+
+    Attributes:
+        name: short name used in metric columns.
+        model: architecture.
+        recipe: how it is trained.
+        seed: training seed, different from every target's.
+    """
+
+    name: str
+    model: Component
+    recipe: Recipe
+    seed: int
+
+
+class QueryBudget(Frozen):
+    """The most an attack may spend on the target per class; ``None`` is unlimited."""
+
+    forward: int | None = None
+    backward: int | None = None
+
+
+class Protocol(Frozen):
+    """Frozen settings that make results comparable.
+
+    Attributes:
+        name: name without version.
+        version: ``major.minor``.
+        summary: one line.
+        dataset: where images come from.
+        image: canonical shape.
+        split: private and public identities, training, validation and test images.
+        model: default architecture of the target.
+        recipe: training of targets.
+        prior: the attacker's prior.
+        evaluators: judges trained on the private data, of different families.
+        embedder: judge that never saw the private data.
+        attacks: frozen settings per attack name; an attack that is not listed runs with its own preset.
+        undefended: the defense that stands for plain training, the control beside every leakage number.
+        floor: the baseline attack that, run on the undefended target, defines the floor control.
+        metrics: what is measured.
+        headline: the leakage column by which the board ranks.
+        budget: per-class limits on queries.
+        seeds: target seeds that a complete entry has.
+        precision: arithmetic of training and perturbations.
+        validation: overrides that turn the protocol into its tuning variant, whose results are never published.
+        expected_seconds: rough duration of each stage (``"measure/<metric>"`` for metrics) on two CPU cores, for
+            estimates before anything has run; outside of the digest.
+    """
+
+    name: str
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    summary: str
+    dataset: Component
+    image: ImageShape
+    split: Split
+    model: Component
+    recipe: Recipe
+    prior: PriorChoice
+    evaluators: tuple[Evaluator, ...]
+    embedder: Component
+    attacks: dict[str, Component] = Field(default_factory=dict)
+    undefended: Component
+    floor: Component
+    metrics: tuple[Component, ...]
+    headline: str
+    budget: QueryBudget = QueryBudget()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    precision: Literal["fp32"] = "fp32"
+    validation: dict[str, Any] = Field(default_factory=dict)
+    expected_seconds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"

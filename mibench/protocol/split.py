@@ -1,0 +1,87 @@
+"""Who is private, who is public, and which images train: pure functions of the protocol, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mibench.api.errors import UsageError
+from mibench.protocol.schema import Split
+
+
+def permutation(n: int, *purpose: str | int) -> list[int]:
+    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved)."""
+    prefix = ":".join(str(part) for part in purpose)
+
+    def rank(i: int) -> bytes:
+        return hashlib.sha256(f"{prefix}:{i}".encode()).digest()
+
+    return sorted(range(n), key=rank)
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Disjoint identities of a protocol.
+
+    Attributes:
+        private: identity of each class of the target; class k is ``private[k]``.
+        public: identities that the attacker may learn from.
+    """
+
+    private: list[int]
+    public: list[int]
+
+
+def split_identities(split: Split, available: int) -> Identities:
+    """Choose private and public identities.
+
+    Raises:
+        UsageError: if the dataset has fewer identities than the protocol wants.
+    """
+    if split.private + split.public > available:
+        wanted = f"{split.private} private and {split.public} public identities"
+        raise UsageError(f"the protocol wants {wanted}; the dataset has {available}")
+    order = permutation(available, "identities", split.seed)
+    private = set(order[: split.private] if split.private_from == "front" else order[-split.private :])
+    # Public identities start behind the front ones in both variants, so that they share a prior where there are enough.
+    others = [i for i in order[split.private :] + order[: split.private] if i not in private]
+    return Identities(sorted(private), sorted(others[: split.public]))
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Indices into the private images."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+
+
+def split_images(split: Split, labels: Sequence[int], identities: Sequence[int]) -> ImageSplit:
+    """Choose training, validation and test images of each class.
+
+    Args:
+        split: the protocol's split.
+        labels: class of each private image.
+        identities: identity of each class; the order of a class's images depends on its identity alone.
+
+    Raises:
+        UsageError: if a class has too few images.
+    """
+    by_class: dict[int, list[int]] = {label: [] for label in range(len(identities))}
+    for index, label in enumerate(labels):
+        by_class[int(label)].append(index)
+    parts = ImageSplit([], [], [])
+    wanted = split.train + split.val + split.test
+    for label, own in by_class.items():
+        if len(own) < wanted:
+            raise UsageError(
+                f"identity {identities[label]} has {len(own)} images; the protocol wants {split.train} to train, "
+                f"{split.val} to validate and {split.test} to test"
+            )
+        order = [own[i] for i in permutation(len(own), "images", split.seed, identities[label])]
+        parts.train.extend(sorted(order[: split.train]))
+        parts.val.extend(sorted(order[split.train : split.train + split.val]))
+        parts.test.extend(sorted(order[split.train + split.val : wanted]))
+    return parts

@@ -1,0 +1,40 @@
+"""The kinds of components, and the spec that describes each."""
+
+from __future__ import annotations
+
+from mibench.api.errors import unknown
+from mibench.api.specs import (
+    AttackSpec,
+    DatasetSpec,
+    DefenseSpec,
+    ExecutorSpec,
+    Kind,
+    MetricSpec,
+    ModelSpec,
+    PriorSpec,
+    ProtocolSpec,
+    Spec,
+)
+
+SPEC_TYPES: dict[Kind, type[Spec]] = {
+    "attack": AttackSpec,
+    "dataset": DatasetSpec,
+    "defense": DefenseSpec,
+    "executor": ExecutorSpec,
+    "metric": MetricSpec,
+    "model": ModelSpec,
+    "prior": PriorSpec,
+    "protocol": ProtocolSpec,
+}
+
+
+def as_kind(word: str) -> Kind:
+    """Read a kind in singular or plural, as users type it.
+
+    Raises:
+        UsageError: if there is no such kind.
+    """
+    for kind in SPEC_TYPES:
+        if word in {kind, f"{kind}s"}:
+            return kind
+    raise unknown("kind of component", word, SPEC_TYPES)

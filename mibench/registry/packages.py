@@ -1,0 +1,65 @@
+"""Where installed packages lie and what their sources are, found without importing anything heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_FOLDER = re.compile(r"[A-Za-z_][\w.]*:[^:]+")
+
+
+def folder_inside(place: object) -> Path | None:
+    """Resolve ``"package:folder"``; ``None`` unless it names an existing folder inside that package."""
+    if not isinstance(place, str) or not _FOLDER.fullmatch(place):
+        return None
+    package, _, inside = place.partition(":")
+    for base in package_folders(package):
+        folder = (base / inside).resolve()
+        if folder.is_dir() and folder.is_relative_to(base.resolve()):
+            return folder
+    return None
+
+
+def package_folders(package: str) -> list[Path]:
+    """Return the folders of an installed package; empty if it is not a package or not installed."""
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    return [Path(place) for place in (found.submodule_search_locations or [])] if found else []
+
+
+def digest_of_sources(modules: Iterable[str]) -> str:
+    """Return one sha256 over the Python sources of the top packages of these modules."""
+    return _digest(tuple(sorted({module.partition(".")[0] for module in modules})))
+
+
+@cache
+def _digest(packages: tuple[str, ...]) -> str:
+    total = hashlib.sha256()
+    for package in packages:
+        for name, path in sorted(_sources(package)):
+            content = path.read_bytes()
+            total.update(f"{name}\0{len(content)}\0".encode())
+            total.update(content)
+    return total.hexdigest()
+
+
+def _sources(package: str) -> list[tuple[str, Path]]:
+    folders = package_folders(package)
+    if folders:
+        return [
+            (f"{package}/{path.relative_to(folder).as_posix()}", path)
+            for folder in folders
+            for path in folder.rglob("*.py")
+        ]
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    is_file = found is not None and found.origin is not None and found.origin.endswith(".py")
+    return [(f"{package}.py", Path(found.origin))] if is_file and found and found.origin else []

@@ -1,0 +1,50 @@
+"""Numbers and foreign text, made short and safe to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+DASH = "–"
+
+
+def short(value: float | None, digits: int = 2) -> str:
+    """Write a number as tables do: ``.28``, ``1.00``, and a dash for ``None``.
+
+    >>> short(0.284), short(-0.5), short(None)
+    ('.28', '-.50', '–')
+    """
+    if value is None:
+        return DASH
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    """Write a number and its interval: ``.28 [.20 .37]``."""
+    if value is None or interval is None:
+        return short(value)
+    return f"{short(value)} [{short(interval[0])} {short(interval[1])}]"
+
+
+def printable(value: object, limit: int = 200) -> str:
+    """Return text on one line without control or direction-changing characters, cut at ``limit``."""
+    text = "".join(char if char.isprintable() else " " for char in str(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted key and short text of everything in a nested mapping, in its order.
+
+    >>> list(flatten({"a": {"b": 1}, "c": [1, 2]}))
+    [('a.b', '1'), ('c', '[1, 2]')]
+    """
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping) and item:
+            yield from flatten(item, f"{name}.")
+        else:
+            yield printable(name), printable(item if isinstance(item, str) else json.dumps(item, default=str))

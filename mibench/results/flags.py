@@ -1,0 +1,190 @@
+"""Computed warnings: each is a small function of a record that returns one sentence, or ``None`` if all is well.
+
+A flag does not say that a result is wrong. It says what must be explained before anybody trusts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from mibench.results.columns import robust_columns
+from mibench.results.display import short
+from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
+from mibench.results.normalize import control, headline
+from mibench.results.record import Flag, MetricValue, Record
+
+FEW_CLASSES = 10
+SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
+MAX_METRIC_FLAGS = 20
+
+Check = Callable[[Record], str | None]
+
+
+class Rule(NamedTuple):
+    """A flag and how it is computed.
+
+    Attributes:
+        id: stable name.
+        check: returns the sentence for people, or ``None``.
+    """
+
+    id: str
+    check: Check
+
+
+def compute_flags(record: Record) -> list[Flag]:
+    """Return all flags of a record, in the order of :data:`RULES`, then those that its metrics raise themselves.
+
+    A failed cell has no numbers and no flags.
+    """
+    if record.status != "done":
+        return []
+    found = {rule.id: text for rule in RULES if (text := rule.check(record))}
+    for identifier, text in _raised_by_metrics(record):
+        if len(found) < len(RULES) + MAX_METRIC_FLAGS:
+            found.setdefault(identifier, text)
+    return [Flag(id=identifier, text=text) for identifier, text in found.items()]
+
+
+def defense_inactive(record: Record) -> str | None:
+    """The defense's own self-check says that it had no effect."""
+    if record.self_check.get("active") is not False:
+        return None
+    return f"the self-check of {record.cell.defense} finds it inactive: the numbers are those of plain training"
+
+
+def accuracy_order_broken(record: Record) -> str | None:
+    """A judge hits more with one guess than with five."""
+    return next(accuracy_order(record.metrics), None)
+
+
+def robust_rises(record: Record) -> str | None:
+    """Robust accuracy rises with the radius."""
+    return next(robust_order(record.metrics), None)
+
+
+def robust_above_clean(record: Record) -> str | None:
+    """Robust accuracy is above clean accuracy."""
+    return next(robust_below_clean(record.metrics), None)
+
+
+def leakage_above_gold(record: Record) -> str | None:
+    """Reconstructions look more like the person than photographs of the person do."""
+    found, gold = headline(record), control(record, "gold")
+    if found and gold and _leak(found) > _leak(gold):
+        return f"leakage {short(found.value)} is above gold {short(gold.value)}: adversarial images, or a weak judge"
+    return None
+
+
+def floor_not_below_gold(record: Record) -> str | None:
+    """The metric cannot tell private photographs from samples that nobody optimised."""
+    floor, gold = control(record, "floor"), control(record, "gold")
+    if floor and gold and _leak(floor) >= _leak(gold):
+        return f"floor {short(floor.value)} is not below gold {short(gold.value)}: the metric measures nothing here"
+    return None
+
+
+def undefended_not_above_floor(record: Record) -> str | None:
+    """The attack gets nothing even without a defense, so no defense can show anything."""
+    plain, floor = control(record, "undefended"), control(record, "floor")
+    if plain and floor and _leak(plain) <= _leak(floor):
+        return (
+            f"{record.cell.attack} on the undefended target leaks {short(plain.value)}, not more than the floor "
+            f"{short(floor.value)}: the attack is too weak to judge a defense"
+        )
+    return None
+
+
+def attack_loss_not_falling(record: Record) -> str | None:
+    """The attack's mean loss over classes ends where it began, or higher."""
+    trace = record.ledger.get("trace")
+    if not isinstance(trace, dict):
+        return None
+    first, last = _number(trace.get("loss_first")), _number(trace.get("loss_last"))
+    if first is None or last is None or last < first:
+        return None
+    return f"the attack's loss did not fall ({first:.4g} to {last:.4g}): masked gradients or a broken optimiser"
+
+
+def attack_overridden(record: Record) -> str | None:
+    """The attack did not run with the protocol's settings."""
+    attack = record.components.get("attack")
+    if attack is None or not attack.overridden:
+        return None
+    return f"{attack.name} ran with other settings than the protocol's"
+
+
+def zero_gradients(record: Record) -> str | None:
+    """Some images have an exactly zero gradient: white-box attacks stand still."""
+    worst = max((_detail(metric, "zero_gradient_fraction") for metric in _robust(record)), default=0.0)
+    return f"{worst:.0%} of images have a zero gradient: robust accuracy may be overestimated" if worst > 0 else None
+
+
+def randomised_forward(record: Record) -> str | None:
+    """Two forward passes differ: attacks chase noise."""
+    spellings = ("randomised", "randomized")
+    if any(metric.details.get(key) is True for metric in _robust(record) for key in spellings):
+        return "the target's forward pass is random: attacks must average over it before the numbers mean anything"
+    return None
+
+
+def square_beats_white_box(record: Record) -> str | None:
+    """A black-box attack breaks points that white-box attacks could not: gradients are masked."""
+    gain = max((_detail(metric, "square_gain") for metric in _robust(record)), default=0.0)
+    if gain <= SQUARE_GAIN:
+        return None
+    return f"the black-box Square attack breaks {gain:.1%} of images that white-box attacks left: masked gradients"
+
+
+def few_classes(record: Record) -> str | None:
+    """Too few classes for an interval to mean much."""
+    found = headline(record)
+    per_class = found.per_class if found else []
+    number = len(record.classes) or sum(value is not None for value in per_class)
+    if number >= FEW_CLASSES:
+        return None
+    return f"{number} attacked classes; intervals over fewer than {FEW_CLASSES} are rough"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("defense-inactive", defense_inactive),
+    Rule("accuracy-order", accuracy_order_broken),
+    Rule("robust-rises-with-eps", robust_rises),
+    Rule("robust-above-clean", robust_above_clean),
+    Rule("leakage-above-gold", leakage_above_gold),
+    Rule("floor-not-below-gold", floor_not_below_gold),
+    Rule("undefended-not-above-floor", undefended_not_above_floor),
+    Rule("attack-loss-not-falling", attack_loss_not_falling),
+    Rule("attack-settings-overridden", attack_overridden),
+    Rule("zero-gradients", zero_gradients),
+    Rule("randomised-forward", randomised_forward),
+    Rule("square-beats-white-box", square_beats_white_box),
+    Rule("few-classes", few_classes),
+)
+"""Every flag that the core computes. Identifiers are stable: boards of old records are read by them."""
+
+
+def _raised_by_metrics(record: Record) -> Iterator[tuple[str, str]]:
+    """A metric may name flags of its own in ``details["flags"]``."""
+    for name, metric in record.metrics.items():
+        flags = metric.details.get("flags")
+        for flag in flags if isinstance(flags, list) else []:
+            if isinstance(flag, str):
+                yield flag, f"raised by the metric {name}"
+
+
+def _robust(record: Record) -> list[MetricValue]:
+    return list(robust_columns(record.metrics).values())
+
+
+def _detail(metric: MetricValue, key: str) -> float:
+    return _number(metric.details.get(key)) or 0.0
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _leak(metric: MetricValue) -> float:
+    return -metric.value if metric.higher_is_better else metric.value

@@ -1,0 +1,187 @@
+"""Records on disk: atomic to write, checked to read. A file is foreign data until :func:`load_record` accepts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from mibench.api.errors import MibenchError
+from mibench.results.canonical import canonical_json, digest
+from mibench.results.record import SCHEMA_VERSION, Record
+
+MAX_BYTES = 32 * 2**20
+NOT_COMPARED = frozenset({"timings", "environment", "command", "digest"})
+"""Parts of a record that may differ between two runs that agree."""
+
+
+class RecordError(MibenchError):
+    """A record file is damaged, too large, or not a record; the message names the file and the place in it."""
+
+
+def compared(record: Record) -> dict[str, Any]:
+    """Return the part of a record that a repetition must reproduce, as plain values."""
+    return record.model_dump(exclude=set(NOT_COMPARED))
+
+
+def seal(record: Record) -> Record:
+    """Return the record with the digest of its compared part.
+
+    Raises:
+        RecordError: if a value is not JSON, NaN or infinite; the message holds the path to it.
+    """
+    return record.model_copy(update={"digest": _canonical(record, digest, compared(record))})
+
+
+def verify_digest(record: Record) -> bool:
+    """Tell whether a record's digest fits its content."""
+    return record.digest == seal(record).digest
+
+
+def label(record: Record) -> str:
+    """Return what people read: ``orl64@1.0 · smallcnn · atat × ppa · seed 0``."""
+    cell, protocol = record.cell, record.protocol
+    variant = "" if protocol.variant == "test" else f"+{protocol.variant}"
+    where = f"{protocol.name}@{protocol.version}{variant}"
+    return f"{where} · {cell.model} · {cell.defense} × {cell.attack} · seed {cell.seed}"
+
+
+def file_name(record: Record) -> str:
+    """Return the name of a record's file: protocol, model, defense, attack, seed and the start of the cell's key."""
+    cell, protocol = record.cell, record.protocol
+    variant = "" if protocol.variant == "test" else f"_{protocol.variant}"
+    names = (f"{protocol.name}@{protocol.version}{variant}", cell.model, cell.defense, cell.attack)
+    return "-".join([*map(_slug, names), f"s{cell.seed}", _slug(cell.key)[:12]]) + ".json"
+
+
+def save_record(record: Record, folder: Path) -> Path:
+    """Seal a record and write it atomically into a folder, which is made if need be.
+
+    Returns:
+        The file; a record of the same cell is replaced.
+
+    Raises:
+        RecordError: if a value is not JSON, NaN or infinite.
+        OSError: if the file cannot be written.
+    """
+    sealed = seal(record)
+    plain = json.loads(_canonical(record, canonical_json, sealed.model_dump()))
+    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return write_atomic(folder / file_name(record), text)
+
+
+def load_record(path: Path) -> Record:
+    """Read a record and validate it against the schema.
+
+    The digest is not checked here; see :func:`verify_digest`.
+
+    Raises:
+        RecordError: for a file that is missing, larger than 32 MiB, not JSON, not a record, or of a newer format.
+    """
+    text = _read(path)
+    try:
+        raw = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is not a valid JSON document: {error}") from None
+    _check_version(path, raw)
+    try:
+        return Record.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise RecordError(f"{path} is not a record: {_explain(error)}") from None
+
+
+def write_atomic(path: Path, content: str | bytes) -> Path:
+    """Write a file so that readers see the old content or the new, whole and on disk, whatever happens.
+
+    Raises:
+        OSError: if it cannot be written; the old content then stays.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def _canonical(record: Record, form: Callable[[Any], str], content: dict[str, Any]) -> str:
+    try:
+        return form(content)
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"the record of {label(record)} cannot be saved: {error}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise RecordError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; that is no record")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is not UTF-8 text at byte {error.start}") from None
+
+
+def _check_version(path: Path, raw: Any) -> None:
+    if not isinstance(raw, dict):
+        raise RecordError(f"{path} holds a JSON {type(raw).__name__}; expected an object")
+    version = raw.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise RecordError(f"{path} has schema_version {version!r}; expected a whole number from 1 to {SCHEMA_VERSION}")
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema version {version}, but this mibench reads up to {SCHEMA_VERSION}. "
+            "Update with: pip install --upgrade mibench"
+        )
+
+
+def _explain(error: ValidationError) -> str:
+    problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5]]
+    more = error.error_count() - len(problems)
+    return "; ".join(problems) + (f"; and {more} more" if more else "")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that JSON allows")
+
+
+def _slug(name: str) -> str:
+    """Keep letters, digits and ``._@-``; the rest, and a leading dot, becomes ``_``: no name leaves its folder."""
+    return re.sub(r"^\.|[^A-Za-z0-9._@-]", "_", name)[:48] or "_"

@@ -1,0 +1,174 @@
+"""The record: everything about one cell, as one JSON document. Numbers, evidence, provenance, and how to repeat it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from mibench.api.params import STRICT
+
+SCHEMA_VERSION = 1
+Control = Literal["gold", "floor", "undefended"]
+
+
+class Part(BaseModel):
+    """Base of all parts of a record."""
+
+    model_config = STRICT
+
+
+class ProtocolRef(Part):
+    """Which protocol, exactly.
+
+    Attributes:
+        name: protocol name.
+        version: ``major.minor``.
+        digest: sha256 of the canonical JSON of its content.
+        variant: ``"test"``, or ``"validation"`` for tuning runs, which no leaderboard accepts.
+        headline: the leakage metric that ranks.
+    """
+
+    name: str
+    version: str
+    digest: str
+    variant: Literal["test", "validation"]
+    headline: str
+
+
+class ComponentRef(Part):
+    """One component with its provenance.
+
+    Attributes:
+        kind: defense, attack, model, ...
+        name: registered name.
+        distribution: the pip distribution that provides it.
+        distribution_version: its version.
+        version: version of the component's numbers.
+        preset: named parameter set that was the starting point.
+        params: all parameters, defaults included.
+        overridden: whether the user changed parameters that the protocol or the preset had set.
+        source_digest: sha256 over the distribution's Python sources.
+        licence: SPDX identifier.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    distribution_version: str
+    version: str
+    preset: str | None = None
+    params: dict[str, Any]
+    overridden: bool = False
+    source_digest: str
+    licence: str = "MIT"
+
+
+class CellRef(Part):
+    """Which cell of the matrix.
+
+    Attributes:
+        model: architecture name.
+        defense: defense name.
+        attack: attack name.
+        seed: target seed.
+        key: sha256 of everything that can change the cell's numbers.
+    """
+
+    model: str
+    defense: str
+    attack: str
+    seed: int
+    key: str
+
+
+class MetricValue(Part):
+    """One measured number.
+
+    Attributes:
+        value: the estimate.
+        ci95: 95 % interval from a bootstrap over classes; ``None`` if it cannot be formed.
+        n: images behind it.
+        unit: unit.
+        higher_is_better: from the defender's point of view.
+        group: utility, leakage, robustness, dependency or cost.
+        per_class: one value per class.
+        details: what else the metric reports.
+    """
+
+    value: float
+    ci95: tuple[float, float] | None
+    n: int
+    unit: str
+    higher_is_better: bool
+    group: str
+    per_class: list[float | None]
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Flag(Part):
+    """A computed warning.
+
+    Attributes:
+        id: stable name, e.g. ``"defense-inactive"``.
+        text: one sentence for people.
+    """
+
+    id: str
+    text: str
+
+
+class Failure(Part):
+    """Why a cell has no numbers.
+
+    Attributes:
+        stage: the stage that failed.
+        error: message.
+    """
+
+    stage: str
+    error: str
+
+
+class Record(Part):
+    """One cell's result.
+
+    Attributes:
+        schema_version: version of this format.
+        status: ``done`` or ``failed``; failed cells are rows too.
+        failure: why, for failed cells.
+        protocol: which protocol.
+        cell: which cell.
+        components: every component that took part, by role ("defense", "evaluator:small-resnet", ...).
+        classes: attacked classes and the identity behind each, as ``{"label": identity}``.
+        inputs: digests of artifacts by role (data, prior, evaluators, target, reconstructions).
+        metrics: measured numbers by name.
+        controls: the same leakage metrics on ``gold``, ``floor`` and ``undefended``.
+        normalized_leakage: headline between floor (0) and gold (1); ``None`` if the two coincide.
+        self_check: the defense's own activation signal.
+        flags: computed warnings.
+        ledger: queries spent and their budget.
+        environment: packages, threads, device, precision.
+        command: the command that repeats this cell.
+        timings: seconds per stage; outside of what is compared.
+        digest: sha256 of the canonical JSON of the compared part.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["done", "failed"] = "done"
+    failure: Failure | None = None
+    protocol: ProtocolRef
+    cell: CellRef
+    components: dict[str, ComponentRef]
+    classes: dict[str, int] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    controls: dict[Control, dict[str, MetricValue]] = Field(default_factory=dict)
+    normalized_leakage: float | None = None
+    self_check: dict[str, Any] = Field(default_factory=dict)
+    flags: list[Flag] = Field(default_factory=list)
+    ledger: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    command: str = ""
+    timings: dict[str, float] = Field(default_factory=dict)
+    digest: str = ""

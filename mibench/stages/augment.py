@@ -1,0 +1,32 @@
+"""Training augmentation: per-sample random crops, flips and colour jitter on batches, by kornia.
+
+Kornia draws from torch's global generator; the training loop seeds and restores it around every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from mibench.protocol.schema import Augmentation
+
+
+def make_augmentation(settings: Augmentation, size: int) -> Callable[[Tensor], Tensor]:
+    """Return a transform of batches (B, C, H, W) in [0, 1]."""
+    import kornia.augmentation as K  # takes a second, and only training needs it
+
+    steps: list[nn.Module] = []
+    if settings.crop_scale is not None:
+        steps.append(K.RandomResizedCrop((size, size), scale=settings.crop_scale, ratio=(1.0, 1.0)))
+    if settings.flip > 0:
+        steps.append(K.RandomHorizontalFlip(p=settings.flip))
+    if settings.brightness > 0 or settings.contrast > 0:
+        steps.append(K.ColorJiggle(brightness=settings.brightness, contrast=settings.contrast, p=1.0))
+    chain = nn.Sequential(*steps)
+
+    def augment(x_BCHW: Tensor) -> Tensor:
+        out: Tensor = chain(x_BCHW).clamp(0, 1)
+        return out
+
+    return augment

@@ -1,0 +1,72 @@
+"""Stage ``measure``: one metric on a target or on reconstructions, from evidence alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from mibench.api.classifier import Classifier
+from mibench.api.errors import MibenchError
+from mibench.api.images import from_uint8
+from mibench.api.metric import Evidence, Metric, MetricContext
+from mibench.api.precision import full_precision
+from mibench.stages.classifier import load_classifier
+from mibench.stages.context import StageContext
+from mibench.stages.data import load_private
+from mibench.stages.files import load_tensors
+
+SEED = 0
+"""Metrics are measured with one seed, so that differences between cells are not noise of the measurement."""
+
+
+def run(ctx: StageContext) -> None:
+    """Measure and save the measurements as JSON."""
+    metric: Metric = ctx.component("metric", ctx.payload["metric"])
+    evidence = _evidence(ctx, metric)
+    with full_precision():
+        measured = metric.measure(evidence, MetricContext(SEED, ctx.device, ctx.progress))
+    if not measured:
+        raise MibenchError(f"the metric {ctx.payload['metric']['name']!r} returned no measurement")
+    rows = [asdict(row) for row in measured]
+    group = getattr(ctx.registry.get("metric", ctx.payload["metric"]["name"]).spec, "group", "leakage")
+    text = json.dumps({"group": group, "measurements": rows}, indent=1, sort_keys=True, allow_nan=False)
+    (ctx.draft / "measurements.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
+    data = load_private(ctx)
+    needs = ctx.node.needs
+    heldout = data.part(ctx.payload["part"])
+    evidence = Evidence(
+        num_classes=data.train.num_classes,
+        heldout=heldout,
+        gallery=data.train,
+        images_NCHW=heldout.images(torch.arange(0)),
+        labels_N=torch.zeros(0, dtype=torch.long),
+    )
+    if "evidence" in needs:
+        tensors = load_tensors(_find_evidence(ctx).file("evidence.safetensors"))
+        evidence.images_NCHW, evidence.labels_N = from_uint8(tensors["pixels"]), tensors["labels"]
+    if "target" in needs:
+        evidence.target = _classifier(ctx, "target")
+    if "evaluators" in metric.needs:
+        roles = [role for role in needs if role.startswith("evaluator:")]
+        evidence.evaluators = {role.partition(":")[2]: _classifier(ctx, role) for role in roles}
+    if "embedder" in metric.needs:
+        evidence.embedder = ctx.component("model", ctx.payload["embedder"])
+    return evidence
+
+
+def _find_evidence(ctx: StageContext) -> Any:
+    key = ctx.node.needs["evidence"]
+    found = ctx.store.find("reconstruct", key) or ctx.store.find("gold", key)
+    if found is None:
+        raise MibenchError(f"the evidence {key[:12]} is not in the store")
+    return found
+
+
+def _classifier(ctx: StageContext, role: str) -> Classifier:
+    return load_classifier(ctx.registry, ctx.input(role), ctx.device)

@@ -1,0 +1,114 @@
+"""Stage ``reconstruct``: run an attack class by class through a metered view of the target; and stage ``gold``.
+
+The artifact holds images after the 8-bit round trip, since that is what an attacker could deliver.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mibench.api.attack import Attack, AttackContext, ClassResult
+from mibench.api.errors import MibenchError
+from mibench.api.images import check_images, to_uint8
+from mibench.api.target import Budget, TargetView
+from mibench.stages.classifier import load_classifier
+from mibench.stages.context import StageContext
+from mibench.stages.data import load_images, load_private
+from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.prior import load_prior
+
+
+def run(ctx: StageContext) -> None:
+    """Attack every class that is not in the checkpoint folder yet, then put the classes together."""
+    attack: Attack = ctx.component("attack", ctx.payload["attack"])
+    classifier = load_classifier(ctx.registry, ctx.input("target"), ctx.device)
+    classes = list(range(classifier.num_classes))
+    todo = [label for label in classes if not _part(ctx.work, label).is_file()]
+    ctx.progress(len(classes) - len(todo), len(classes), "classes", {})
+    if todo or not (ctx.work / "shared.json").is_file():
+        view = TargetView(classifier, attack.access, classes=len(classes), budget=Budget(**ctx.payload["budget"]))
+        _attack(ctx, attack, view, todo, len(classes))
+    _assemble(ctx, classes)
+
+
+def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
+    prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device)
+    image = ctx.payload["image"]
+    context = AttackContext(ctx.payload["seed"], image["size"], image["channels"], ctx.device)
+    if attack.needs_public:
+        context.public = load_images(ctx.registry, ctx.input("public"))
+    with view.spending() as spent:
+        shared = attack.prepare(view, prior, context)
+    _write_json(ctx.work / "shared.json", asdict(spent))
+    for position, label in enumerate(todo):
+        result = attack.reconstruct(label, shared, view, prior, context)
+        _save_class(ctx.work, result, image)
+        ctx.progress(total - len(todo) + position + 1, total, "classes", _last(result.trace))
+
+
+def _save_class(work: Path, result: ClassResult, image: Mapping[str, Any]) -> None:
+    where = f"the attack's images of class {result.label}"
+    images = check_images(result.images_NCHW.detach().cpu(), where=where)
+    shape = (image["channels"], image["size"], image["size"])
+    if tuple(images.shape[1:]) != shape or not len(images):
+        raise MibenchError(f"{where}: expected at least one image of shape {shape}, got {tuple(images.shape)}")
+    info = {"spent": asdict(result.spent), "trace": {name: list(series) for name, series in result.trace.items()}}
+    _write_json(_part(work, result.label).with_suffix(".json"), info)
+    temporary = work / "class.tmp"
+    save_tensors(temporary, {"images": to_uint8(images), "scores": result.scores_N.float()})
+    temporary.replace(_part(work, result.label))
+
+
+def _assemble(ctx: StageContext, classes: list[int]) -> None:
+    images: list[Tensor] = []
+    labels: list[int] = []
+    scores: list[Tensor] = []
+    spent, traces = {}, {}
+    for label in classes:
+        tensors = load_tensors(_part(ctx.work, label))
+        info = json.loads(_part(ctx.work, label).with_suffix(".json").read_text(encoding="utf-8"))
+        images.append(tensors["images"])
+        scores.append(tensors["scores"])
+        labels += [label] * len(tensors["images"])
+        spent[str(label)], traces[str(label)] = info["spent"], info["trace"]
+    shared = json.loads((ctx.work / "shared.json").read_text(encoding="utf-8"))
+    save_evidence(ctx.draft, torch.cat(images), torch.tensor(labels), torch.cat(scores))
+    total = {name: shared[name] + sum(part[name] for part in spent.values()) for name in shared}
+    ledger = {"shared": shared, "per_class": spent, "total": total, "budget": ctx.payload["budget"]}
+    _write_json(ctx.draft / "ledger.json", ledger)
+    _write_json(ctx.draft / "trace.json", traces)
+
+
+def run_gold(ctx: StageContext) -> None:
+    """Put held-out private images where reconstructions would be."""
+    data = load_private(ctx)
+    heldout = data.part(ctx.payload["part"])
+    order = torch.argsort(heldout.labels_N, stable=True)
+    images = to_uint8(heldout.images(order))
+    save_evidence(ctx.draft, images, heldout.labels_N[order], torch.zeros(len(images)))
+
+
+def save_evidence(folder: Path, pixels_NCHW: Tensor, labels_N: Tensor, scores_N: Tensor) -> None:
+    """Write images (uint8), intended classes and the attack's own scores."""
+    save_tensors(folder / "evidence.safetensors", {"pixels": pixels_NCHW, "labels": labels_N, "scores": scores_N})
+
+
+def _part(work: Path, label: int) -> Path:
+    return work / f"class_{label:05d}.safetensors"
+
+
+def _last(trace: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(series[-1]) for name, series in trace.items() if len(series)}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)

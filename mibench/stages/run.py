@@ -1,0 +1,71 @@
+"""Run one stage: take its lock, look again, do the work, commit. Every executor goes through here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from mibench import __version__
+from mibench.api.errors import MibenchError
+from mibench.plan.node import Node
+from mibench.registry.registry import Registry
+from mibench.stages import classifier, data, measure, prior, reconstruct
+from mibench.stages.context import Progress, StageContext
+from mibench.store.artifact import Artifact
+from mibench.store.store import Store
+
+STAGES: dict[str, Callable[[StageContext], None]] = {
+    "data": data.run,
+    "prior": prior.run,
+    "evaluator": classifier.run,
+    "target": classifier.run,
+    "reconstruct": reconstruct.run,
+    "gold": reconstruct.run_gold,
+    "measure": measure.run,
+}
+
+
+def run_node(node: Node, store: Store, registry: Registry, device: torch.device, progress: Progress) -> Artifact:
+    """Make a node's artifact unless it exists, and return it.
+
+    Another process that makes the same artifact is waited for, and its result is taken.
+
+    Raises:
+        MibenchError: if the stage fails; its checkpoints stay for the next try.
+    """
+    with store.lock(node.key):
+        found = store.find(node.stage, node.key)
+        if found is not None:
+            return found
+        began = time.monotonic()
+        meta: dict[str, object] = {"label": node.label, "mibench": __version__, "device": device.type}
+        with store.commit(node.stage, node.key, node.payload, meta) as draft:
+            STAGES[node.stage](StageContext(node, store, registry, device, draft, store.work(node.key), progress))
+            meta["seconds"] = round(time.monotonic() - began, 3)
+            meta["torch"] = str(torch.__version__)
+            meta["threads"] = torch.get_num_threads()
+    made = store.find(node.stage, node.key)
+    if made is None:
+        raise MibenchError(f"the {node.stage} artifact {node.key[:12]} was damaged right after it was written")
+    return made
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a request: ``"auto"`` takes a GPU if there is one.
+
+    Raises:
+        MibenchError: if the device does not exist.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MibenchError(f"{name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise MibenchError(
+            f"the device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device

@@ -1,0 +1,139 @@
+"""The contract of attacks.
+
+Shapes: N images delivered per class, C channels, H = W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import ClassVar
+from unittest import SkipTest
+
+import torch
+from torch import nn
+
+from mibench.api.attack import Attack, ClassResult, run_attack
+from mibench.api.images import check_images
+from mibench.api.prior import Prior
+from mibench.api.target import Access, Budget, TargetView
+from mibench.testing.checks import global_rng_untouched, require, same_tensors, snapshot
+from mibench.testing.component import ComponentContract
+
+Results = dict[int, ClassResult]
+
+
+class AttackContract(ComponentContract):
+    """Subclass, set ``component`` and ``settings`` small enough for seconds, and run with pytest.
+
+    Attributes:
+        classes: the attacked classes.
+    """
+
+    classes: ClassVar[Sequence[int]] = (0, 1, 2)
+
+    def prior(self) -> Prior:
+        """Return the prior that the attack uses; override for attacks that need blocks or a discriminator."""
+        return self.world.prior()
+
+    def attack(
+        self, classes: Sequence[int], *, seed: int = 0, target: TargetView | None = None, prior: Prior | None = None
+    ) -> Results:
+        """Attack some classes under the access that the component declares."""
+        made: Attack = self.make()
+        target = target or self.world.target(made.access)
+        ctx = self.world.attack_context(seed=seed)
+        ctx.public = ctx.public if made.needs_public else None
+        return {result.label: result for result in run_attack(made, classes, target, prior or self.prior(), ctx)}
+
+    def test_delivers_images(self) -> None:
+        """Per class: N images (N, C, H, W), float32 in [0, 1] at the asked size, best first, finite scores (N,)."""
+        results = self.attack(self.classes)
+        require(list(results) == list(self.classes), f"asked for classes {self.classes}, got {list(results)}")
+        for label, result in results.items():
+            _check_result(label, result, (self.world.channels, self.world.size, self.world.size))
+
+    def test_same_seed_same_images(self) -> None:
+        """Two runs with one seed give bit-equal images; with another seed some image differs."""
+        first, again, other = self.attack(self.classes), self.attack(self.classes), self.attack(self.classes, seed=1)
+        require(_equal(first, again), "two runs with one seed differ")
+        require(not _equal(first, other), "another seed gave the very same images")
+
+    def test_class_order_does_not_matter(self) -> None:
+        """A class gets the same images whichever classes are attacked before it, or alone after a restart."""
+        first, last = self.classes[0], self.classes[-1]
+        forwards, alone = self.attack(self.classes), self.attack([last])
+        backwards = self.attack(list(reversed(self.classes)))
+        require(_equal(forwards, backwards), "images depend on the order of the classes")
+        require(_equal({last: forwards[last]}, alone), f"class {last} depends on class {first} being attacked before")
+
+    def test_global_rng_is_untouched(self) -> None:
+        """The attack draws from ``ctx.rng`` only, or restores what it had to seed (``mibench.api.seeded``)."""
+        target, prior = self.world.target(self.make().access), self.prior()
+        with global_rng_untouched("the attack"):
+            self.attack(self.classes[:1], target=target, prior=prior)
+
+    def test_target_and_prior_are_left_alone(self) -> None:
+        """The weights of target and prior, and whether they are frozen, are the same after the attack."""
+        classifier, prior = self.world.trained(), self.prior()
+        before = [(snapshot(module.state_dict()), _modes(module)) for module in (classifier, prior)]
+        target = TargetView(classifier, self.make().access, classes=len(self.classes))
+        self.attack(self.classes[:1], target=target, prior=prior)
+        for module, (state, modes), name in zip((classifier, prior), before, ("target", "prior"), strict=True):
+            require(same_tensors(state, snapshot(module.state_dict())), f"the attack changed weights of the {name}")
+            require(modes == _modes(module), f"the attack left the {name} unfrozen or in another mode")
+
+    def test_every_pass_is_counted(self) -> None:
+        """All passes through the target go through the view, which grants the declared access and counts."""
+        access = self.make().access
+        require(isinstance(access, Access), f"access is {access!r}, expected a mibench.api.Access")
+        classifier, passed = self.world.trained(), [0]
+        classifier.body.register_forward_pre_hook(lambda _, inputs: passed.__setitem__(0, passed[0] + len(inputs[0])))
+        target = TargetView(classifier, access, classes=len(self.classes))
+        results = self.attack(self.classes, target=target)
+        counted, spent = target.ledger, [asdict(result.spent) for result in results.values()]
+        require(
+            passed[0] <= counted.forward, f"{passed[0]} images passed the target, the view counted {counted.forward}"
+        )
+        for name in ("forward", "backward"):
+            total = sum(row[name] for row in spent)
+            limit = getattr(counted, name)
+            require(0 <= total <= limit, f"classes report {total} {name} passes, the view counted {limit}")
+
+    def test_stays_within_its_stated_cost(self) -> None:
+        """The attack spends no more passes than its cost formula says, so that plans and budgets can trust it."""
+        made: Attack = self.make()
+        try:
+            cost = made.cost(len(self.classes))
+        except NotImplementedError as reason:
+            raise SkipTest(str(reason)) from None
+        per_class = {name: -(-cost[name] // len(self.classes)) for name in ("forward", "backward") if name in cost}
+        target = TargetView(self.world.trained(), made.access, classes=len(self.classes), budget=Budget(**per_class))
+        self.attack(self.classes, target=target)
+
+
+def _check_result(label: int, result: ClassResult, shape: tuple[int, int, int]) -> None:
+    images_NCHW, scores_N = result.images_NCHW, result.scores_N
+    where = f"class {label}"
+    require(isinstance(images_NCHW, torch.Tensor), f"{where}: images are {type(images_NCHW).__name__}, not a tensor")
+    try:
+        check_images(images_NCHW, where=where)
+    except Exception as error:
+        raise AssertionError(str(error)) from None
+    require(len(images_NCHW) > 0, f"{where}: no images")
+    require(tuple(images_NCHW.shape[1:]) == shape, f"{where}: images {tuple(images_NCHW.shape[1:])}, asked for {shape}")
+    require(not images_NCHW.requires_grad, f"{where}: images still carry a graph; detach them")
+    require(scores_N.shape == (len(images_NCHW),), f"{where}: scores of shape {tuple(scores_N.shape)}")
+    require(bool(scores_N.isfinite().all()), f"{where}: scores are not finite")
+    require(bool((scores_N.diff() <= 1e-5).all()), f"{where}: images are not ordered best first by their scores")
+
+
+def _equal(first: Results, second: Results) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[label].images_NCHW, second[label].images_NCHW) for label in first
+    )
+
+
+def _modes(module: nn.Module) -> list[bool]:
+    parameters = [parameter.requires_grad for parameter in module.parameters()]
+    return parameters + [part.training for part in module.modules()]

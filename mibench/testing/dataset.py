@@ -1,0 +1,106 @@
+"""The contract of datasets.
+
+Shapes: N images, C channels, H = W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+from unittest import SkipTest
+
+import torch
+
+from mibench.api.data import Dataset, ImageSet, TensorImages
+from mibench.api.errors import MibenchError
+from mibench.api.images import check_images
+from mibench.testing.checks import global_rng_untouched, require
+from mibench.testing.component import ComponentContract
+
+
+class DatasetContract(ComponentContract):
+    """Subclass, set ``component`` (and ``settings`` that point it at small files), and run with pytest.
+
+    Checks that read images are skipped while the dataset says that something is ``missing``.
+
+    Attributes:
+        identities: at least two identities to read, in an order that is not ascending.
+        size: side of the images in pixels.
+        channels: the channel counts that the dataset can deliver.
+    """
+
+    identities: ClassVar[Sequence[int]] = (2, 0, 1)
+    size: ClassVar[int] = 16
+    channels: ClassVar[Sequence[int]] = (3, 1)
+
+    def load(self, identities: Sequence[int] | None = None, *, channels: int | None = None) -> ImageSet:
+        """Read identities, or skip the check if the files are not there."""
+        dataset: Dataset = self.make()
+        if dataset.missing():
+            raise SkipTest("; ".join(dataset.missing()))
+        chosen = self.identities if identities is None else identities
+        return dataset.load(chosen, size=self.size, channels=channels or self.channels[0])
+
+    def test_counts_identities(self) -> None:
+        """The identities under test exist."""
+        self.load(self.identities[:1])
+        count = self.make().num_identities()
+        require(max(self.identities) < count, f"num_identities is {count}, the test reads {list(self.identities)}")
+
+    def test_delivers_images(self) -> None:
+        """Images are float32 (N, C, size, size) in [0, 1], for every channel count."""
+        for channels in self.channels:
+            images_NCHW = self.load(channels=channels).all_images()
+            _check(images_NCHW)
+            expected = (channels, self.size, self.size)
+            require(tuple(images_NCHW.shape[1:]) == expected, f"images {tuple(images_NCHW.shape[1:])}, not {expected}")
+            require(bool(images_NCHW.amax() > images_NCHW.amin()), "all pixels are equal")
+
+    def test_labels_follow_the_request(self) -> None:
+        """The k-th identity asked for is class k; images are ordered by class and no class is empty."""
+        data, count = self.load(), len(self.identities)
+        require(data.num_classes == count, f"num_classes is {data.num_classes}, {count} identities were asked for")
+        require(data.labels_N.dtype == torch.int64, f"labels are {data.labels_N.dtype}, expected int64")
+        require(bool((data.labels_N.diff() >= 0).all()), "images are not ordered by class")
+        present = sorted(set(data.labels_N.tolist()))
+        require(present == list(range(count)), f"classes with images: {present}, expected 0 .. {count - 1}")
+
+    def test_identities_do_not_depend_on_each_other(self) -> None:
+        """An identity has the same images, in the same order, alone and among others."""
+        together = self.load()
+        for label, identity in enumerate(self.identities):
+            among = together.images((together.labels_N == label).nonzero().flatten())
+            alone = self.load([identity]).all_images()
+            require(torch.equal(among, alone), f"identity {identity} alone differs from it among {self.identities}")
+
+    def test_reading_is_deterministic(self) -> None:
+        """Two reads give equal images, and no global generator moves."""
+        with global_rng_untouched("the dataset"):
+            first, again = self.load(), self.load()
+        require(torch.equal(first.all_images(), again.all_images()), "two reads of the same identities differ")
+
+    def test_batches_and_subsets_agree(self) -> None:
+        """Reading by index, in a subset and under other labels gives the same images."""
+        data = self.load()
+        indices = torch.arange(len(data) - 1, -1, -2)
+        wanted, subset = data.all_images()[indices], data.subset(indices)
+        require(torch.equal(data.images(indices), wanted), "images(indices) differs from all_images()[indices]")
+        require(torch.equal(subset.all_images(), wanted), "subset(indices) holds other images")
+        require(torch.equal(subset.labels_N, data.labels_N[indices]), "subset(indices) holds other labels")
+        require(subset.num_classes == data.num_classes, "a subset changes the number of classes")
+        other = data.relabel(data.labels_N.flip(0))
+        require(torch.equal(other.labels_N, data.labels_N.flip(0)), "relabel(labels) does not hold the new labels")
+        require(torch.equal(other.images(indices), wanted), "relabel(labels) changes the images")
+
+    def test_memory_promise_is_kept(self) -> None:
+        """``in_memory`` datasets return ``TensorImages``, which the store keeps ready-made."""
+        data = self.load(self.identities[:1])
+        kept = isinstance(data, TensorImages) or not self.make().in_memory
+        require(kept, f"in_memory is true, but load returned {type(data).__name__}")
+
+
+def _check(images_NCHW: torch.Tensor) -> None:
+    try:
+        check_images(images_NCHW, where="the dataset")
+    except MibenchError as error:
+        raise AssertionError(str(error)) from None

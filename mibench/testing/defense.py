@@ -1,0 +1,163 @@
+"""The contract of defenses.
+
+Shapes: B images of a batch, C channels, H = W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mibench.api.classifier import Classifier, freeze
+from mibench.api.defense import Defense, SelfCheck, Step
+from mibench.api.rng import seeded
+from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
+from mibench.testing.component import ComponentContract
+from mibench.testing.training import Trained, train_steps
+
+
+class DefenseContract(ComponentContract):
+    """Subclass, set ``component``, and run with pytest.
+
+    Attributes:
+        draws_in_forward: the network itself draws from torch's global generator while it trains (dropout, a
+            variational head); the core seeds that generator for every step.
+        randomised: what is deployed answers the same image differently on purpose.
+        differentiable: attackers with the weights can take input gradients of what is deployed.
+        epochs: length of the tiny training.
+    """
+
+    draws_in_forward: ClassVar[bool] = False
+    randomised: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = True
+    epochs: ClassVar[int] = 2
+
+    def train(self, seed: int = 0) -> Trained:
+        """Train the component in the tiny world."""
+        defense: Defense = self.make()
+        return train_steps(defense, self.world, epochs=self.epochs, seed=seed)
+
+    def test_step_gives_finite_loss_with_gradients(self) -> None:
+        """One training step yields a finite scalar loss and finite gradients, not all of them zero."""
+        defense, model, (x_BCHW, y_B) = self._first_step()
+        ctx = self.world.context(epochs=self.epochs)
+        with seeded("contract"):
+            step = defense.training_step(model, x_BCHW, y_B, ctx)
+        require(isinstance(step, Step), f"training_step returned {type(step).__name__}, expected Step")
+        require(
+            step.loss.ndim == 0 and bool(step.loss.isfinite()), f"the loss is {step.loss}, expected a finite scalar"
+        )
+        step.loss.backward()
+        gradients = [p.grad for p in defense.parameters(model, ctx) if p.grad is not None]
+        require(any(bool(g.ne(0).any()) for g in gradients), "no parameter received a gradient")
+        require(all(bool(g.isfinite().all()) for g in gradients), "some gradients are not finite")
+
+    def test_inputs_are_left_alone(self) -> None:
+        """A training step changes neither the images nor the labels it was given."""
+        defense, model, (x_BCHW, y_B) = self._first_step()
+        x_before, y_before = x_BCHW.clone(), y_B.clone()
+        with seeded("contract"):
+            defense.training_step(model, x_BCHW, y_B, self.world.context(epochs=self.epochs))
+        require(torch.equal(x_BCHW, x_before), "the training step changed its input images in place")
+        require(torch.equal(y_B, y_before), "the training step changed its labels in place")
+
+    def test_global_rng_is_untouched(self) -> None:
+        """A training step draws from ``ctx.rng`` only, or data order and augmentation would shift with the defense."""
+        defense, model, (x_BCHW, y_B) = self._first_step()
+        ctx = self.world.context(epochs=self.epochs)
+        with global_rng_untouched("the training step", torch_too=not self.draws_in_forward):
+            defense.on_epoch_start(model, ctx)
+            defense.training_step(model, x_BCHW, y_B, ctx)
+            defense.on_step_end(model, ctx)
+        with global_rng_untouched(
+            "training"
+        ):  # the loop restores torch's generator; numpy's and random's stay as found
+            train_steps(defense, self.world, epochs=1)
+
+    def test_same_seed_same_weights(self) -> None:
+        """Two trainings with one seed give bit-equal weights, with another seed other weights."""
+        first, again, other = self.train(), self.train(), self.train(seed=1)
+        weights = first.model.state_dict()
+        require(same_tensors(weights, again.model.state_dict()), "two trainings with one seed differ")
+        require(not same_tensors(weights, other.model.state_dict()), "another seed gave the very same weights")
+
+    def test_component_keeps_no_state(self) -> None:
+        """Training leaves the component as it was; what must last belongs into ``ctx.extras``."""
+        defense = self.make()
+        before = dict(vars(defense))
+        train_steps(defense, self.world, epochs=1)
+        require(vars(defense) == before, "training changed attributes of the component; keep state in ctx.extras")
+
+    def test_inference_returns_logits(self) -> None:
+        """What is deployed maps images in [0, 1] to finite logits (B, K), not probabilities, also one image alone."""
+        deployed = freeze(self.train().deployed)
+        require(
+            isinstance(deployed, Classifier), f"inference returned {type(deployed).__name__}, expected a Classifier"
+        )
+        x_BCHW, _ = self.world.batch()
+        logits_BK = deployed(x_BCHW)
+        require(logits_BK.shape == (len(x_BCHW), self.world.classes), f"logits of shape {tuple(logits_BK.shape)}")
+        require(bool(logits_BK.isfinite().all()), "logits are not finite")
+        require(not _are_probabilities(logits_BK), "inference returns probabilities; return logits (their logarithm)")
+        if not self.randomised:
+            require(torch.equal(deployed(x_BCHW), logits_BK), "two passes in evaluation mode differ; set randomised")
+            apart = largest_difference(deployed(x_BCHW[:1]), logits_BK[:1])
+            require(apart < 1e-3, f"an image alone and in a batch gets logits that differ by {apart:.2g}")
+
+    def test_inference_is_differentiable(self) -> None:
+        """Input gradients of what is deployed are finite and not all zero, unless declared otherwise."""
+        if not self.differentiable:
+            return
+        deployed = self.train().deployed
+        x_BCHW = self.world.batch()[0].requires_grad_(True)
+        (gradient,) = torch.autograd.grad(deployed(x_BCHW).square().sum(), x_BCHW)
+        require(bool(gradient.isfinite().all()), "input gradients are not finite")
+        require(bool(gradient.ne(0).any()), "input gradients are all zero; set differentiable = False if that is meant")
+
+    def test_state_round_trips(self) -> None:
+        """Weights and saved extras, loaded into a freshly built network, give the same logits."""
+        if self.randomised:
+            return
+        defense, trained = self.make(), self.train()
+        state = snapshot(trained.model.state_dict())
+        ctx = self.world.context(epochs=self.epochs)
+        with seeded("contract", "other weights"):
+            fresh = defense.build(self.world.classifier(seed=99), ctx)
+        fresh.load_state_dict(state)
+        ctx.extras |= _as_saved(trained.ctx.extras)
+        x_BCHW, _ = self.world.batch()
+        logits_BK = defense.inference(fresh, ctx).eval()(x_BCHW)
+        require(
+            torch.equal(logits_BK, trained.deployed.eval()(x_BCHW)), "a saved and restored defense answers otherwise"
+        )
+
+    def test_self_check_reports(self) -> None:
+        """``self_check`` returns plain numbers, and a reason where it calls the defense inactive."""
+        trained = self.train()
+        verdict = self.make().self_check(trained.model, trained.ctx)
+        require(isinstance(verdict, SelfCheck), f"self_check returned {type(verdict).__name__}, expected SelfCheck")
+        json.dumps({"active": verdict.active, "signals": dict(verdict.signals), "reason": verdict.reason})
+        require(verdict.active or bool(verdict.reason), "self_check calls the defense inactive without a reason")
+
+    def _first_step(self) -> tuple[Defense, Classifier, tuple[Tensor, Tensor]]:
+        defense: Defense = self.make()
+        with seeded("contract", "build"):
+            model = defense.build(self.world.classifier(), self.world.context(epochs=self.epochs))
+        return defense, model.train(), self.world.batch()
+
+
+def _as_saved(extras: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return what a target artifact keeps of the extras: tensors, and weights of modules as ``name.parameter``."""
+    saved = {name: value for name, value in extras.items() if isinstance(value, Tensor)}
+    for name, value in extras.items():
+        if isinstance(value, nn.Module):
+            saved |= {f"{name}.{key}": tensor for key, tensor in value.state_dict().items()}
+    return snapshot(saved)
+
+
+def _are_probabilities(values_BK: Tensor) -> bool:
+    return bool((values_BK >= 0).all()) and largest_difference(values_BK.sum(1), torch.ones(len(values_BK))) < 1e-4

@@ -1,0 +1,130 @@
+"""Anti-Adversarial Training: the algorithm on one screen.
+
+Shapes: B images of a batch, C channels, H = W pixels, K classes. Every epsilon is an L-infinity radius in [0, 1] units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from mibench.api import (
+    Classifier,
+    Defense,
+    SelfCheck,
+    Step,
+    TrainContext,
+    batchnorm_policy,
+    loss_of,
+    other_class,
+    pgd,
+    without_weight_gradients,
+)
+from mibench.api.perturb import BatchNormPolicy
+
+ACTIVE_ABOVE = 0.1
+"""Targeted success on training batches from which the defense counts as active; near 0 means that it taught nothing."""
+
+PAPER: dict[str, Any] = {"lam": 0.08, "eps": 2.5e-4, "step_size": 5e-5, "steps": 5, "method": "pgd"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AntiAdversarialTraining(Defense):
+    """Minimise L(x, y) + lam * min over |delta| <= eps of L(x + delta, y'), with y' != y.
+
+    The inner minimum is a targeted attack on the network that is being trained; the outer loss then rewards the network
+    for giving in to it. What it learns to rely on are imperceptible, non-robust features.
+
+    Source: Torp, Smith and Breuer, ICLR 2026 (AT-AT).
+
+    Attributes:
+        lam: weight of the anti-adversarial term; 0 is plain training, with the very same weights.
+        eps: L-infinity radius, [0, 1] units (the paper's 5e-4 is on images in [-1, 1]).
+        step_size: length of a signed step of the inner attack, [0, 1] units.
+        steps: number of steps of the inner attack.
+        random_start: start the inner attack uniformly in the ball.
+        method: "pgd", or "fgsm" for one step of length eps from the image itself.
+        batchnorm: BatchNorm in the inner attack: batch statistics that leave the running ones alone (frozen_stats) or
+            update them (train, as released), or the running ones (eval).
+        targets: how y' is drawn: uniformly over the other classes, or as released (class y + 1 twice as often).
+        lam_warmup: epochs over which the weight rises linearly from 0 to lam; 0 is off.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {**PAPER, "batchnorm": "frozen_stats", "targets": "uniform"},
+        "compat": {**PAPER, "batchnorm": "train", "targets": "compat"},
+    }
+
+    lam: Annotated[float, Ge(0)] = 0.08
+    eps: Annotated[float, Gt(0)] = 2.5e-4
+    step_size: Annotated[float, Gt(0)] = 5e-5
+    steps: Annotated[int, Ge(1)] = 5
+    random_start: bool = True
+    method: Literal["pgd", "fgsm"] = "pgd"
+    batchnorm: BatchNormPolicy = "frozen_stats"
+    targets: Literal["uniform", "compat"] = "uniform"
+    lam_warmup: Annotated[int, Ge(0)] = 0
+
+    def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
+        """Return the clean plus the weighted anti-adversarial loss; plain training while the weight is 0."""
+        lam = self.weight(ctx.epoch)
+        if lam == 0:
+            return super().training_step(model, x_BCHW, y_B, ctx)
+        wrong_B = draw_targets(y_B, ctx.num_classes, ctx.rng, self.targets)
+        with ctx.full_precision():  # eps is below the resolution of bf16 and TF32
+            clean = model.outputs(x_BCHW)
+            x_adv = self.perturb(model, x_BCHW, wrong_B, ctx.rng)
+            anti = model.outputs(x_adv)
+            clean_loss, anti_loss = loss_of(clean, y_B), loss_of(anti, wrong_B)
+        success = (anti.logits.detach().argmax(1) == wrong_B).float().mean()
+        signals = {"targeted_success": success, "clean_loss": clean_loss.detach(), "anti_loss": anti_loss.detach()}
+        return Step(clean_loss + lam * anti_loss, signals)
+
+    def perturb(self, model: Classifier, x_BCHW: Tensor, wrong_B: Tensor, rng: torch.Generator) -> Tensor:
+        """Return images (B, C, H, W) in [0, 1], within eps of ``x_BCHW``, moved towards ``wrong_B``."""
+        fgsm = self.method == "fgsm"
+        step_size, steps, start = (self.eps, 1, False) if fgsm else (self.step_size, self.steps, self.random_start)
+        search = partial(pgd, steps=steps, step_size=step_size, random_start=start)
+        with batchnorm_policy(model, self.batchnorm), without_weight_gradients(model):
+            return search(model, x_BCHW, wrong_B, eps=self.eps, targeted=True, rng=rng)
+
+    def weight(self, epoch: int) -> float:
+        """Return the weight of the anti-adversarial term in an epoch, counted from 0."""
+        return self.lam * min(1.0, epoch / self.lam_warmup) if self.lam_warmup else self.lam
+
+    def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
+        """Active iff the targeted success, averaged over the last tenth of the epochs, is at least ``ACTIVE_ABOVE``."""
+        last = ctx.history[-max(1, len(ctx.history) // 10) :]
+        success = fmean([epoch.get("targeted_success", 0.0) for epoch in last] or [0.0])
+        reason = f"targeted success {success:.3f} over the last {len(last)} epoch(s); active from {ACTIVE_ABOVE}"
+        return SelfCheck(success >= ACTIVE_ABOVE, {"targeted_success": success}, reason)
+
+
+def draw_targets(
+    y_B: Tensor, num_classes: int, rng: torch.Generator, how: Literal["uniform", "compat"] = "uniform"
+) -> Tensor:
+    """Draw a class y' != y for each label.
+
+    Args:
+        y_B: labels.
+        num_classes: K.
+        rng: CPU generator.
+        how: "uniform" over the K - 1 others; "compat" draws from all K and moves hits on y to y + 1, which therefore
+            has probability 2/K and the others 1/K.
+
+    Returns:
+        Wrong classes (B,), on the device of the labels.
+
+    Raises:
+        ValueError: if there is no other class.
+    """
+    if how == "uniform" or num_classes < 2:
+        return other_class(y_B, num_classes, rng)
+    drawn_B = torch.randint(0, num_classes, y_B.shape, generator=rng).to(y_B.device)
+    return torch.where(drawn_B == y_B, (drawn_B + 1) % num_classes, drawn_B)

@@ -1,0 +1,166 @@
+"""Plug & Play Attack (PPA), Struppek et al., "Plug & Play Attacks", ICML 2022, section 3.
+
+Shapes: N candidates, M delivered images, L style layers, W size of a style vector, C channels, S = protocol's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from mibench.api import Access, Attack, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench_attacks.objectives import LossName, Objective, identity_loss
+from mibench_attacks.pool import CandidatePool, ScoredPool, ScoreWith
+from mibench_attacks.rendering import Renderer
+from mibench_attacks.search import GradientSearch
+from mibench_attacks.selection import RobustRank
+from mibench_attacks.transforms import RandomView
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlugAndPlay(Attack):
+    """Choose latents of a generator that the target likes, optimise them under random crops, keep the robust ones.
+
+    Defaults are the paper's for FaceScrub with an FFHQ prior. Deliberate differences from the released code: target and
+    generator are frozen (same numbers, less work), the crop of a step is drawn once per class and not once per batch,
+    and the final selection sees the images as delivered, that is clamped.
+
+    Attributes:
+        pool: latents drawn and scored once for all classes.
+        candidates: latents optimised per class, the best of the pool.
+        final: images delivered per class, the most robust candidates.
+        steps: updates of each candidate.
+        lr: learning rate of Adam.
+        betas: Adam's averages of gradient and squared gradient, each in [0, 1).
+        milestones: steps after which the learning rate is multiplied by gamma; empty in the paper.
+        gamma: factor at each milestone.
+        truncation: pull of the pool towards the mean latent; 1 is none, 0 is the mean.
+        cutoff: number of first layers that are truncated; None truncates all.
+        single_w: optimise one style vector for all layers, begun at the first layer's; otherwise one per layer.
+        score_with: 'pool' scores latents as drawn (released code), 'single_w' the first layer repeated.
+        loss: identity loss; poincare is the paper's, the others are adaptive variants.
+        topk: rivals of the loss topk_margin.
+        crop_scale: smallest and largest area share of the crops while optimising.
+        crop_ratio: smallest and largest width / height of these crops.
+        per_sample: draw another crop for each candidate; otherwise all share one per step, as torchvision does.
+        views: crops averaged per step.
+        clip: clamp images to [0, 1] while optimising too; they are always clamped when delivered.
+        draws: random views over which the final selection averages the target's confidence.
+        select_scale: smallest and largest area share of the crops of the final selection.
+        select_ratio: smallest and largest width / height of these crops.
+        select_flip: probability of mirroring in the final selection.
+        batch: images processed at once; does not change results.
+
+    Raises:
+        UsageError: unless final <= candidates <= pool and all ranges are possible.
+    """
+
+    access: ClassVar[Access] = Access.WHITE_BOX
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "celeba": {"pool": 5000, "steps": 70},
+        "dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
+        # the configuration of the AT-AT paper's code: a schedule that the PPA paper's configurations do not have
+        "atat-paper": {"milestones": (30, 40), "gamma": 0.1},
+        "atat-paper-celeba": {"pool": 5000, "milestones": (30, 40), "gamma": 0.1},
+        # for 64-pixel priors on two CPU cores: every phase at its published length except for the numbers of images
+        "small": {"pool": 500, "candidates": 16, "final": 6, "draws": 25},
+        "smoke": {"pool": 64, "candidates": 8, "final": 4, "steps": 5, "draws": 5},
+    }
+
+    pool: Annotated[int, Ge(1)] = 2000
+    candidates: Annotated[int, Ge(1)] = 200
+    final: Annotated[int, Ge(1)] = 50
+    steps: Annotated[int, Ge(0)] = 50
+    lr: Annotated[float, Gt(0)] = 0.005
+    betas: tuple[float, float] = (0.1, 0.1)
+    milestones: tuple[int, ...] = ()
+    gamma: Annotated[float, Gt(0)] = 0.1
+    truncation: Annotated[float, Ge(0), Le(1)] = 0.5
+    cutoff: Annotated[int | None, Ge(0)] = 8
+    single_w: bool = True
+    score_with: ScoreWith = "pool"
+    loss: LossName = "poincare"
+    topk: Annotated[int, Ge(0)] = 20
+    crop_scale: tuple[float, float] = (0.9, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    per_sample: bool = False
+    views: Annotated[int, Ge(1)] = 1
+    clip: bool = False
+    draws: Annotated[int, Ge(1)] = 100
+    select_scale: tuple[float, float] = (0.5, 0.9)
+    select_ratio: tuple[float, float] = (0.8, 1.2)
+    select_flip: Annotated[float, Ge(0), Le(1)] = 0.5
+    batch: Annotated[int, Ge(1)] = 25
+
+    def __post_init__(self) -> None:
+        if not self.final <= self.candidates <= self.pool:
+            counts = f"final {self.final}, candidates {self.candidates}, pool {self.pool}"
+            raise UsageError(f"attack 'ppa': expected final <= candidates <= pool, got {counts}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(f"attack 'ppa': expected betas in [0, 1), got {self.betas}")
+        self._objective()  # impossible crops are refused here, not after hours of work
+        self._ranking()
+
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
+        """Draw and score the pool that all classes choose from."""
+        pool = CandidatePool(
+            size=self.pool,
+            truncation=self.truncation,
+            cutoff=self.cutoff,
+            score_with=self.score_with,
+            batch=self.batch,
+        )
+        return pool.fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
+
+    def reconstruct(
+        self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
+    ) -> ClassResult:
+        """Select, optimise and choose: the whole attack on one class."""
+        with target.spending() as spent:
+            render, objective = Renderer(prior, target, ctx.size), self._objective()
+            chosen = shared.select(label, self.candidates)
+            rng = ctx.rng("class", label, "crop")
+            draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(self.steps)]
+
+            def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
+                x_BCSS = render(variables[0], clamp=self.clip)
+                return objective(x_BCSS, label, target, [draw.part(rows) for draw in draws[step]])
+
+            start_NLW = chosen.latents_MLW[:, :1] if self.single_w else chosen.latents_MLW
+            found = self._search().run([start_NLW], loss, where=f"class {label}", report=ctx.progress)
+            images_NCSS = render.deliver(found.variables[0], batch=self.batch)
+            ranking = self._ranking().rank(images_NCSS, label, target, ctx.rng("class", label, "select"))
+        return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
+
+    def cost(self, num_classes: int) -> Mapping[str, int]:
+        """Count images: pool x 2 views, then per class candidates x (steps x views [+ draws]), and one final render."""
+        updates = num_classes * self.candidates * self.steps
+        gradients = updates * self.views
+        return {
+            "forward": 2 * self.pool + gradients + num_classes * self.candidates * self.draws,
+            "backward": gradients,
+            "render": self.pool + updates + num_classes * self.candidates,
+        }
+
+    def _objective(self) -> Objective:
+        view = RandomView(scale=self.crop_scale, ratio=self.crop_ratio, per_sample=self.per_sample)
+        return Objective(loss=identity_loss(self.loss, topk=self.topk), view=view, views=self.views)
+
+    def _search(self) -> GradientSearch:
+        return GradientSearch(
+            steps=self.steps,
+            lr=self.lr,
+            betas=self.betas,
+            milestones=self.milestones,
+            gamma=self.gamma,
+            batch=self.batch,
+        )
+
+    def _ranking(self) -> RobustRank:
+        view = RandomView(scale=self.select_scale, ratio=self.select_ratio, flip=self.select_flip)
+        return RobustRank(keep=self.final, draws=self.draws, view=view, batch=self.batch)

@@ -1,0 +1,45 @@
+"""From latents to images in the protocol's frame, with every rendered image entered in the ledger.
+
+Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, C channels, S = protocol's side.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mibench.api import Prior, TargetView, freeze
+from mibench_attacks.batching import batches
+
+
+class Renderer:
+    """Renders, frames and counts; the only place of this distribution that calls ``Prior.render``.
+
+    Args:
+        prior: the generator; it is frozen here. Attacks that tune one make a renderer of their tuned clone.
+        target: whose ledger the renders are entered in.
+        size: side S of the framed images in pixels.
+    """
+
+    def __init__(self, prior: Prior, target: TargetView, size: int) -> None:
+        freeze(prior)
+        self.prior = prior
+        self.target = target
+        self.size = size
+
+    def __call__(self, latent_BLW: Tensor, *, clamp: bool) -> Tensor:
+        """Return framed images (B, C, S, S), differentiable in the latents.
+
+        Args:
+            latent_BLW: latents; a single layer (B, 1, W) is repeated for all layers of the prior.
+            clamp: cut to [0, 1] before framing. Attacks search without, because a cut kills gradients outside.
+        """
+        self.target.ledger.render += len(latent_BLW)
+        x_BCHW = self.prior.render(latent_BLW.expand(-1, self.prior.latent_layers, -1))
+        return self.prior.frame(x_BCHW.clamp(0, 1) if clamp else x_BCHW, self.size)
+
+    def deliver(self, latent_NLW: Tensor, *, batch: int) -> Tensor:
+        """Return final images (N, C, S, S): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
+        with torch.no_grad():
+            parts = [self(latent_NLW[rows], clamp=True).float().clamp(0, 1) for rows in batches(len(latent_NLW), batch)]
+        return torch.cat(parts)

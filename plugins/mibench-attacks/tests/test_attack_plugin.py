@@ -1,0 +1,116 @@
+"""The plugin from outside: specs, presets, parameters, what it imports."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import mibench_attacks
+import pytest
+from mibench_attacks.baselines import PriorRandom, PriorTopConfidence
+from mibench_attacks.ppa import PlugAndPlay
+
+from mibench.api import Attack, UsageError
+from mibench.api.params import build, canonical, describe
+
+SOURCE = Path(mibench_attacks.__file__).parent
+SPECS = {spec.name: spec for spec in mibench_attacks.mibench_attacks()}
+CLASSES = {"ppa": PlugAndPlay, "prior-topconf": PriorTopConfidence, "prior-random": PriorRandom}
+
+
+def component(spec):
+    module, _, name = spec.factory.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_specs_tell_the_truth():
+    assert {name: component(spec) for name, spec in SPECS.items()} == CLASSES
+    for name, spec in SPECS.items():
+        assert spec.access == component(spec).access
+        assert issubclass(component(spec), Attack)
+        assert spec.baseline == name.startswith("prior-")
+    assert "icml" in (SOURCE / SPECS["ppa"].paper).read_text().lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [(name, preset) for name, made in CLASSES.items() for preset in ["", *made.presets]]
+)
+def test_presets_and_defaults_build(name, preset):
+    made = build(CLASSES[name], CLASSES[name].presets[preset] if preset else {}, owner=name)
+    assert build(CLASSES[name], canonical(made)) == made
+    assert made.cost(2)["render"] > 0
+
+
+def test_published_presets_hold_the_published_numbers():
+    def settings(preset):
+        made = build(PlugAndPlay, PlugAndPlay.presets[preset])
+        return made.pool, made.candidates, made.final, made.steps, made.lr, made.crop_scale[0], made.milestones
+
+    assert settings("paper") == (2000, 200, 50, 50, 0.005, 0.9, ())
+    assert settings("celeba") == (5000, 200, 50, 70, 0.005, 0.9, ())
+    assert settings("dogs") == (2000, 200, 50, 100, 0.01, 0.75, ())
+    assert settings("atat-paper") == (2000, 200, 50, 50, 0.005, 0.9, (30, 40))
+    assert settings("atat-paper-celeba") == (5000, 200, 50, 50, 0.005, 0.9, (30, 40))
+    assert dict(PlugAndPlay().cost(1)) == {"forward": 4000 + 30_000, "backward": 10_000, "render": 2000 + 10_200}
+
+
+def test_controls_have_the_budgets_of_the_attack_that_they_control():
+    for preset in PlugAndPlay.presets:
+        if preset.startswith("atat"):
+            continue
+        ppa = build(PlugAndPlay, PlugAndPlay.presets[preset])
+        top = build(PriorTopConfidence, PriorTopConfidence.presets[preset])
+        random = build(PriorRandom, PriorRandom.presets[preset])
+        assert (ppa.pool, ppa.final, ppa.truncation) == (top.pool, top.final, top.truncation)
+        assert (ppa.final, ppa.truncation) == (random.final, random.truncation)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"step": 3}, "Did you mean 'steps'"),
+        ({"lr": 0}, "lr = 0 is not valid"),
+        ({"cutoff": -1}, "cutoff = -1 is not valid"),
+        ({"loss": "poincaree"}, "loss"),
+        ({"candidates": 3000}, "final <= candidates <= pool"),
+        ({"crop_scale": (0.9, 0.5)}, "crop scale"),
+        ({"betas": (0.1, 1.0)}, "betas"),
+    ],
+)
+def test_wrong_settings_are_explained(settings, message):
+    with pytest.raises(UsageError, match=message):
+        build(PlugAndPlay, settings, owner="attack 'ppa'")
+
+
+@pytest.mark.parametrize("made", CLASSES.values())
+def test_every_parameter_is_documented(made):
+    assert all(row.doc for row in describe(made))
+
+
+def test_listing_imports_nothing_heavy():
+    code = (
+        "import sys, mibench_attacks\n"
+        "assert len(list(mibench_attacks.mibench_attacks())) == 3\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'torchvision'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda path: path.name)
+def test_attacks_cannot_reach_evaluation_or_private_doors(path):
+    allowed = ("mibench.api", "mibench_attacks", "torch", "annotated_types")
+    standard = sys.stdlib_module_names
+    for name in imported(path):
+        assert name.split(".")[0] in standard or name.startswith(allowed), f"{path.name} imports {name}"
+        assert not any(word in name.lower() for word in ("metric", "evaluator", "embedder", "stages", "evidence")), name

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from mibench_attacks.search import GradientSearch
+from torch.testing import assert_close
+
+from mibench.api import AccessError, MibenchError
+
+CENTRE = torch.tensor([1.0, -2.0])
+
+
+def bowl(variables, rows, step):
+    return (variables[0] - CENTRE).square().sum(1)
+
+
+def test_one_candidate_follows_torch_adam_with_its_schedule():
+    search = GradientSearch(steps=6, lr=0.1, milestones=(2, 4), gamma=0.1)
+    found = search.run([torch.zeros(1, 2)], bowl, where="class 0")
+    w = torch.zeros(1, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([w], lr=0.1, betas=(0.1, 0.1))
+    for step in range(6):
+        optimizer.param_groups[0]["lr"] = 0.1 * 0.1 ** ((step >= 2) + (step >= 4))
+        optimizer.zero_grad()
+        bowl([w], slice(0, 1), step).mean().backward()
+        optimizer.step()
+    assert_close(found.variables[0], w.detach())
+
+
+def test_a_path_depends_neither_on_the_batch_size_nor_on_companions():
+    start = torch.linspace(-3, 3, 10).view(5, 2)
+    together = GradientSearch(steps=9, batch=5).run([start], bowl, where="class 0").variables[0]
+    in_twos = GradientSearch(steps=9, batch=2).run([start], bowl, where="class 0").variables[0]
+    alone = GradientSearch(steps=9).run([start[3:4]], bowl, where="class 0").variables[0]
+    assert_close(in_twos, together, atol=1e-6, rtol=0)
+    assert_close(alone, together[3:4], atol=1e-6, rtol=0)
+
+
+def test_several_variables_a_constraint_and_the_trace():
+    start = [torch.zeros(4, 2), torch.zeros(4, 1, 3)]
+
+    def both(variables, rows, step):
+        return bowl(variables, rows, step) + (variables[1] - 5).square().sum((1, 2))
+
+    def box(variables):
+        variables[1].clamp_(-0.2, 0.2)
+
+    reports = []
+    found = GradientSearch(steps=20, lr=0.1).run(
+        start, both, where="class 0", project=box, report=lambda *seen: reports.append(seen)
+    )
+    assert_close(found.variables[1], torch.full((4, 1, 3), 0.2))
+    assert all(variable.abs().sum() == 0 for variable in start)
+    assert len(found.trace["loss"]) == len(found.trace["gradient"]) == 20
+    assert found.trace["loss"][-1] < found.trace["loss"][0]
+    assert reports[-1][:3] == (20, 20, "steps")
+
+
+def test_a_candidate_that_is_not_finite_is_skipped_and_may_recover():
+    def sometimes(variables, rows, step):
+        broken = (torch.arange(rows.start, rows.stop) == 1) & (step in (0, 3))
+        return bowl(variables, rows, step) * torch.where(broken, float("nan"), 1.0)
+
+    found = GradientSearch(steps=60, lr=0.1, batch=2).run([torch.zeros(3, 2)], sometimes, where="class 0")
+    assert found.trace["skipped"][:5] == [1, 0, 0, 1, 0]
+    assert torch.isfinite(found.variables[0]).all()
+    assert bowl(found.variables, slice(0, 3), 0).max() < 1
+
+
+def test_when_no_candidate_is_finite_the_error_names_class_and_step():
+    def breaks(variables, rows, step):
+        return bowl(variables, rows, step) * (float("inf") if step == 2 else 1.0)
+
+    with pytest.raises(MibenchError, match="class 7, step 2: none of 3"):
+        GradientSearch(steps=5).run([torch.zeros(3, 2)], breaks, where="class 7")
+
+
+def test_a_loss_without_gradient_is_refused():
+    with pytest.raises(AccessError, match="white-box"):
+        GradientSearch().run([torch.zeros(3, 2)], lambda *_: torch.zeros(3), where="class 0")

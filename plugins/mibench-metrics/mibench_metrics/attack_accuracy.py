@@ -1,0 +1,79 @@
+"""Leakage as the field reports it: do classifiers trained on the private data recognise the reconstructions?
+
+Evaluators learn from the data that the target learned from, so features that fool the target can fool them too
+(Ho et al., arXiv 2505.03519). Read it beside re-identification.
+
+Shapes: N reconstructions, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import ClassVar
+
+from torch import Tensor
+
+from mibench.api import Evidence, Measurement, Metric, MetricContext
+from mibench.api.metric import Need, Subject
+from mibench_metrics.inference import label_ranks, logits_of
+from mibench_metrics.measurements import average, required
+
+TOP = (1, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackAccuracy(Metric):
+    """Share of reconstructions whose class an evaluator ranks first, or among the first five.
+
+    ``attack_acc@1/<evaluator>`` and ``attack_acc@5/<evaluator>`` for each evaluator, and their means over evaluators,
+    ``attack_acc@1`` and ``attack_acc@5``. Averages are over all delivered images (Struppek et al., ICML
+    2022, section 4).
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"evaluators"})
+    subject: ClassVar[Subject] = "reconstructions"
+
+    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+        """Return two measurements per evaluator, in the order of their names, then the two means.
+
+        Details of ``attack_acc@1/<evaluator>``: ``ranks``, one integer per image in the order of the evidence (0 is a
+        hit), and ``classes_hit``, the share of attacked classes with at least one hit.
+
+        Raises:
+            MibenchError: if there are no evaluators or no reconstructions.
+        """
+        evaluators = required(evidence.evaluators, "evaluators", "attack-accuracy")
+        found: list[Measurement] = []
+        for name in sorted(evaluators):
+            ranks_N = label_ranks(logits_of(evaluators[name], evidence.images_NCHW, ctx), evidence.labels_N)
+            found += _of_one(name, ranks_N, evidence)
+        return found + [_mean(f"attack_acc@{top}", found) for top in TOP]
+
+
+def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measurement]:
+    made = []
+    for top in TOP:
+        hits_N = ranks_N < top
+        measured = average(
+            f"attack_acc@{top}/{evaluator}", hits_N, evidence.labels_N, evidence.num_classes, higher_is_better=False
+        )
+        attacked = [share for share in measured.per_class if share is not None]
+        details: dict[str, object] = {"classes_hit": fmean(share > 0 for share in attacked)}
+        if top == 1:
+            details["ranks"] = ranks_N.tolist()
+        made.append(replace(measured, details=details))
+    return made
+
+
+def _mean(name: str, found: list[Measurement]) -> Measurement:
+    parts = [measured for measured in found if measured.name.startswith(f"{name}/")]
+    columns = zip(*(measured.per_class for measured in parts), strict=True)
+    per_class = [None if None in column else fmean(share or 0.0 for share in column) for column in columns]
+    return replace(
+        parts[0],
+        name=name,
+        value=fmean(measured.value for measured in parts),
+        per_class=per_class,
+        details={"evaluators": {measured.name.partition("/")[2]: measured.value for measured in parts}},
+    )

@@ -1,0 +1,59 @@
+"""Measurements that are averages of one value per image.
+
+Shapes: N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from mibench.api import Measurement, MibenchError, class_means
+
+T = TypeVar("T")
+
+
+def average(
+    name: str,
+    values_N: Tensor,
+    labels_N: Tensor,
+    num_classes: int,
+    *,
+    higher_is_better: bool,
+    unit: str = "fraction",
+    details: Mapping[str, Any] | None = None,
+) -> Measurement:
+    """Make a measurement whose value is the mean over images, and over the images of each class.
+
+    Args:
+        name: column name.
+        values_N: one value per image; booleans count as 0 and 1.
+        labels_N: the class of each image.
+        num_classes: K.
+        higher_is_better: from the defender's point of view.
+        unit: ``"fraction"``, ``"cosine"`` ...
+        details: anything else worth keeping, plain JSON.
+    """
+    values_N = values_N.double()
+    return Measurement(
+        name=name,
+        value=values_N.mean().item(),
+        unit=unit,
+        higher_is_better=higher_is_better,
+        n=len(values_N),
+        per_class=class_means(values_N, labels_N, num_classes),
+        details=details or {},
+    )
+
+
+def required(part: T | None, what: str, metric: str) -> T:
+    """Return a part of the evidence, or say that it is missing.
+
+    Raises:
+        MibenchError: if the part is ``None`` or empty.
+    """
+    if part is None or (hasattr(part, "__len__") and len(part) == 0):
+        raise MibenchError(f"{metric} needs {what}, but the evidence holds none; the protocol must provide it")
+    return part

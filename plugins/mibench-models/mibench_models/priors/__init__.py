@@ -1,0 +1,1 @@
+"""Priors: generators that tell an attack what images look like."""

@@ -1,0 +1,100 @@
+"""Reading pretrained weights as data, and putting them into a network whose head has another number of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mibench.api.errors import DataError
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors``, or from ``.pth``/``.pt`` with ``weights_only=True``.
+
+    Args:
+        path: the file; ``~`` is expanded.
+        sha256: hexadecimal digest that the file must have; empty checks nothing.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        DataError: if the file is missing, has another digest, is damaged or holds anything but tensors.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"weights file {path!r} does not exist. Give the path of a state dict, or weights=none.")
+    if sha256 and (got := file_sha256(file)) != sha256:
+        raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"weights file {path!r} cannot be read as tensors only ({error}). Expected a plain state dict in"
+            " .safetensors, or in .pth as torch.save(network.state_dict(), path) writes it."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(
+            f"weights file {path!r} holds more than a state dict. Expected names and tensors, as torch.save("
+            "network.state_dict(), path) writes them; save the state dict alone."
+        )
+    return dict(state)
+
+
+def load_pretrained(body: nn.Module, state: Mapping[str, Tensor], *, heads: Sequence[str]) -> list[str]:
+    """Load weights; heads whose shape differs keep their initialisation, everything else must fit.
+
+    Args:
+        body: the network, changed in place.
+        state: names and tensors in the network's own naming (old DenseNet names are understood).
+        heads: paths of the linear layers that may have another number of classes, or be missing from ``state``.
+
+    Returns:
+        The heads that were not loaded.
+
+    Raises:
+        DataError: if other names are missing or left over, or shapes differ.
+    """
+    own = body.state_dict()
+    wanted = {_OLD_DENSENET.sub(r"\1\2.", name): value for name, value in state.items()}
+    skipped = [head for head in heads if not _fits(head, own, wanted)]
+    head_keys = {key for key in {*own, *wanted} if key.rpartition(".")[0] in skipped}
+    wanted = {name: value for name, value in wanted.items() if name not in head_keys}
+    different = [name for name, value in wanted.items() if name in own and own[name].shape != value.shape]
+    if different:
+        name = different[0]
+        raise DataError(
+            f"pretrained weights do not fit: {name} has shape {tuple(wanted[name].shape)}, the network has"
+            f" {tuple(own[name].shape)} ({len(different)} such). Use weights of this arch (and input_size)."
+        )
+    result = body.load_state_dict(wanted, strict=False)
+    missing = [name for name in result.missing_keys if name not in head_keys]
+    if missing or result.unexpected_keys:
+        raise DataError(
+            f"pretrained weights do not fit: {len(missing)} names missing (e.g. {missing[:2]}),"
+            f" {len(result.unexpected_keys)} unknown (e.g. {result.unexpected_keys[:2]}). Use weights of this arch."
+        )
+    return skipped
+
+
+def file_sha256(file: Path) -> str:
+    """Return the hexadecimal SHA-256 digest of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fits(head: str, own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    names = [name for name in own if name.rpartition(".")[0] == head]
+    return all(name in wanted and wanted[name].shape == own[name].shape for name in names)

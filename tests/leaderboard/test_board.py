@@ -1,0 +1,164 @@
+"""Boards: worst case over attacks, mean over seeds, honest ranks, safe text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from record_factory import PROTOCOL_TEXT, component, make_record, metric, protocol_text
+
+from mibench.api.errors import UsageError
+from mibench.leaderboard import add_records, load_board, to_csv, to_json, to_markdown, to_table
+from mibench.leaderboard.board import rank
+from mibench.leaderboard.rows import make_rows
+from mibench.results.intervals import pooled_interval
+from mibench.results.io import RecordError, save_record
+from mibench.results.record import Record
+
+TEXTS = {
+    "tiny@1.0": PROTOCOL_TEXT,
+    "tiny@1.10": protocol_text(version="1.10"),
+    "tiny@1.9": protocol_text(version="1.9"),
+}
+
+
+def board_of(folder: Path, *records: Record) -> Path:
+    add_records([save_record(record, folder / "run") for record in records], folder / "boards", TEXTS)
+    return folder / "boards"
+
+
+def test_leakage_is_the_worst_case_over_attacks_of_the_mean_over_seeds() -> None:
+    records = [
+        make_record(attack="weak", leakage=0.2),
+        make_record(attack="mixed", leakage=0.9, seed=0),
+        make_record(attack="mixed", leakage=0.1, seed=1),
+        make_record(attack="strong", leakage=0.5, seed=0),
+        make_record(attack="strong", leakage=0.7, seed=1),
+    ]
+    [row] = make_rows(records)
+    assert row.worst_attack == "strong"
+    assert row.leakage.value == pytest.approx(0.6)
+    assert row.leakage.ci95 == pooled_interval([record.metrics["reid@1"].per_class for record in records[3:]])
+    assert row.normalized == pytest.approx((0.6 - 0.1) / (0.9 - 0.1))
+    assert (row.attacks, row.seeds, row.classes) == (("mixed", "strong", "weak"), (0, 1), 12)
+    assert (row.floor, row.undefended, row.gold) == pytest.approx((0.1, 0.6, 0.9))
+    assert {eps: made.value for eps, made in row.robust.items()} == pytest.approx({"0.5": 0.8, "2": 0.4})
+    assert row.accuracy
+    assert row.accuracy.value == pytest.approx(0.95)
+
+
+def test_attack_accuracy_is_the_worst_over_attacks_and_evaluators() -> None:
+    sharp = {"attack_acc@1/sharp": metric(0.75), "attack_acc@5/sharp": metric(0.8)}
+    [row] = make_rows([make_record(attack="a", leakage=0.5), make_record(attack="b", leakage=0.1, metrics=sharp)])
+    assert row.attack_accuracy
+    assert row.attack_accuracy.value == pytest.approx(0.75)
+
+
+def test_parameters_and_versions_keep_rows_apart() -> None:
+    base = make_record()
+    newer = component("defense", "atat", lam=0.08).model_copy(update={"version": "2"})
+    rows = make_rows(
+        [base, make_record(params={"lam": 0.2}), make_record(components={**base.components, "defense": newer})]
+    )
+    assert [row.note for row in rows] == ["lam=0.08, version 1", "lam=0.2, version 1", "lam=0.08, version 2"]
+    assert make_rows([base])[0].note == ""
+
+
+def test_settings_of_an_attack_keep_its_means_apart() -> None:
+    base = make_record(leakage=0.1)
+    strong = make_record(
+        leakage=0.5, seed=1, components={**base.components, "attack": component("attack", "ppa", steps=500)}
+    )
+    [row] = make_rows([base, strong])
+    assert row.leakage.value == pytest.approx(0.5)
+
+
+def test_flags_are_computed_again() -> None:
+    record = make_record(self_check={"active": False}).model_copy(update={"flags": []})
+    assert [flag.id for flag in make_rows([record])[0].flags] == ["defense-inactive"]
+
+
+def test_overlapping_intervals_share_a_rank() -> None:
+    rows = make_rows([make_record(defense=name, leakage=value) for name, value in CLOSE.items()])
+    assert [(row.defense, row.rank) for row in rank(rows)] == [("a", 1), ("b", 1), ("c", 3), ("d", 4)]
+
+
+CLOSE = {"d": 0.9, "b": 0.32, "c": 0.6, "a": 0.3}
+
+
+def test_larger_distances_rank_first() -> None:
+    rows = make_rows(
+        [
+            make_record(defense=name, metrics={"reid@1": metric(value, up=True, unit="distance")})
+            for name, value in (("near", 1.0), ("far", 5.0))
+        ]
+    )
+    assert [row.defense for row in rank(rows)] == ["far", "near"]
+
+
+def test_protocols_are_chosen_by_name_and_version(tmp_path: Path) -> None:
+    folder = board_of(tmp_path, *[make_record(text=text) for text in TEXTS.values()])
+    assert [section.protocol for section in load_board(folder).sections] == ["tiny@1.0", "tiny@1.9", "tiny@1.10"]
+    assert [section.protocol for section in load_board(folder, "tiny").sections] == ["tiny@1.10"]
+    assert [section.protocol for section in load_board(folder, "tiny@1.9").sections] == ["tiny@1.9"]
+    with pytest.raises(UsageError, match=r"Unknown leaderboard protocol 'tinny'. Did you mean"):
+        load_board(folder, "tinny")
+
+
+def test_no_board_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="mibench leaderboard add"):
+        load_board(tmp_path / "absent")
+
+
+def test_a_damaged_entry_is_named(tmp_path: Path) -> None:
+    folder = board_of(tmp_path, make_record())
+    entry = next(folder.rglob("entries/*/*.json"))
+    entry.write_text("{")
+    with pytest.raises(RecordError, match=entry.name):
+        load_board(folder)
+
+
+def test_all_forms_tell_the_same(tmp_path: Path) -> None:
+    folder = board_of(tmp_path, make_record(), make_record(defense="none", params={}, leakage=0.6))
+    board = load_board(folder)
+    content = json.loads(to_json(board))["boards"][0]
+    assert [(row["defense"], row["rank"]) for row in content["rows"]] == [("atat", 1), ("none", 2)]
+    assert content["digest"] == board.sections[0].digest
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [float(row["leakage"]) for row in rows] == [row["leakage"]["value"] for row in content["rows"]]
+    assert float(rows[0]["robust_acc@0.5"]) == 0.8
+    [table] = to_table(board)
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert table.rows[0][:2] == ("1", "atat")
+    assert table.rows[0][table.columns.index("seeds")] == "1 of 3"
+    assert "floor .10, gold .90" in table.footer
+    markdown = to_markdown(board)
+    assert "| 1 | atat |" in markdown
+    assert (folder / "tiny" / "1.0" / "board.csv").read_text() == to_csv(board)
+
+
+def test_an_empty_section_is_shown(tmp_path: Path) -> None:
+    folder = board_of(tmp_path, make_record())
+    next(folder.rglob("entries/*/*.json")).unlink()
+    board = load_board(folder)
+    assert board.rows == ()
+    assert to_table(board)[0].rows == ()
+    assert to_csv(board) == "protocol\n"
+    assert "no entries" in to_markdown(board)
+
+
+def test_hostile_text_is_harmless(tmp_path: Path) -> None:
+    hostile = "=cmd|' /C calc'!A0\x1b[31m\n| <script>alert(1)</script> |"
+    folder = board_of(tmp_path, make_record(params={"note": hostile}), make_record(params={"note": "x"}))
+    board = load_board(folder)
+    text = " ".join(cell for table in to_table(board) for row in table.rows for cell in row)
+    assert "\x1b" not in text
+    assert "\n" not in text
+    assert "<script" not in to_markdown(board)
+    lines = {len(line.replace("\\|", "").split("|")) for line in to_markdown(board).splitlines() if line[:1] == "|"}
+    assert len(lines) == 1
+    cells = [cell for row in csv.reader(io.StringIO(to_csv(board))) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "@"))]

@@ -1,0 +1,141 @@
+"""Valid records to start tests from. Import with ``from record_factory import make_record`` (see tests/conftest.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mibench.protocol.load import parse_protocol
+from mibench.results.flags import compute_flags
+from mibench.results.intervals import metric_value
+from mibench.results.io import seal
+from mibench.results.normalize import record_leakage
+from mibench.results.record import CellRef, ComponentRef, MetricValue, ProtocolRef, Record
+
+CLASSES = 12
+PROTOCOL_TEXT = """
+name: tiny
+version: "1.0"
+summary: a protocol for tests
+dataset: {name: tiny-data}
+image: {size: 16, channels: 1}
+split: {private: 12, public: 4, train: 4, val: 1, test: 2}
+model: {name: smallcnn}
+recipe: {epochs: 1, batch: 8}
+prior: {name: pca}
+evaluators: []
+embedder: {name: judge}
+attacks:
+  ppa: {name: ppa, params: {steps: 5}}
+undefended: {name: none}
+floor: {name: random}
+metrics: [{name: accuracy}]
+headline: reid@1
+seeds: [0, 1, 2]
+"""
+
+
+def protocol_text(*, version: str = "1.0", **settings: Any) -> str:
+    """Return the YAML of a small protocol, with top-level values replaced."""
+    text = PROTOCOL_TEXT.replace('version: "1.0"', f'version: "{version}"')
+    for key, value in settings.items():
+        lines = [f"{key}: {value}" if line.startswith(f"{key}:") else line for line in text.splitlines()]
+        text = "\n".join(lines) + "\n"
+    return text
+
+
+def metric(
+    value: float,
+    *,
+    group: str = "leakage",
+    n: int = 48,
+    up: bool = False,
+    unit: str = "fraction",
+    classes: int = CLASSES,
+    **details: Any,
+) -> MetricValue:
+    """Return a metric whose per-class values spread a little around its value."""
+    step = min(0.02, value / classes, (1 - value) / classes) if unit == "fraction" else 0.02
+    per_class = [value + step * (place - (classes - 1) / 2) for place in range(classes)]
+    row = {"value": value, "n": n, "unit": unit, "higher_is_better": up, "per_class": per_class, "details": details}
+    return metric_value(row, group)
+
+
+def component(kind: str, name: str, **params: Any) -> ComponentRef:
+    """Return a component of the distribution ``mibench-tests``."""
+    return ComponentRef(
+        kind=kind,
+        name=name,
+        distribution="mibench-tests",
+        distribution_version="1.0",
+        version="1",
+        params=params,
+        source_digest="0" * 64,
+    )
+
+
+def make_record(
+    *,
+    defense: str = "atat",
+    attack: str = "ppa",
+    seed: int = 0,
+    leakage: float = 0.3,
+    model: str = "smallcnn",
+    params: dict[str, Any] | None = None,
+    text: str = PROTOCOL_TEXT,
+    metrics: dict[str, MetricValue] | None = None,
+    key: str | None = None,
+    **changes: Any,
+) -> Record:
+    """Return a sealed record that every board rule accepts.
+
+    Args:
+        defense: name.
+        attack: name.
+        seed: target seed.
+        leakage: ``reid@1`` of the cell.
+        model: architecture.
+        params: of the defense.
+        text: the protocol's YAML.
+        metrics: metrics to add or replace.
+        key: cell key; derived from the other arguments by default.
+        **changes: fields of the record to replace; the record is sealed after that.
+    """
+    loaded = parse_protocol(text)
+    params = {"lam": 0.08} if params is None else params
+    leak = {"reid@1": metric(leakage), "reid@5": metric(min(1, leakage + 0.2))}
+    leak |= {"attack_acc@1/net": metric(0.6), "attack_acc@5/net": metric(0.8)}
+    own = {"accuracy": metric(0.95, group="utility", up=True, n=24), **leak}
+    for times_255, value in (("0.5", 0.8), ("2", 0.4)):
+        details = {"eps": float(times_255) / 255, "clean_accuracy": 0.95}
+        own[f"robust_acc@{times_255}"] = metric(value, group="robustness", up=True, n=24, **details)
+    record = Record(
+        protocol=ProtocolRef(
+            name=loaded.protocol.name,
+            version=loaded.protocol.version,
+            digest=loaded.digest,
+            variant="test",
+            headline=loaded.protocol.headline,
+        ),
+        cell=CellRef(model=model, defense=defense, attack=attack, seed=seed, key="0" * 64),
+        components={
+            "model": component("model", model),
+            "defense": component("defense", defense, **params),
+            "attack": component("attack", attack, steps=5),
+        },
+        classes={str(label): label for label in range(CLASSES)},
+        metrics={**own, **(metrics or {})},
+        controls={
+            "gold": {**leak, "reid@1": metric(0.9), "reid@5": metric(1.0)},
+            "floor": {**leak, "reid@1": metric(0.1), "reid@5": metric(0.3)},
+            "undefended": {**leak, "reid@1": metric(0.6), "reid@5": metric(0.7)},
+        },
+        self_check={"active": True, "signals": {"targeted_success": 0.99}},
+        ledger={"forward": 1000, "backward": 500, "trace": {"loss_first": 3.0, "loss_last": 0.5}},
+        environment={"torch": "2.11.0", "device": "cpu"},
+        command=f"mibench run --defense {defense} --attack {attack}",
+        timings={"target": 1.5},
+    )
+    own_key = key or seal(record).digest
+    record = record.model_copy(update={"cell": record.cell.model_copy(update={"key": own_key})})
+    record = record.model_copy(update={"normalized_leakage": record_leakage(record), **changes})
+    return seal(record.model_copy(update={"flags": record.flags or compute_flags(record)}))

@@ -1,0 +1,100 @@
+"""Flags: each has a record that raises it, and none is raised by a sound record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from record_factory import component, make_record, metric
+
+from mibench.results.flags import RULES, compute_flags
+from mibench.results.record import Failure, Record
+
+
+def controls(**headline: float) -> dict[str, Any]:
+    own = make_record().controls
+    return {name: {**own[name], "reid@1": metric(headline.get(name, own[name]["reid@1"].value))} for name in own}
+
+
+def robust(value: float = 0.8, **details: Any) -> dict[str, Any]:
+    return {"robust_acc@0.5": metric(value, group="robustness", up=True, n=24, **details)}
+
+
+RAISED: dict[str, Record] = {
+    "defense-inactive": make_record(self_check={"active": False}),
+    "accuracy-order": make_record(metrics={"attack_acc@5/net": metric(0.5)}),
+    "robust-rises-with-eps": make_record(metrics=robust(0.3)),
+    "robust-above-clean": make_record(metrics=robust(0.99)),
+    "leakage-above-gold": make_record(leakage=0.95),
+    "floor-not-below-gold": make_record(controls=controls(floor=0.9, undefended=0.95)),
+    "undefended-not-above-floor": make_record(controls=controls(undefended=0.1)),
+    "attack-loss-not-falling": make_record(ledger={"trace": {"loss_first": 1.0, "loss_last": 1.0}}),
+    "attack-settings-overridden": make_record(
+        components={"attack": component("attack", "ppa").model_copy(update={"overridden": True})}
+    ),
+    "zero-gradients": make_record(metrics=robust(zero_gradient_fraction=0.2)),
+    "randomised-forward": make_record(metrics=robust(randomised=True)),
+    "square-beats-white-box": make_record(metrics=robust(square_gain=0.01)),
+    "few-classes": make_record(classes={"0": 4, "1": 5}),
+}
+
+
+def test_every_flag_has_a_case() -> None:
+    assert list(RAISED) == [rule.id for rule in RULES]
+
+
+@pytest.mark.parametrize("identifier", RAISED)
+def test_is_raised(identifier: str) -> None:
+    found = {flag.id: flag.text for flag in compute_flags(RAISED[identifier])}
+    assert found.get(identifier)
+    assert set(found) == {identifier}
+
+
+def test_a_sound_record_has_none() -> None:
+    assert compute_flags(make_record()) == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        make_record(metrics=robust(zero_gradient_fraction=0.0, randomised=False, square_gain=0.001)),
+        make_record(ledger={}),
+        make_record(ledger={"trace": {"loss_first": None, "loss_last": "hostile"}}),
+        make_record(ledger={"trace": "hostile"}),
+        make_record(metrics=robust(square_gain="hostile", zero_gradient_fraction=[1])),
+        make_record(controls={}),
+        make_record(self_check={}),
+        make_record(components={}),
+    ],
+)
+def test_absent_or_odd_evidence_raises_nothing(record: Record) -> None:
+    assert compute_flags(record) == []
+
+
+def test_both_spellings_are_read() -> None:
+    assert compute_flags(make_record(metrics=robust(randomized=True)))[0].id == "randomised-forward"
+
+
+def test_metrics_raise_flags_of_their_own() -> None:
+    record = make_record(metrics={"other": metric(0.5, flags=["odd-images", 3, "zero-gradients"])})
+    assert [flag.id for flag in compute_flags(record)] == ["odd-images", "zero-gradients"]
+
+
+def test_metrics_cannot_flood() -> None:
+    record = make_record(metrics={"other": metric(0.5, flags=[f"flag-{place}" for place in range(10_000)])})
+    assert len(compute_flags(record)) < 50
+
+
+def test_a_failed_cell_has_none() -> None:
+    record = make_record().model_copy(update={"status": "failed", "failure": Failure(stage="target", error="x")})
+    assert compute_flags(record) == []
+
+
+def test_distances_turn_the_comparison_round() -> None:
+    far, near = metric(2.0, up=True, unit="distance"), metric(1.0, up=True, unit="distance")
+    middle = metric(1.5, up=True, unit="distance")
+    good = make_record(metrics={"reid@1": middle, "reid@5": middle})
+    record = good.model_copy(
+        update={"controls": {"gold": {"reid@1": near}, "floor": {"reid@1": far}, "undefended": {"reid@1": near}}}
+    )
+    assert compute_flags(record) == []
