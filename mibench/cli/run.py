@@ -92,7 +92,7 @@ def _run(request: Request, *, as_json: bool, quiet: bool) -> int:
         registry.watch(display)
     try:
         with display or nullcontext():
-            result = execution.run(request, registry)
+            result = execution.run(request, registry, plan)
     finally:
         if display:
             registry.unwatch(display)

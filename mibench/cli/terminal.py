@@ -106,11 +106,13 @@ def table_lines(headers: Sequence[str], rows: Iterable[Sequence[object]], *, wid
 def duration(seconds: float | None) -> str:
     """Write a duration for people.
 
-    >>> duration(4), duration(125), duration(None)
-    ('4 s', '2 min', 'unknown')
+    >>> duration(0.43), duration(4), duration(125), duration(None)
+    ('0.4 s', '4 s', '2 min', 'unknown')
     """
     if seconds is None:
         return "unknown"
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -119,7 +119,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
 
 def reproduce(cell: Cell, command: str) -> str:
     """Return the command that repeats one cell, whatever matrix it was part of."""
-    words = ["mibench", "run", "--protocol", cell.loaded.protocol.id, "--model", _choice(cell.model)]
+    words = ["mibench", "run", "--protocol", cell.loaded.asked, "--model", _choice(cell.model)]
     words += ["--defense", _choice(cell.defense), "--attack", _choice(cell.attack), "--seed", str(cell.seed)]
     if cell.loaded.variant != "test":
         words += ["--variant", cell.loaded.variant]

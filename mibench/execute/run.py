@@ -57,17 +57,26 @@ def open_store(request: Request, registry: Registry) -> Store:
 
 
 def plan_request(request: Request, registry: Registry | None = None) -> Plan:
-    """Plan without running anything."""
+    """Check a request and plan it without running anything.
+
+    Raises:
+        UsageError: if the request itself is wrong.
+    """
     registry = registry or load_registry()
+    _executor(request, registry)
+    pick_device(request.device)
     return make_plan(request, registry, open_store(request, registry))
 
 
-def run(request: Request | None = None, registry: Registry | None = None, **settings: Any) -> RunResult:
+def run(
+    request: Request | None = None, registry: Registry | None = None, plan: Plan | None = None, **settings: Any
+) -> RunResult:
     """Run a matrix of cells.
 
     Args:
         request: what to run; or give its fields as keywords, e.g. ``run(defenses=["atat"], attacks=["ppa"])``.
         registry: where components are found; the installed plugins by default.
+        plan: what :func:`plan_request` returned for the same request, to save doing it again.
         **settings: fields of :class:`Request`.
 
     Returns:
@@ -79,10 +88,8 @@ def run(request: Request | None = None, registry: Registry | None = None, **sett
     request = request or Request(**settings)
     registry = registry or load_registry()
     store = open_store(request, registry)
-    executor = _executor(request, registry)
-    pick_device(request.device)
-    plan = make_plan(request, registry, store)
-    outcome = executor.run(plan.to_run, Session(store, registry, request.device, request.workers))
+    plan = plan or plan_request(request, registry)
+    outcome = _executor(request, registry).run(plan.to_run, Session(store, registry, request.device, request.workers))
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
     output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")
     paths = [save_record(record, output / "records") for record in records]

@@ -36,12 +36,14 @@ class LoadedProtocol:
         variant: ``"test"`` or ``"validation"``.
         digest: sha256 of the canonical JSON of its content.
         text: the YAML as it was written.
+        asked: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
     """
 
     protocol: Protocol
     variant: Variant
     digest: str
     text: str
+    asked: str
 
     @property
     def id(self) -> str:
@@ -50,11 +52,13 @@ class LoadedProtocol:
 
 
 def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> LoadedProtocol:
-    """Load a protocol by ``name`` or ``name@version``.
+    """Load a protocol by ``name`` or ``name@version``, or from a YAML file for experiments that no board accepts.
 
     Raises:
         UsageError: for an unknown name or version, or a file that is not a valid protocol.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name), variant)
     bare, _, version = name.partition("@")
     spec = registry.get("protocol", bare).spec
     if version and version != spec.version:
@@ -62,7 +66,17 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
     return parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
 
 
-def parse_protocol(text: str, variant: Variant = "test", *, source: str = "protocol") -> LoadedProtocol:
+def _from_file(path: Path, variant: Variant) -> LoadedProtocol:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the protocol file {path} cannot be read: {error.strerror}") from error
+    return parse_protocol(text, variant, source=str(path), asked=str(path))
+
+
+def parse_protocol(
+    text: str, variant: Variant = "test", *, source: str = "protocol", asked: str | None = None
+) -> LoadedProtocol:
     """Validate the YAML of a protocol."""
     try:
         raw = yaml.safe_load(text)
@@ -73,9 +87,8 @@ def parse_protocol(text: str, variant: Variant = "test", *, source: str = "proto
         raise UsageError(f"{source} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{source} is not a valid protocol: {explain(error)}") from None
-    return LoadedProtocol(
-        protocol, variant, digest(protocol.model_dump(mode="json", exclude={"expected_seconds"})), text
-    )
+    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds"}))
+    return LoadedProtocol(protocol, variant, found, text, asked or protocol.id)
 
 
 def protocol_path(spec: Spec) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from mibench import __version__
-from mibench.api.errors import MibenchError
+from mibench.api.errors import MibenchError, UsageError
 from mibench.plan.node import Node
 from mibench.registry.registry import Registry
 from mibench.stages import classifier, data, measure, prior, reconstruct
@@ -56,14 +56,14 @@ def pick_device(name: str) -> torch.device:
     """Return the device of a request: ``"auto"`` takes a GPU if there is one.
 
     Raises:
-        MibenchError: if the device does not exist.
+        UsageError: if the device does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise MibenchError(f"{name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
+        raise UsageError(f"{name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise MibenchError(
             f"the device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
