@@ -1,6 +1,40 @@
-"""Let all tests import the shared builders that lie in this folder, e.g. ``from record_factory import make_record``."""
+"""Let all tests import the shared builders that lie in this folder, e.g. ``from record_factory import make_record``.
+
+Fixtures ``toy_registry`` and ``toy_run`` offer the components of ``fake_plugin``, which need milliseconds.
+"""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture()
+def toy_registry():
+    import fake_plugin
+
+    return fake_plugin.registry()
+
+
+@pytest.fixture()
+def toy_run(toy_registry, tmp_path, monkeypatch):
+    """Return ``toy_run(**fields of the request)``, which runs the protocol of the fake plugin in this process."""
+    from mibench.execute.run import run
+    from mibench.protocol.request import Request
+
+    monkeypatch.setenv("MIBENCH_THREADS", "1")
+
+    def _run(registry=toy_registry, **fields):
+        defaults = {
+            "protocols": ("toy",),
+            "defenses": ("plain",),
+            "attacks": ("guess",),
+            "device": "cpu",
+            "store": tmp_path / "store",
+            "output": tmp_path / "output",
+        }
+        return run(Request(**{**defaults, **fields}), registry)
+
+    return _run

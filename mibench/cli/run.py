@@ -35,6 +35,7 @@ PUBLISH_TO = "leaderboards"
 @click.option("--executor", metavar="NAME", help="How to run the stages; see `mibench list executors`.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes, for executors that have them.")
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Folder of cached artifacts.")
+@click.option("--no-shipped", "shipped", flag_value=False, default=None, help="Make shipped artifacts anew.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and the report.")
 @click.option(
     "--publish",

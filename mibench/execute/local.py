@@ -18,6 +18,7 @@ import torch
 from mibench.execute.contract import Executor, Outcome, Session, skip
 from mibench.execute.leases import device_slots
 from mibench.plan.node import Node
+from mibench.store.store import Store
 
 Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 """Events of all workers; ``None`` when a worker's process has ended."""
@@ -26,13 +27,13 @@ Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 class _Worker:
     """One worker process and the node it is busy with."""
 
-    def __init__(self, store: str, device: str, inbox: Inbox) -> None:
+    def __init__(self, store: Store, device: str, inbox: Inbox) -> None:
         self.device = device
         self.node: Node | None = None
         self.began = 0.0
         self.ready = False
         self.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "mibench.execute.worker", store, device],
+            [sys.executable, "-m", "mibench.execute.worker", str(store.root), device, *map(str, store.layers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -102,7 +103,7 @@ class _Run:
         return self.outcome
 
     def _start(self, device: str) -> _Worker:
-        return _Worker(str(self.session.store.root), device, self.inbox)
+        return _Worker(self.session.store, device, self.inbox)
 
     def _hand_out(self) -> None:
         for node in list(self.waiting):

@@ -53,7 +53,8 @@ class RunResult:
 
 def open_store(request: Request, registry: Registry) -> Store:
     """Open the store of a request, with the artifacts that plugins ship as lower layers."""
-    return Store(request.store or default_root(), registry.artifact_folders())
+    layers = registry.artifact_folders() if request.shipped else []
+    return Store(request.store or default_root(), layers)
 
 
 def plan_request(request: Request, registry: Registry | None = None) -> Plan:

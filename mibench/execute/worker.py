@@ -1,6 +1,6 @@
 """A worker process: reads nodes as JSON lines, runs them, answers with JSON lines. Started by executor ``local``.
 
-``python -m mibench.execute.worker STORE DEVICE``. Events: ``ready``, ``progress``, ``finished``, ``failed``.
+``python -m mibench.execute.worker STORE DEVICE [LAYER ...]``. Events: ``ready``, ``progress``, ``finished``, ``failed``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(cpu_threads())
     registry = load_registry()
-    store, device = Store(Path(sys.argv[1]), registry.artifact_folders()), pick_device(sys.argv[2])
+    store, device = Store(Path(sys.argv[1]), [Path(layer) for layer in sys.argv[3:]]), pick_device(sys.argv[2])
     _say(answers, event="ready")
     for line in sys.stdin:
         node = Node.from_json(json.loads(line))

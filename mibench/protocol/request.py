@@ -29,6 +29,7 @@ class Request(BaseModel):
         executor: registered executor.
         workers: worker processes of executors that have them.
         store: folder of artifacts; ``None`` for the user's cache.
+        shipped: take ready-made priors and evaluators from plugins; ``False`` makes everything anew.
         output: folder for records and the report; ``None`` for ``mibench-runs/<time>``.
         publish: add the records to this leaderboards folder.
         command: the command line that made this request, for records.
@@ -48,6 +49,7 @@ class Request(BaseModel):
     executor: str = "inline"
     workers: Annotated[int, Ge(1)] = 2
     store: Path | None = None
+    shipped: bool = True
     output: Path | None = None
     publish: Path | None = None
     command: str = ""

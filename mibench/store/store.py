@@ -42,6 +42,7 @@ class Store:
 
     def __init__(self, root: Path, layers: Sequence[Path] = ()) -> None:
         self.root = root.resolve()
+        self.layers = list(layers)
         self._verified: dict[str, Artifact] = {}
         self._shipped = _index(layers)
         try:

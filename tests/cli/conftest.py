@@ -82,7 +82,7 @@ class Pretence:
         self.requests.append(request)
         return self.plan
 
-    def run(self, request: Request, registry) -> SimpleNamespace:
+    def run(self, request: Request, registry, plan=None) -> SimpleNamespace:
         if self.error:
             raise self.error
         node = self.plan.nodes[1].node.summary()

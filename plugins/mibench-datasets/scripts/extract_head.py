@@ -32,7 +32,9 @@ FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "ch
 OPPOSITES = {
     "incr": "decr", "up": "down", "in": "out", "forward": "backward", "uncompress": "compress", "convex": "concave",
 }  # fmt: skip
-MACROS = [f"{e}-{s}-{a}" for e, s, a in product(("african", "asian", "caucasian"), ("female", "male"), ("young", "old"))]
+MACROS = [
+    f"{e}-{s}-{a}" for e, s, a in product(("african", "asian", "caucasian"), ("female", "male"), ("young", "old"))
+]
 TEXTURE_SIDE = 512
 
 
@@ -74,7 +76,9 @@ def shape_morphs(targets: Path) -> dict[str, list[Path]]:
         for path in sorted((targets / folder).glob("*.target.gz")):
             name = path.name.removesuffix(".target.gz")
             name = name[2:] if name[:2] in ("l-", "r-") else name
-            moves_whole = name.startswith(("head-trans", "nose-trans-in", "nose-trans-out", "mouth-trans-in", "mouth-trans-out"))
+            moves_whole = name.startswith(
+                ("head-trans", "nose-trans-in", "nose-trans-out", "mouth-trans-in", "mouth-trans-out")
+            )
             if not moves_whole:  # a shift of the head is framing; a sideways shift of one part is not a face
                 found.setdefault(f"{folder}/{name}", []).append(path)
     return found

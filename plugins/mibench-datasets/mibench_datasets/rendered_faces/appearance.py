@@ -3,7 +3,8 @@
 Everything is procedural and painted per pixel in template coordinates (see ``Head.template_V3``), so edges of brows,
 hair and iris are as sharp as the image allows, and move with the face when sliders bend it.
 
-Shapes: P pixels, 3 of x y z or of red green blue (0..255). Fields are positive inside their region; units are decimetres.
+Shapes: P pixels, 3 of x y z or of red green blue (0..255). Fields are positive inside their region; units are
+decimetres.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def vertex_normals(vertices_V3: Floats, triangles_T3: Ints) -> Floats:
     summed = [np.bincount(corners, np.tile(axis, 3), minlength=len(vertices_V3)) for axis in face_3T]
     normals_V3 = np.stack(summed, axis=1)
     length_V1 = np.linalg.norm(normals_V3, axis=1, keepdims=True)
-    return (normals_V3 / np.maximum(length_V1, 1e-12)).astype(np.float32)
+    result: Floats = (normals_V3 / np.maximum(length_V1, 1e-12)).astype(np.float32)
+    return result
 
 
 def hollowness(vertices_V3: Floats, normals_V3: Floats, triangles_T3: Ints) -> Floats:

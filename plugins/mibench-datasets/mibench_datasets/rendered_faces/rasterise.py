@@ -104,7 +104,9 @@ def _cover_class(
     for i, j in ((1, 2), (2, 0)):
         slope_x, slope_y = (y[:, i] - y[:, j]) / area_T[members_N], (x[:, j] - x[:, i]) / area_T[members_N]
         start = (x[:, i] * y[:, j] - x[:, j] * y[:, i]) / area_T[members_N]
-        weights.append(start[:, None, None] + slope_y[:, None, None] * step_K[:, None] + slope_x[:, None, None] * step_K)
+        weights.append(
+            start[:, None, None] + slope_y[:, None, None] * step_K[:, None] + slope_x[:, None, None] * step_K
+        )
     first_NKK, second_NKK = weights
     inside_NKK = (first_NKK >= -_EDGE) & (second_NKK >= -_EDGE) & (first_NKK + second_NKK <= 1 + _EDGE)
     member, row, column = np.nonzero(inside_NKK)

@@ -20,6 +20,7 @@ SUPERSAMPLING = 2
 _CAMERA = 14.0
 _HALF_WINDOW = 1.32
 _PIVOT_Z = 0.55
+_HAIR_WIDENING = 1.12
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -57,6 +58,7 @@ def sculpt(head: Head, identity: Identity) -> Bust:
     eyes = vertices_V3[np.isin(part_V, [head.part_names.index(name) for name in ("eye-l", "eye-r")])].mean(0)
     lips = vertices_V3[head.regions_V3[:, 0] > 0.5].mean(0)
     vertices_V3 = vertices_V3 + normals_V3 * hair_volume(head.template_V3, identity)[:, None]
+    vertices_V3[part_V == head.part_names.index("hair"), 0] *= _HAIR_WIDENING  # so that ears stay below it
     solid_T3 = head.triangles_of(*(name for name in head.part_names if name != "hair"))
     long_hair = identity.coarse.style == "long"
     return Bust(
@@ -84,8 +86,9 @@ def render(head: Head, bust: Bust, view: View, *, size: int, channels: int) -> N
         uint8 (channels, size, size).
     """
     side = size * SUPERSAMPLING
-    vertices_V3 = bust.vertices_V3 + np.tensordot(view.expression_E, head.expressions_EV3, 1)
-    camera_V3 = (vertices_V3 - bust.centre_3) @ view.rotation().T
+    expression_V3: Floats = np.tensordot(view.expression_E, head.expressions_EV3, 1)
+    vertices_V3 = bust.vertices_V3 + expression_V3
+    camera_V3: Floats = (vertices_V3 - bust.centre_3) @ view.rotation().T
     normals_V3 = vertex_normals(camera_V3, np.concatenate([bust.solid_T3, bust.hair_T3]))
     screen_V3 = _project(camera_V3, view, side)
     values_VC = np.concatenate(

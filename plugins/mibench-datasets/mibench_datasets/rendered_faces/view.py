@@ -58,7 +58,8 @@ class View:
         yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
         pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
         roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-        return (roll @ pitch @ yaw).astype(np.float32)
+        result: Floats = (roll @ pitch @ yaw).astype(np.float32)
+        return result
 
 
 def sample_view(head: Head, *, seed: int, number: int, index: int) -> View:

@@ -1,0 +1,7 @@
+"""``python -m mibench`` is the command ``mibench``."""
+
+import sys
+
+from mibench.cli.main import main
+
+sys.exit(main())

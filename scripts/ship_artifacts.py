@@ -1,0 +1,102 @@
+"""Copy the prior and the evaluators of a protocol from a store into mibench-models, each with a card.
+
+Usage: python scripts/ship_artifacts.py PROTOCOL [--store FOLDER]
+
+Make them first, from nothing: mibench run --protocol PROTOCOL --no-shipped --store FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from mibench.plan.cells import expand
+from mibench.plan.node import Node
+from mibench.protocol.request import Request
+from mibench.registry.registry import load_registry
+from mibench.store.artifact import Artifact
+from mibench.store.store import Store, default_root
+
+SHIPPED = Path(__file__).parents[1] / "plugins/mibench-models/mibench_models/shipped"
+LARGEST = 8 * 2**20
+
+CARD = """# {title}
+
+{what}, made by the `{stage}` stage of mibench for the protocol `{protocol}`.
+
+| | |
+|---|---|
+| data | {data} |
+| made by | `mibench run --protocol {protocol} --no-shipped` |
+| component | `{component}` |
+| seed | {seed} |
+| key | `{key}` |
+| weights | `weights.safetensors`, {size:.1f} MB, sha256 `{sha}` |
+| sanity | {sanity} |
+| time | {seconds:.0f} s on {threads} CPU thread(s), torch {torch} |
+| licence | {licence} |
+
+The manifest holds the key's inputs and the checksum of every file; the store checks them before use. On another machine
+the same command gives weights that differ in the last bits, because sums round differently.
+"""
+
+
+def main() -> None:
+    """Copy the artifacts of one protocol."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("protocol")
+    parser.add_argument("--store", type=Path, default=default_root())
+    arguments = parser.parse_args()
+    registry, store = load_registry(), Store(arguments.store)
+    cell = expand(Request(protocols=(arguments.protocol,)), registry)[0]
+    nodes = {"prior": cell.graph.prior(), **cell.graph.evaluators()}
+    for name, node in nodes.items():
+        ship(cell.loaded.protocol.name, cell.loaded.id, name, node, store, cell.graph.nodes)
+
+
+def ship(short: str, protocol: str, name: str, node: Node, store: Store, nodes: dict[str, Node]) -> None:
+    """Copy one artifact and write its card."""
+    artifact = store.get(node.stage, node.key)
+    weights = artifact.file("weights.safetensors")
+    if weights.stat().st_size > LARGEST:
+        raise SystemExit(f"{weights} has {weights.stat().st_size} bytes; at most {LARGEST} are shipped")
+    place = SHIPPED / f"{short}-{name}"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(artifact.path, place)
+    (source,) = (nodes[key] for key in node.needs.values())
+    place.with_suffix(".md").write_text(card(protocol, name, node, artifact, source), encoding="utf-8")
+    print(place.relative_to(SHIPPED.parents[3]), f"{weights.stat().st_size / 2**20:.1f} MB")
+
+
+def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node) -> str:
+    """Render the card of an artifact."""
+    report = artifact.json("report.json")
+    entry = node.payload["prior"] if node.stage == "prior" else node.payload["model"]
+    if node.stage == "prior":
+        what, sanity = "The attacker's prior", f"{report['images']} images, last signals {report['last_signals']}"
+    else:
+        what, sanity = "A judge of reconstructions", f"accuracy {report['sanity_accuracy']}"
+    dataset = source.payload["dataset"]
+    licences = {"orl": "weights MIT; trained on the ORL photographs (credit AT&T Laboratories Cambridge)"}
+    return CARD.format(
+        title=f"{protocol}: {name}",
+        what=what,
+        stage=node.stage,
+        protocol=protocol,
+        data=f"{source.label}, parameters {dataset['params']}",
+        component=f"{entry['name']} {entry['params']}",
+        seed=node.payload["seed"],
+        key=node.key,
+        size=artifact.file("weights.safetensors").stat().st_size / 2**20,
+        sha=artifact.files["weights.safetensors"],
+        sanity=sanity,
+        seconds=artifact.meta["seconds"],
+        threads=artifact.meta["threads"],
+        torch=artifact.meta["torch"],
+        licence=licences.get(dataset["name"], "weights MIT; trained on CC0 renderings"),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The tutorial in CONTRIBUTING.md: its code is taken from the page, installed as a plugin, and put to the contract."""
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mibench.api import params
+from mibench.protocol.request import Request
+from mibench.registry.registry import Registry
+from mibench.testing import contract_for, run_checks
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(language):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n# ([\w/.]+)[^\n]*\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture()
+def plugin(tmp_path, monkeypatch):
+    for name, code in [*blocks("python"), *blocks("toml")]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("my_defense"), tmp_path
+    for name in [n for n in sys.modules if n.partition(".")[0] == "my_defense"]:
+        del sys.modules[name]
+
+
+def test_the_plugin_of_the_tutorial_is_found_and_validated(plugin):
+    module, folder = plugin
+    registry = Registry.from_modules(module)
+    assert not registry.failures
+    component = registry.component("defense", "confidence-penalty")
+    assert params.build(component, {"beta": "0.3"}).beta == 0.3
+    announced = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]["mibench"]
+    assert announced == {"my_defense": "my_defense"}
+
+
+def test_the_plugin_of_the_tutorial_keeps_the_contract(plugin):
+    module, _ = plugin
+    component = Registry.from_modules(module).component("defense", "confidence-penalty")
+    outcomes = list(run_checks(contract_for("defense", component)))
+    assert len(outcomes) > 5
+    assert [o for o in outcomes if o.verdict == "failed"] == []
+
+
+def test_the_matrix_of_the_results_page_is_a_valid_request():
+    raw = yaml.safe_load((ROOT / "docs/matrices/first.yaml").read_text(encoding="utf-8"))
+    assert Request.model_validate(raw).seeds == (0, 1, 2)
