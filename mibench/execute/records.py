@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 
@@ -19,7 +20,7 @@ from mibench.results.record import CellRef, ComponentRef, Control, Failure, Metr
 from mibench.store.store import Store
 
 
-def make_record(cell: Cell, store: Store, registry: Registry, *, device: str, command: str) -> Record:
+def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) -> Record:
     """Put a finished cell's record together.
 
     Raises:
@@ -44,14 +45,14 @@ def make_record(cell: Cell, store: Store, registry: Registry, *, device: str, co
         self_check=target.json("report.json")["self_check"],
         ledger=ledger,
         environment=environment(device),
-        command=reproduce(cell, command),
+        command=reproduce(cell),
         timings=_timings(cell, store),
     )
     computed = {"normalized_leakage": record_leakage(record), "flags": compute_flags(record)}
     return seal(record.model_copy(update=computed))
 
 
-def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, device: str, command: str) -> Record:
+def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, device: str) -> Record:
     """Return the row of a cell that failed."""
     return seal(
         Record(
@@ -61,7 +62,7 @@ def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, dev
             cell=cell_ref(cell),
             components=components(cell, registry),
             environment=environment(device),
-            command=reproduce(cell, command),
+            command=reproduce(cell),
         )
     )
 
@@ -117,22 +118,16 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
     )
 
 
-def reproduce(cell: Cell, command: str) -> str:
-    """Return the command that repeats one cell, whatever matrix it was part of."""
-    words = ["mibench", "run", "--protocol", cell.loaded.asked, "--model", _choice(cell.model)]
-    words += ["--defense", _choice(cell.defense), "--attack", _choice(cell.attack), "--seed", str(cell.seed)]
+def reproduce(cell: Cell) -> str:
+    """Return the command that repeats one cell, whatever matrix it was part of and however that was asked for."""
+    words = ["mibench", "run", "--protocol", cell.loaded.asked, "--model", cell.model.asked]
+    words += ["--defense", cell.defense.asked, "--attack", cell.attack.asked, "--seed", str(cell.seed)]
     if cell.loaded.variant != "test":
         words += ["--variant", cell.loaded.variant]
-    given = shlex.split(command)
-    for name in ("--set", "-s"):
-        for position, word in enumerate(given[:-1]):
-            if word == name:
-                words += ["--set", given[position + 1]]
+    for resolved in (cell.model, cell.defense, cell.attack):
+        for parameter, value in resolved.overrides.items():
+            words += ["--set", f"{resolved.name}.{parameter}={json.dumps(value)}"]
     return shlex.join(words)
-
-
-def _choice(resolved: Resolved) -> str:
-    return f"{resolved.name}/{resolved.preset}" if resolved.preset else resolved.name
 
 
 def _protocol(cell: Cell) -> ProtocolRef:

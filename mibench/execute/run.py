@@ -118,8 +118,8 @@ def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Re
         lost = outcome.skipped.get(node.key, node.key)
         if lost in outcome.failed:
             where, error = labels[lost].label, outcome.failed[lost]
-            return failed_record(cell, registry, where, error, device=request.device, command=request.command)
-    return make_record(cell, store, registry, device=request.device, command=request.command)
+            return failed_record(cell, registry, where, error, device=request.device)
+    return make_record(cell, store, registry, device=request.device)
 
 
 def _publish(request: Request, plan: Plan, records: Sequence[Record], paths: Sequence[Path]) -> list[Path]:

@@ -1,6 +1,7 @@
 """A worker process: reads nodes as JSON lines, runs them, answers with JSON lines. Started by executor ``local``.
 
-``python -m mibench.execute.worker STORE DEVICE [LAYER ...]``. Events: ``ready``, ``progress``, ``finished``, ``failed``.
+``python -m mibench.execute.worker STORE DEVICE [LAYER ...]``.
+Events: ``ready``, ``progress``, ``finished``, ``failed``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mibench.api import params
 from mibench.api.errors import UsageError, unknown
@@ -93,15 +93,17 @@ class _Builder:
         self.loaded, self.request, self.registry, self.settings = loaded, request, registry, settings
         self.protocol = loaded.protocol
         self.graph = Graph(self._fixed())
-        self.undefended = self._resolve("defense", self.protocol.undefended, plain=True)
+        plain = self.protocol.undefended
+        self.undefended = replace(self._resolve("defense", plain, plain=True), asked=plain.name)
 
     def cells(self) -> list[Cell]:
-        models = [parse_choice(text) for text in self.request.models] or [self.protocol.model]
+        plain = self.protocol.model
+        models = [self._named("model", text, plain) for text in self.request.models or (plain.name,)]
         seeds = self.request.seeds or self.protocol.seeds[:1]
-        attacks = [self._resolve("attack", self._frozen_attack(text)) for text in self.request.attacks]
-        defenses = [self._resolve("defense", parse_choice(text)) for text in self.request.defenses]
+        attacks = [self._named("attack", text, self.protocol.attacks.get(text)) for text in self.request.attacks]
+        defenses = [self._named("defense", text, self.protocol.undefended) for text in self.request.defenses]
         made: list[Cell] = []
-        for model in (self._resolve("model", choice) for choice in models):
+        for model in models:
             for seed in seeds:
                 for attack in attacks:
                     asked = [d for d in defenses if d.name == self.undefended.name]
@@ -136,9 +138,10 @@ class _Builder:
             if metric.component.subject == subject
         }
 
-    def _frozen_attack(self, text: str) -> Component:
-        choice = parse_choice(text)
-        return choice if choice.preset else self.protocol.attacks.get(choice.name, choice)
+    def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
+        """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
+        choice = frozen if frozen and text == frozen.name else parse_choice(text)
+        return replace(self._resolve(kind, choice), asked=text)
 
     def _resolve(self, kind: str, choice: Component, *, plain: bool = False) -> Resolved:
         overrides = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mibench.api import params
@@ -22,6 +22,8 @@ class Resolved:
         preset: named parameter set that was the starting point, if any.
         params: all parameters as plain JSON.
         overridden: whether the user changed parameters that the protocol or preset had set.
+        asked: what to type to get it again: ``name``, or ``name/preset``.
+        overrides: the parameters that the user set.
     """
 
     registered: Registered
@@ -29,6 +31,8 @@ class Resolved:
     preset: str | None
     params: Mapping[str, Any]
     overridden: bool = False
+    asked: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -67,4 +71,6 @@ def resolve(
     owner = f"{kind} {choice.name!r}"
     values = params.canonical(params.build(component, settings, owner=owner))
     default = params.canonical(params.build(component, base, owner=owner)) if overrides else values
-    return Resolved(registered, component, preset, values, overridden=values != default)
+    asked = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
+    changed = values != default
+    return Resolved(registered, component, preset, values, changed, asked, dict(overrides or {}))

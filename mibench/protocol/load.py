@@ -56,6 +56,7 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
 
     Raises:
         UsageError: for an unknown name or version, or a file that is not a valid protocol.
+        PluginError: if the file is not the protocol that its plugin announces.
     """
     if name.endswith((".yaml", ".yml")):
         return _from_file(Path(name), variant)
@@ -63,7 +64,12 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
     spec = registry.get("protocol", bare).spec
     if version and version != spec.version:
         raise UsageError(f"Protocol {bare!r} is installed in version {spec.version}, not {version}.")
-    return parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
+    loaded = parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
+    if loaded.protocol.id != f"{spec.name}@{spec.version}":
+        raise PluginError(
+            f"its plugin announces the protocol {spec.name}@{spec.version}; the file is {loaded.protocol.id}"
+        )
+    return loaded
 
 
 def _from_file(path: Path, variant: Variant) -> LoadedProtocol:

@@ -48,7 +48,8 @@ def _train(trainer: PriorTrainer, ctx: StageContext) -> dict[str, float]:
         if now - reported > REPORT_SECONDS or index + 1 == trainer.total_steps:
             ctx.progress(index + 1, trainer.total_steps, "steps", signals)
             reported = now
-        if now - saved > CHECKPOINT_SECONDS:
+        # None after the last step: a run resumed there would have no signals to report.
+        if now - saved > CHECKPOINT_SECONDS and index + 1 < trainer.total_steps:
             save_checkpoint(checkpoint, {"trainer": trainer.state(), "step": index + 1})
             saved = now
     return signals

@@ -77,6 +77,8 @@ class Training:
 
     def _epoch(self, epoch: int) -> None:
         self.model.train()
+        # Not what the last step left behind: a resumed training has no last step.
+        self.ctx.rng = generator(self.seed, "defense", "epoch", epoch)
         self.defense.on_epoch_start(self.model, self.ctx)
         sums: dict[str, float] = {}
         count = 0

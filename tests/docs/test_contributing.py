@@ -48,7 +48,7 @@ def test_the_plugin_of_the_tutorial_keeps_the_contract(plugin):
     component = Registry.from_modules(module).component("defense", "confidence-penalty")
     outcomes = list(run_checks(contract_for("defense", component)))
     assert len(outcomes) > 5
-    assert [o for o in outcomes if o.verdict == "failed"] == []
+    assert [o for o in outcomes if o.verdict in ("failed", "error")] == []
 
 
 def test_the_matrix_of_the_results_page_is_a_valid_request():

@@ -27,7 +27,6 @@ PROTOCOL = HERE / "toy.yaml"
 def registry():
     """Return a registry of this plugin and the core's executors."""
     import fake_plugin
-
     import mibench.execute.plugin
     from mibench.registry.registry import Registry
 
@@ -91,5 +90,5 @@ def mibench_metrics() -> Iterable[MetricSpec]:
 
 @hookimpl
 def mibench_protocols() -> Iterable[ProtocolSpec]:
-    yield _spec(ProtocolSpec, "toy", "HERE", file="fake_plugin:toy.yaml")
-    yield _spec(ProtocolSpec, "other", "HERE", file="fake_plugin:other.yaml")
+    yield _spec(ProtocolSpec, "toy", "HERE", version="1.0", file="fake_plugin:toy.yaml")
+    yield _spec(ProtocolSpec, "other", "HERE", version="1.0", file="fake_plugin:other.yaml")

@@ -38,7 +38,7 @@ def test_nothing_half_written_is_visible(tmp_path):
         (draft / "a.txt").write_text("half")
         1 / 0  # noqa: B018
     assert store.find("gold", node().key) is None
-    assert [p for p in (tmp_path / "artifacts" / "gold").iterdir()] == []
+    assert list((tmp_path / "artifacts" / "gold").iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["bytes", "missing", "manifest", "payload", "not json"])

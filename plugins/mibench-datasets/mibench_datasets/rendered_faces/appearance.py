@@ -26,7 +26,7 @@ _TEETH = np.array([214, 207, 192], np.float32)
 _TONGUE = np.array([150, 74, 72], np.float32)
 _LIP_TINT = np.array([0.86, 0.6, 0.6], np.float32)
 _FLUSH = np.array([1.02, 0.9, 0.88], np.float32)
-_VOLUME = {"short": 0.10, "long": 0.06, "cropped": 0.02, "bald": 0.0}
+_VOLUME = {"short": 0.10, "long": 0.10, "cropped": 0.02, "bald": 0.0}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _skin(at_P3: Floats, regions_P3: Floats, identity: Identity) -> Floats:
     hair_P3 = _strands(at_P3, coarse.hair_3)
     if coarse.beard:
         colour_P3 = _blend(colour_P3, hair_P3, 0.7 * _soft(beard_field(at_P3), 0.05) * (1 - lips_P))
-    colour_P3 = _blend(colour_P3, coarse.hair_3, 0.85 * _soft(brow_field(at_P3, identity.brows_3), 0.018))
+    colour_P3 = _blend(colour_P3, 0.75 * coarse.hair_3, 0.85 * _soft(brow_field(at_P3, identity.brows_3), 0.018))
     if coarse.style != "bald":
         opacity = 0.75 if coarse.style == "cropped" else 1.0
         cover_P = _soft(scalp_field(at_P3, identity.hairline_2), 0.03) * (1 - ears_P)
@@ -134,11 +134,9 @@ def hair_volume(template_V3: Floats, identity: Identity) -> Floats:
     return lift_V
 
 
-def fringe_field(at_P3: Floats, hairline_2: Floats) -> Floats:
-    """Return the distance inside long hair, which is cut away in front of the face: float32 (P,)."""
-    line_P = EYE_Y + 0.58 + 0.09 * hairline_2[0]
-    before_P = at_P3[:, 2] - 0.98
-    result: Floats = np.maximum(at_P3[:, 1] - line_P, -before_P)
+def curtain_field(at_P3: Floats) -> Floats:
+    """Return the distance inside long hair that falls behind the ears; in front of them it is cut away: (P,)."""
+    result: Floats = 0.62 - at_P3[:, 2]
     return result
 
 

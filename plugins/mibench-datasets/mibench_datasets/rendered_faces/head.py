@@ -91,7 +91,7 @@ def load_head() -> Head:
         triangles_T3=arrays["triangles"].astype(np.int64),
         parts_T=arrays["parts"].astype(np.int64),
         part_names=tuple(arrays["part_names"].tolist()),
-        regions_V3=regions_V3.astype(np.float32) / 255,
+        regions_V3=np.divide(regions_V3, 255, dtype=np.float32),
         slider_names=tuple(arrays["slider_names"].tolist()),
         slider_two_sided_S=two_sided_S,
         plus_SV3=morphs_NV3[arrays["slider_plus"]],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mibench_datasets.rendered_faces.appearance import Surface, albedo, fringe_field, hair_volume
+from mibench_datasets.rendered_faces.appearance import Surface, albedo, curtain_field, hair_volume
 from mibench_datasets.rendered_faces.head import Floats, Head, Ints, hollowness, vertex_normals
 from mibench_datasets.rendered_faces.identity import Identity
 from mibench_datasets.rendered_faces.rasterise import Fragments, rasterise
@@ -20,7 +20,7 @@ SUPERSAMPLING = 2
 _CAMERA = 14.0
 _HALF_WINDOW = 1.32
 _PIVOT_Z = 0.55
-_HAIR_WIDENING = 1.12
+_HAIR_WIDENING = 1.05
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -86,9 +86,8 @@ def render(head: Head, bust: Bust, view: View, *, size: int, channels: int) -> N
         uint8 (channels, size, size).
     """
     side = size * SUPERSAMPLING
-    expression_V3: Floats = np.tensordot(view.expression_E, head.expressions_EV3, 1)
-    vertices_V3 = bust.vertices_V3 + expression_V3
-    camera_V3: Floats = (vertices_V3 - bust.centre_3) @ view.rotation().T
+    vertices_V3 = bust.vertices_V3 + np.tensordot(view.expression_E, head.expressions_EV3, 1)
+    camera_V3: Floats = np.subtract(vertices_V3, bust.centre_3) @ view.rotation().T
     normals_V3 = vertex_normals(camera_V3, np.concatenate([bust.solid_T3, bust.hair_T3]))
     screen_V3 = _project(camera_V3, view, side)
     values_VC = np.concatenate(
@@ -129,9 +128,7 @@ def _paint(
     values_PC = seen.interpolate(values_VC)
     part_P = bust.part_V[seen.corners_P3[:, 0]]
     shown_P = seen.depth_P > depth_SS[seen.pixels_P]
-    shown_P &= (part_P != head.part_names.index("hair")) | (
-        fringe_field(values_PC[:, :3], bust.identity.hairline_2) > 0
-    )
+    shown_P &= (part_P != head.part_names.index("hair")) | (curtain_field(values_PC[:, :3]) > 0)
     values_PC, part_P, pixels_P = values_PC[shown_P], part_P[shown_P], seen.pixels_P[shown_P]
     surface = Surface(template_P3=values_PC[:, :3], regions_P3=values_PC[:, 3:6], part_P=part_P)
     colour_P3 = albedo(surface, bust.identity, view.gaze_2, head.part_names)
@@ -164,7 +161,7 @@ def light(colour_P3: Floats, normals_P3: Floats, shade_P: Floats, wet_P: NDArray
 def _develop(image_HW3: Floats, view: View, channels: int) -> NDArray[np.uint8]:
     """Add sensor noise, convert to grey if asked, and quantise: uint8 (channels, H, W)."""
     noise_HW3 = np.random.default_rng(view.noise_seed).standard_normal(image_HW3.shape, dtype=np.float32)
-    noisy_HW3 = image_HW3 + view.noise * noise_HW3
+    noisy_HW3 = np.clip(image_HW3 + view.noise * noise_HW3, 0, 255)
     if channels == 1:
         noisy_HW3 = noisy_HW3 @ _GREY[:, None]
-    return np.clip(np.round(noisy_HW3), 0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return np.round(noisy_HW3).astype(np.uint8).transpose(2, 0, 1)

@@ -179,5 +179,5 @@ def _adam(module: nn.Module, lr: float, interval: int) -> Adam:
 
 def _descend(optimizer: Adam, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()

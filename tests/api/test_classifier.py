@@ -1,0 +1,85 @@
+"""The classifier adapter: one pass yields logits, features and stages that fit together."""
+
+import pytest
+import torch
+from torch import nn
+
+from mibench.api import Classifier, freeze
+from mibench.testing.tiny_world import TinyWorld
+
+X = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_head_maps_features_to_logits():
+    model = TinyWorld().classifier().eval()
+    outputs = model.outputs(X, stages=True)
+    assert torch.equal(model.head(outputs.features), outputs.logits)
+    assert torch.equal(model(X), outputs.logits)
+    assert torch.equal(model.features(X), outputs.features)
+    assert outputs.features.shape == (5, model.feature_dim)
+    assert outputs.logits.shape == (5, model.num_classes) == (5, 4)
+    assert list(outputs.stages) == model.stage_names == list(model.stages(X))
+    assert torch.equal(model.body.pool(outputs.stages["block2"]), outputs.features)
+
+
+def test_hooks_are_gone_after_a_pass_and_after_an_error():
+    model = TinyWorld().classifier().eval()
+    model.outputs(X, stages=True)
+    with pytest.raises(ValueError, match="channels"):
+        model.outputs(X[:, :2], stages=True)
+    model.body.block2.forward = lambda x: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        model.outputs(X, stages=True)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def _linear(channels=3, size=None, mean=0.5, std=0.25):
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(channels * (size or 16) ** 2, 2))
+    return Classifier(
+        body, head="1", stage_names=[], mean=[mean] * channels, std=[std] * channels, input_size=size, channels=channels
+    )
+
+
+def test_it_owns_normalisation():
+    model = _linear()
+    by_hand = ((X - 0.5) / 0.25).flatten(1) @ model.head.weight.T + model.head.bias
+    assert torch.allclose(model(X), by_hand, atol=1e-5)
+
+
+def test_it_owns_resizing_and_grey_images():
+    model = _linear(size=8)
+    grey = X[:, :1]
+    assert torch.allclose(model(grey), model(grey.expand(-1, 3, -1, -1)))
+    assert model(torch.rand(1, 3, 33, 33)).shape == (1, 2)
+
+
+def test_the_head_can_be_replaced():
+    model = TinyWorld().classifier().eval()
+    model.replace_head(nn.Sequential(nn.Linear(model.feature_dim, 6), nn.ReLU(), nn.Linear(6, 9)))
+    outputs = model.outputs(X)
+    assert (model.num_classes, outputs.logits.shape[1]) == (9, 9)
+    assert torch.equal(model.head(outputs.features), outputs.logits)
+
+
+def test_auxiliary_logits_are_passed_on():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3 * 16 * 16, 2)
+
+        def forward(self, x):
+            logits = self.fc(x.flatten(1))
+            return type("Out", (), {"logits": logits, "aux_logits": 2 * logits})
+
+    model = Classifier(Two(), head="fc", stage_names=[], mean=[0] * 3, std=[1] * 3, aux_weight=0.3)
+    outputs = model.outputs(X)
+    ((aux, weight),) = outputs.aux
+    assert weight == 0.3
+    assert torch.equal(aux, 2 * outputs.logits)
+
+
+def test_freezing_stops_training_and_gradients():
+    model = freeze(TinyWorld().classifier())
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())

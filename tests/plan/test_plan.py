@@ -1,0 +1,70 @@
+"""What will run, what is reused, and why."""
+
+import pytest
+
+from mibench.plan.plan import make_plan
+from mibench.protocol.request import Request
+from mibench.store.artifact import write_manifest
+from mibench.store.store import Store
+
+REQUEST = Request(protocols=("toy",), defenses=("noisy",), attacks=("guess",))
+
+
+def _by_stage(plan, stage):
+    return [planned for planned in plan.nodes if planned.stage == stage]
+
+
+def _commit(store, node):
+    with store.commit(node.stage, node.key, node.payload, {}) as draft:
+        (draft / "a.txt").write_text("x")
+
+
+def test_inputs_come_first_and_nothing_twice(toy_registry, tmp_path):
+    plan = make_plan(REQUEST, toy_registry, Store(tmp_path))
+    seen = set()
+    for planned in plan.nodes:
+        assert set(planned.node.needs.values()) <= seen
+        assert planned.key not in seen
+        seen.add(planned.key)
+    assert plan.protocol_ids == [f"toy@1.0 ({plan.cells[0].loaded.digest[:6]})"]
+    assert {p.reason for p in plan.nodes} == {"not in the store"}
+    assert len(plan.to_run) == len(plan.nodes)
+
+
+def test_reasons(toy_registry, tmp_path):
+    store, plan = Store(tmp_path / "root"), make_plan(REQUEST, toy_registry, Store(tmp_path / "empty"))
+    (prior,), (evaluator,) = _by_stage(plan, "prior"), _by_stage(plan, "evaluator")
+    target = plan.cells[-1].target
+    folder = tmp_path / "layer" / "prior-linear"
+    folder.mkdir(parents=True)
+    write_manifest(folder, key=prior.key, stage="prior", payload=prior.node.payload, meta={})
+    _commit(store, evaluator.node)
+    (store.work(target.key) / "training.pt").write_text("half")
+    store.work(plan.cells[0].target.key)  # an empty folder is no checkpoint
+    again = make_plan(REQUEST, toy_registry, Store(tmp_path / "root", [tmp_path / "layer"]))
+    reasons = {planned.key: (planned.reused, planned.reason) for planned in again.nodes}
+    assert reasons[prior.key] == (True, "shipped with its plugin")
+    assert reasons[evaluator.key] == (True, "in the store")
+    assert reasons[target.key] == (False, "continues from a checkpoint")
+    assert reasons[plan.cells[0].target.key] == (False, "not in the store")
+    assert plan.cells[0].graph.data("public").key not in reasons  # only the prior needed it
+
+
+def test_inputs_of_what_exists_are_not_planned(toy_registry, tmp_path):
+    store = Store(tmp_path)
+    plan = make_plan(REQUEST, toy_registry, store)
+    for planned in plan.nodes:
+        if planned.stage == "measure":
+            _commit(store, planned.node)
+    stages = {p.stage for p in make_plan(REQUEST, toy_registry, Store(tmp_path)).nodes if not p.reused}
+    assert "evaluator" not in stages
+    assert "gold" not in stages
+
+
+@pytest.mark.parametrize(("defense", "seconds"), [("plain", 7), ("noisy", 14)])
+def test_estimates_follow_the_protocol_and_the_cost_of_the_defense(toy_registry, tmp_path, defense, seconds):
+    plan = make_plan(REQUEST, toy_registry, Store(tmp_path))
+    (target,) = [p for p in _by_stage(plan, "target") if p.node.payload["defense"]["name"] == defense]
+    assert target.estimate_s == seconds
+    guessed = {p.estimate_s for p in _by_stage(plan, "reconstruct")}
+    assert guessed == {5, None}  # nothing is known about the floor

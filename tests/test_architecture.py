@@ -1,0 +1,177 @@
+"""The shape of the house: imports point one way, light rooms stay light, no method in the core, all is documented."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mibench
+from mibench.registry.registry import load_registry
+
+ROOT = Path(mibench.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+ALLOWED = {
+    "api": set(),
+    "results": {"api"},
+    "registry": {"api"},
+    "protocol": {"api", "results"},
+    "store": {"api", "results"},
+    "plan": {"api", "results", "registry", "protocol", "store"},
+    "stages": {"api", "registry", "protocol", "store", "plan"},
+    "leaderboard": {"api", "results", "protocol"},
+    "analysis": {"results", "leaderboard"},
+    "execute": {"api", "results", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
+    "testing": {"api"},
+    "cli": {"api", "results", "registry", "protocol", "store", "plan", "execute", "leaderboard", "analysis", "testing"},
+}
+"""What each room may import, and no more. A room is above everything it imports."""
+
+TOP = {"__init__": {"results", "protocol", "execute"}, "__main__": {"cli"}}
+"""The package itself only offers names from other rooms."""
+
+LIGHT = ["leaderboard", "analysis", "results", "registry", "protocol", "store", "api"]
+GENERIC = {"none", "accuracy", "torchvision"}
+"""Names that mean something else too: a value, a column, a package."""
+NAMED = {("protocol/request.py", "ppa")}
+"""The default attack of a request, which the README promises."""
+
+
+def place(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def room_of(path):
+    inside = path.relative_to(ROOT)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def imported(path):
+    """Yield the rooms that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{place(path)}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "mibench" and len(parts) > 1 and parts[1] != "__version__":
+                yield parts[1]
+
+
+def test_the_table_of_rooms_is_complete_and_has_no_circle():
+    assert {room_of(path) for path in FILES} == set(ALLOWED) | set(TOP)
+    left, placed = dict(ALLOWED), set()
+    while left:
+        bottom = {room for room, below in left.items() if below <= placed}
+        assert bottom, f"a circle among {sorted(left)}"
+        placed |= bottom
+        left = {room: below for room, below in left.items() if room not in bottom}
+
+
+@pytest.mark.parametrize("room", [*ALLOWED, *TOP])
+def test_imports_point_one_way(room):
+    allowed = {**ALLOWED, **TOP}[room] | {room}
+    wrong = {place(path): set(imported(path)) - allowed for path in FILES if room_of(path) == room}
+    assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
+
+
+def test_only_the_testing_kit_imports_pytest_and_nothing_imports_a_plugin():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in names:
+                top = name.partition(".")[0]
+                assert not top.startswith("mibench_"), f"{place(path)} imports {name}"
+                assert top != "pytest", f"{place(path)} imports pytest"
+
+
+PROBE = """
+import importlib, pkgutil, sys
+for room in sys.argv[1:]:
+    package = importlib.import_module(f"mibench.{room}")
+    names = [package.__name__]
+    if room != "api":  # its contracts are loaded on first use
+        names += [found.name for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+    for name in names:
+        importlib.import_module(name)
+    heavy = {"torch", "torchvision", "kornia", "pandas"} & set(sys.modules)
+    if heavy:
+        sys.exit(f"{room} imports {heavy}")
+"""
+
+
+def test_light_rooms_import_nothing_heavy():
+    ended = subprocess.run([sys.executable, "-c", PROBE, *LIGHT], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+def component_names():
+    registry = load_registry()
+    assert registry.failures == []
+    kinds = ("dataset", "prior", "defense", "attack", "metric", "model")
+    return {entry.name for kind in kinds for entry in registry.entries(kind)} - GENERIC
+
+
+def string_constants(path):
+    """Yield the strings of a module that are not documentation."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def test_the_core_names_no_method():
+    names = component_names()
+    assert len(names) > 10
+    found = {(place(path), text) for path in FILES for text in string_constants(path) if text in names}
+    assert found == NAMED
+
+
+def public_definitions():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), f"{place(path)} has no docstring"
+        yield from _public(tree, place(path))
+
+
+def _public(node, where):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            yield f"{where}:{child.name}", child
+            if isinstance(child, ast.ClassDef):
+                yield from _public(child, f"{where}:{child.name}")
+        elif isinstance(child, ast.If | ast.Try):
+            yield from _public(child, where)
+
+
+def _decorated(node, name):
+    return any(ast.unparse(decorator).endswith(name) for decorator in node.decorator_list)
+
+
+def test_everything_public_is_documented():
+    bare = [
+        where
+        for where, node in public_definitions()
+        if not ast.get_docstring(node) and not _decorated(node, "overload")
+    ]
+    assert bare == []
+
+
+def test_everything_public_is_typed():
+    untyped = []
+    for where, node in public_definitions():
+        if isinstance(node, ast.ClassDef):
+            continue
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        arguments += [extra for extra in (node.args.vararg, node.args.kwarg) if extra]
+        missing = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+        if missing or node.returns is None:
+            untyped.append((where, missing))
+    assert untyped == []
