@@ -98,10 +98,12 @@ class _Builder:
 
     def cells(self) -> list[Cell]:
         plain = self.protocol.model
-        models = [self._named("model", text, plain) for text in self.request.models or (plain.name,)]
-        seeds = self.request.seeds or self.protocol.seeds[:1]
-        attacks = [self._named("attack", text, self.protocol.attacks.get(text)) for text in self.request.attacks]
-        defenses = [self._named("defense", text, self.protocol.undefended) for text in self.request.defenses]
+        request = self.request
+        models = [self._named("model", text, plain) for text in dict.fromkeys(request.models or (plain.name,))]
+        seeds = dict.fromkeys(request.seeds or self.protocol.seeds[:1])
+        budgets = self.protocol.attacks
+        attacks = [self._named("attack", t, budgets.get(parse_choice(t).name)) for t in dict.fromkeys(request.attacks)]
+        defenses = [self._named("defense", t, self.protocol.undefended) for t in dict.fromkeys(request.defenses)]
         made: list[Cell] = []
         for model in models:
             for seed in seeds:
@@ -141,7 +143,10 @@ class _Builder:
     def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
         choice = frozen if frozen and text == frozen.name else parse_choice(text)
-        return replace(self._resolve(kind, choice), asked=text)
+        made = replace(self._resolve(kind, choice), asked=text)
+        if frozen is None or frozen.name != made.name:
+            return made
+        return replace(made, overridden=made.params != self._resolve(kind, frozen, plain=True).params)
 
     def _resolve(self, kind: str, choice: Component, *, plain: bool = False) -> Resolved:
         overrides = {}

@@ -21,7 +21,7 @@ class Resolved:
         component: the component's class.
         preset: named parameter set that was the starting point, if any.
         params: all parameters as plain JSON.
-        overridden: whether the user changed parameters that the protocol or preset had set.
+        overridden: whether the parameters differ from what the protocol froze, or else from the preset.
         asked: what to type to get it again: ``name``, or ``name/preset``.
         overrides: the parameters that the user set.
     """

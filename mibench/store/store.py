@@ -7,6 +7,7 @@ ready-made artifacts that plugins ship.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -131,7 +132,8 @@ class Store:
 
     def _quarantine(self, folder: Path, key: str, problem: str) -> None:
         place = Path(tempfile.mkdtemp(prefix=f"{key[:12]}-", dir=self.root / "damaged"))
-        folder.rename(place / "artifact")
+        with contextlib.suppress(FileNotFoundError):  # another process found the damage at the same time
+            folder.rename(place / "artifact")
         (place / "reason.txt").write_text(problem + "\n", encoding="utf-8")
 
 

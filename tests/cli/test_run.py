@@ -18,7 +18,7 @@ RUN = ("run", "-d", "atat", "-a", "ppa")
 def test_options_become_a_request(mibench, pretence):
     words = "-d atat -d none/paper -a ppa --dataset orl --model smallcnn --seed 0 --seed 1 --protocol tiny@1.0 " + (
         "--set defense.lam=0.2 --set atat.steps=3 --variant validation --device cpu --executor local --workers 3 "
-        "--store s --output o --publish boards"
+        "--store s --no-shipped --output o --publish boards"
     )
     assert mibench("run", *shlex.split(words)).code == 0
     request = pretence.requests[0]
@@ -36,6 +36,7 @@ def test_options_become_a_request(mibench, pretence):
         "executor": "local",
         "workers": 3,
         "store": Path("s"),
+        "shipped": False,
         "output": Path("o"),
         "publish": Path("boards"),
     }

@@ -78,5 +78,5 @@ def test_a_failed_cell_ends_the_check() -> None:
 def test_frozen_parameters_are_compared_as_values(stated: object, frozen: object) -> None:
     choice = PROTOCOL.protocol.attacks["ppa"].model_copy(update={"params": {"steps": frozen}})
     protocol = PROTOCOL.protocol.model_copy(update={"attacks": {"ppa": choice}})
-    loaded = type(PROTOCOL)(protocol, "test", PROTOCOL.digest, PROTOCOL.text)
+    loaded = type(PROTOCOL)(protocol, "test", PROTOCOL.digest, PROTOCOL.text, PROTOCOL.id)
     assert check_record(make_record(components=with_attack(steps=stated)), loaded) == []
