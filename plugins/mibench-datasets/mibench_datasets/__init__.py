@@ -40,7 +40,7 @@ def mibench_protocols() -> Iterator[ProtocolSpec]:
     for name, summary in (
         ("smoke", "every stage in seconds, for tests; its numbers mean nothing"),
         ("orl64", "real photographs of 20 people at 64 pixels, grey"),
-        ("rendered64", "rendered faces of 40 people at 64 pixels, colour"),
+        ("rendered64", "rendered faces of 24 people at 64 pixels, colour"),
     ):
         yield ProtocolSpec(
             name=name,
