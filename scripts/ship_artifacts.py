@@ -1,6 +1,9 @@
 """Copy the prior and the evaluators of a protocol from a store into mibench-models, each with a card.
 
-Usage: python scripts/ship_artifacts.py PROTOCOL [--store FOLDER]
+Usage: python scripts/ship_artifacts.py PROTOCOL [--store FOLDER] [--without-prior]
+
+The PCA prior of orl64 is not shipped: it takes a second to make, and principal components are nearly the photographs
+themselves, which nobody licensed for redistribution.
 
 Make them first, from nothing: mibench run --protocol PROTOCOL --no-shipped --store FOLDER
 """
@@ -47,10 +50,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("protocol")
     parser.add_argument("--store", type=Path, default=default_root())
+    parser.add_argument("--without-prior", action="store_true")
     arguments = parser.parse_args()
     registry, store = load_registry(), Store(arguments.store)
     cell = expand(Request(protocols=(arguments.protocol,)), registry)[0]
-    nodes = {"prior": cell.graph.prior(), **cell.graph.evaluators()}
+    nodes = cell.graph.evaluators() if arguments.without_prior else {"prior": cell.graph.prior()}
+    nodes |= cell.graph.evaluators()
     for name, node in nodes.items():
         ship(cell.loaded.protocol.name, cell.loaded.id, name, node, store, cell.graph.nodes)
 
