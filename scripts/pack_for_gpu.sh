@@ -17,6 +17,16 @@ pip download --quiet --no-deps --only-binary=:all: --python-version "$python" --
   typing-inspection pluggy filelock click rich safetensors
 # The package of AutoAttack carries example weights of 40 MB that nothing here reads.
 pip download --quiet --no-deps --dest "$folder" pyautoattack==0.2.0
-wheel=$(ls "$folder"/pyautoattack-*.whl)
-zip -q -d "$wheel" '*.pt' '*.pth' || true
+python3 - "$folder"/pyautoattack-*.whl <<'PYTHON'
+import sys, zipfile
+from pathlib import Path
+
+wheel = Path(sys.argv[1])
+light = wheel.with_suffix(".light")
+with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(light, "w", zipfile.ZIP_DEFLATED) as new:
+    for item in old.infolist():
+        if item.file_size < 2**20:
+            new.writestr(item, old.read(item))
+light.replace(wheel)
+PYTHON
 du -sh "$folder"
