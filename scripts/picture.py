@@ -59,7 +59,9 @@ def draw(rows: dict[str, list[np.ndarray]]) -> Image.Image:
         pen.text((4, y * step + SIDE // 2 - 6), label, fill="black")
         for x, pixels in enumerate(images):
             tile = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-            sheet.paste(tile.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC), (LABEL + x * step, y * step))
+            sheet.paste(
+                tile.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC), (LABEL + x * step, y * step)
+            )
     return sheet
 
 

@@ -65,7 +65,5 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"{name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(
-            f"the device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
-        )
+        raise UsageError(f"the device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices")
     return device
