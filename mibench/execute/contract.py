@@ -46,7 +46,7 @@ class Outcome:
     Attributes:
         seconds: of the nodes that were made.
         failed: error message of the nodes that failed.
-        skipped: label of the failed node that each skipped node needed.
+        skipped: key of the failed node that each skipped node needed, directly or not.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)

@@ -88,8 +88,8 @@ def run(
     """
     request = request or Request(**settings)
     registry = registry or load_registry()
-    store = open_store(request, registry)
     plan = plan or plan_request(request, registry)
+    store = plan.store
     outcome = _executor(request, registry).run(plan.to_run, Session(store, registry, request.device, request.workers))
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
     output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")

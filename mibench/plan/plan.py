@@ -53,10 +53,17 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells and the nodes that answer them, inputs before what needs them."""
+    """Cells and the nodes that answer them.
+
+    Attributes:
+        cells: what was asked for, with its controls.
+        nodes: inputs before what needs them.
+        store: where the nodes were looked up; it need not verify their checksums again when the plan is executed.
+    """
 
     cells: Sequence[Cell]
     nodes: Sequence[PlannedNode]
+    store: Store
 
     @property
     def protocol_ids(self) -> list[str]:
@@ -86,7 +93,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     planned: dict[str, PlannedNode] = {}
     for node in wanted.values():
         _visit(node, known, store, planned, expected, registry)
-    return Plan(cells, list(planned.values()))
+    return Plan(cells, list(planned.values()), store)
 
 
 def _answers(cell: Cell) -> Iterable[Node]:
