@@ -33,9 +33,9 @@ from mibench.api.specs import (
 
 if TYPE_CHECKING:
     from mibench.api.attack import Attack, AttackContext, ClassResult, run_attack
-    from mibench.api.classifier import Classifier, Embedder, Model, Outputs, freeze
+    from mibench.api.classifier import Classifier, Embedder, Model, Outputs, freeze, load_backbone
     from mibench.api.data import Dataset, ImageSet, TensorImages
-    from mibench.api.defense import Defense, SelfCheck, Step, TrainContext, Transform, loss_of
+    from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, loss_of
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
     from mibench.api.metric import Evidence, Measurement, Metric, MetricContext, class_means
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "attack": ["Attack", "AttackContext", "ClassResult", "run_attack"],
-    "classifier": ["Classifier", "Embedder", "Model", "Outputs", "freeze"],
+    "classifier": ["Classifier", "Embedder", "Model", "Outputs", "freeze", "load_backbone"],
     "data": ["Dataset", "ImageSet", "TensorImages"],
-    "defense": ["Defense", "SelfCheck", "Step", "TrainContext", "Transform", "loss_of"],
+    "defense": ["Defense", "SelfCheck", "Start", "Step", "TrainContext", "Transform", "loss_of"],
     "images": ["check_images", "from_uint8", "resize", "to_rgb", "to_uint8"],
     "metric": ["Evidence", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
@@ -97,6 +97,7 @@ __all__ = [
     "ProtocolSpec",
     "SelfCheck",
     "Spec",
+    "Start",
     "Step",
     "StoreError",
     "TargetView",
@@ -113,6 +114,7 @@ __all__ = [
     "full_precision",
     "generator",
     "hookimpl",
+    "load_backbone",
     "loss_of",
     "other_class",
     "pgd",

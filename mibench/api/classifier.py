@@ -6,13 +6,14 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from mibench.api.errors import UsageError
 from mibench.api.images import resize
 
 
@@ -148,6 +149,26 @@ def freeze(module: M) -> M:
     module.eval()
     module.requires_grad_(False)
     return module
+
+
+def load_backbone(classifier: Classifier, state: Mapping[str, Tensor]) -> None:
+    """Put another network's weights and statistics into a classifier, all but those of its heads.
+
+    Args:
+        classifier: the network, changed in place.
+        state: state dict of a classifier of the same architecture; it may have another number of classes.
+
+    Raises:
+        UsageError: if a tensor is missing or has another shape and is not part of a head.
+    """
+    own = classifier.state_dict()
+    head = f"body.{classifier.head_path}."
+    fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape and not n.startswith(head)}
+    auxiliary = [name for name in own if "aux" in name.lower()]
+    lacking = [name for name in own if name not in fitting and name not in auxiliary and not name.startswith(head)]
+    if lacking:
+        raise UsageError(f"the pre-trained network does not fit: {len(lacking)} tensors differ, first {lacking[0]!r}")
+    classifier.load_state_dict(fitting, strict=False)
 
 
 class Model(ABC):

@@ -5,10 +5,10 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,20 @@ class SelfCheck:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Start:
+    """A training that comes before a defense's own, made once and shared by all that start from it.
+
+    Attributes:
+        images: ``"public"`` trains a plain network on the public identities, whose weights, but for the head, the
+            network has when ``build`` is called; ``"private"`` trains on the same images with ``defense``.
+        defense: for ``"private"``, the same component with other parameters.
+    """
+
+    images: Literal["public", "private"]
+    defense: Defense | None = None
+
+
 @dataclass
 class TrainContext:
     """What a defense may use while it trains.
@@ -68,6 +82,12 @@ class TrainContext:
             ``state_dict``; saved in checkpoints. Tensors, and weights of modules as ``name.parameter``, are in the
             target artifact too and are here again when ``inference`` is called on a loaded target.
         history: per-epoch means of all signals so far.
+        batch: images per optimiser step.
+        num_images: training images.
+        start: weights and extras of the training that ``Defense.starts_from`` names; ``None`` without one, and when a
+            trained target is loaded.
+        lr: learning rate of the current epoch.
+        new_optimizer: makes an optimiser like the recipe's, for networks that a defense trains beside the target.
     """
 
     num_classes: int
@@ -79,8 +99,13 @@ class TrainContext:
     rng: torch.Generator
     epoch: int = 0
     step: int = 0
-    extras: dict[str, Any] = field(default_factory=dict)
+    extras: MutableMapping[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    batch: int = 1
+    num_images: int = 1
+    start: Mapping[str, Tensor] | None = None
+    lr: float = 1e-3
+    new_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.Adam
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Switch off autocast and TF32, which swallow small perturbations."""
@@ -104,6 +129,17 @@ class Defense:
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    def starts_from(self) -> Start | None:
+        """Return the training that this one needs before it (default: none)."""
+        return None
+
+    def cost(self) -> float:
+        """Return the cost of a training step in units of plain training's (default: 1).
+
+        Counted in network passes: forward 1, backward to the input 1, backward to the weights 2; plain training is 3.
+        """
+        return 1.0
+
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Change the architecture before training (default: leave it)."""
         return classifier
@@ -115,6 +151,20 @@ class Defense:
     def train_dataset(self, data: ImageSet, ctx: TrainContext) -> ImageSet:
         """Change the training data (default: leave it)."""
         return data
+
+    def batches(self, num_images: int, batch: int, rng: torch.Generator) -> Sequence[Tensor]:
+        """Return the indices of each step of an epoch (default: every image once, in random order).
+
+        Args:
+            num_images: training images.
+            batch: images per step.
+            rng: CPU generator of the epoch's order.
+        """
+        chunks = list(torch.randperm(num_images, generator=rng).split(batch))
+        # A last batch of one image would break BatchNorm; it joins the batch before.
+        if len(chunks) > 1 and len(chunks[-1]) == 1:
+            chunks[-2:] = [torch.cat(chunks[-2:])]
+        return chunks
 
     def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
         """Return what the optimiser updates (default: everything that requires a gradient)."""
@@ -131,11 +181,20 @@ class Defense:
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
         """Called before each epoch, in training mode."""
 
+    def on_gradients(self, model: Classifier, ctx: TrainContext) -> None:
+        """Called between the backward pass and the optimiser step, to change gradients."""
+
     def on_step_end(self, model: Classifier, ctx: TrainContext) -> None:
         """Called after each optimiser step."""
 
     def on_epoch_end(self, model: Classifier, ctx: TrainContext) -> None:
         """Called after each epoch."""
+
+    def finish(self, model: Classifier, data: ImageSet, ctx: TrainContext) -> None:
+        """Called once after the last epoch, with the training images, to fit what is deployed around the network.
+
+        What it leaves in ``ctx.extras`` is saved with the target.
+        """
 
     def inference(self, model: Classifier, ctx: TrainContext) -> Classifier:
         """Return what is deployed and attacked (default: the trained classifier)."""

@@ -1,6 +1,6 @@
 """Shared parts of defenses that perturb inputs: target classes, targeted PGD, BatchNorm policy of inner loops.
 
-Shapes: B images of a batch, C channels, H = W pixels, K classes. Every epsilon is an L-infinity radius in [0, 1] units.
+Shapes: B images of a batch, C channels, H = W pixels, K classes. Every epsilon is a radius in [0, 1] units.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 BatchNormPolicy = Literal["train", "eval", "frozen_stats"]
 """``train``: batch statistics, buffers updated; ``eval``: running statistics; ``frozen_stats``: batch statistics,
 buffers untouched."""
+Norm = Literal["linf", "l2"]
+"""In which norm of the whole image a perturbation is bounded."""
 
 
 def other_class(y_B: Tensor, num_classes: int, rng: torch.Generator) -> Tensor:
@@ -42,19 +44,21 @@ def pgd(
     rng: torch.Generator,
     targeted: bool,
     random_start: bool = True,
+    norm: Norm = "linf",
 ) -> Tensor:
-    """Projected gradient descent on the cross-entropy, in the intersection of the eps-ball and [0, 1].
+    """Projected gradient descent on the cross-entropy, in the eps-ball and [0, 1].
 
     Args:
         model: maps images to logits (B, K).
         x_BCHW: images in [0, 1].
         y_B: the class to move towards (``targeted``) or away from.
-        eps: L-infinity radius, [0, 1] units.
-        step_size: length of a signed step, [0, 1] units.
+        eps: radius in the norm, [0, 1] units.
+        step_size: length of a step in the norm, [0, 1] units.
         steps: number of steps.
         rng: CPU generator of the random start.
         targeted: descend towards ``y_B`` instead of ascending.
         random_start: start uniformly in the ball.
+        norm: ``"linf"`` takes signed steps, ``"l2"`` normalised ones, projected onto the ball before [0, 1].
 
     Returns:
         Perturbed images (B, C, H, W), detached.
@@ -62,17 +66,38 @@ def pgd(
     Source: Madry et al., ICLR 2018, section 2.1.
     """
     sign = -1.0 if targeted else 1.0
-    low, high = (x_BCHW - eps).clamp(min=0), (x_BCHW + eps).clamp(max=1)
-    start = torch.zeros_like(x_BCHW)
-    if random_start:
-        start = (torch.rand(x_BCHW.shape, generator=rng) * 2 - 1).to(x_BCHW) * eps
-    x_adv = torch.clamp(x_BCHW + start, low, high).detach()
+    start = _uniform_in_ball(x_BCHW, eps, rng, norm) if random_start else torch.zeros_like(x_BCHW)
+    x_adv = _project(x_BCHW + start, x_BCHW, eps, norm)
     for _ in range(steps):
         x_adv.requires_grad_(True)
         loss = cross_entropy(model(x_adv), y_B, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x_adv)
-        x_adv = torch.clamp(x_adv.detach() + sign * step_size * gradient.sign(), low, high)
+        direction = gradient.sign() if norm == "linf" else gradient / _length(gradient).clamp(min=1e-12)
+        x_adv = _project(x_adv.detach() + sign * step_size * direction, x_BCHW, eps, norm)
     return x_adv.detach()
+
+
+def _uniform_in_ball(x_BCHW: Tensor, eps: float, rng: torch.Generator, norm: Norm) -> Tensor:
+    if norm == "linf":
+        return (torch.rand(x_BCHW.shape, generator=rng) * 2 - 1).to(x_BCHW) * eps
+    direction = torch.randn(x_BCHW.shape, generator=rng).to(x_BCHW)
+    radius = torch.rand((len(x_BCHW), 1, 1, 1), generator=rng).to(x_BCHW) ** (1 / max(1, x_BCHW[0].numel()))
+    return eps * radius * direction / _length(direction).clamp(min=1e-12)
+
+
+def _project(moved_BCHW: Tensor, x_BCHW: Tensor, eps: float, norm: Norm) -> Tensor:
+    """Cut moved images back to the ball around the originals and to [0, 1]."""
+    if norm == "linf":
+        low, high = (x_BCHW - eps).clamp(min=0), (x_BCHW + eps).clamp(max=1)
+        return torch.clamp(moved_BCHW, low, high).detach()
+    delta_BCHW = moved_BCHW - x_BCHW
+    shrunk = delta_BCHW * (eps / _length(delta_BCHW).clamp(min=1e-12)).clamp(max=1)
+    return (x_BCHW + shrunk).clamp(0, 1).detach()
+
+
+def _length(delta_BCHW: Tensor) -> Tensor:
+    lengths_B: Tensor = delta_BCHW.flatten(1).norm(dim=1)
+    return lengths_B.view(-1, 1, 1, 1)
 
 
 @contextmanager

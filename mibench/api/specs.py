@@ -78,13 +78,17 @@ class DefenseSpec(Spec):
     """A way to train (or wrap) a classifier so that it leaks less.
 
     Attributes:
-        threat_model: ``"white-box"`` if the defense is meant to hold against an attacker who sees the weights.
-        cost: training cost in units of plain training, counted in network passes (forward 1, backward 2).
+        threat_model: ``"white-box"`` if it is meant to hold against an attacker who sees the weights, ``"black-box"``
+            if such an attacker looks through it.
+        family: how it means to protect, e.g. ``"dependency"`` (less information about the input), ``"gradient"``
+            (gradients that mislead the attack), ``"deception"``, ``"data"``, ``"adversarial"``, ``"output"``.
+        limits: known limits, one sentence each.
     """
 
     kind: ClassVar[Kind] = "defense"
     threat_model: Literal["white-box", "black-box"] = "white-box"
-    cost: float = 1.0
+    family: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,20 @@ def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
         "source_digest": registry.source_digest(entry),
         "parameters": [row._asdict() for row in rows],
         "presets": presets,
+        **_costs(component, presets),
     }
+
+
+def _costs(component: Any, presets: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training step of a defense costs, by its own formula, for its defaults and each preset."""
+    from mibench.api.defense import Defense
+
+    if not issubclass(component, Defense):
+        return {}
+    from mibench.api import params
+
+    settings: dict[str, Mapping[str, Any]] = {"defaults": {}, **presets}
+    return {"cost": {name: round(params.build(component, values).cost(), 2) for name, values in settings.items()}}
 
 
 def _protocol(registry: Registry, entry: Registered) -> dict[str, Any]:
@@ -61,7 +75,7 @@ def _paper(entry: Registered) -> str | None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    shown = {"parameters", "presets", "content", "text", "paper"}
+    shown = {"parameters", "presets", "content", "text", "paper", "cost", "limits"}
     facts = [(key, value) for key, value in document.items() if key not in shown and value not in (None, "")]
     echo_table(["", ""], facts)
     for title in ("paper", "text"):
@@ -73,6 +87,18 @@ def _print(document: dict[str, Any]) -> None:
         rows = [(p["name"], p["type"], p["default"], p["range"], p["doc"]) for p in document["parameters"]]
         echo()
         echo_table(["name", "type", "default", "range", "meaning"], rows, title=f"parameters ({len(rows)})")
+    if "cost" in document:
+        echo()
+        echo_table(
+            ["parameters", "times none"],
+            list(document["cost"].items()),
+            title="cost of a training step, in network passes",
+        )
+    if document.get("limits"):
+        echo()
+        echo("known limits", bold=True)
+        for limit in document["limits"]:
+            echo(f"- {printable(limit)}")
     presets = [(name, ", ".join(f"{k}={v!r}" for k, v in p.items())) for name, p in document.get("presets", {}).items()]
     if presets:
         echo()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from mibench.execute.environment import environment
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved
+from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry
 from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
@@ -102,20 +103,32 @@ def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:
 
 
 def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
-    """Return a component with its provenance."""
-    entry = resolved.registered
+    """Return a component with its provenance; that of defenses used together is joined by ``+``."""
+    entries = [part.registered for part in resolved.parts] or [resolved.registered]
+    digests = [registry.source_digest(entry) for entry in entries]
     return ComponentRef(
-        kind=entry.spec.kind,
-        name=entry.spec.name,
-        distribution=entry.distribution,
-        distribution_version=entry.distribution_version,
-        version=entry.spec.version,
+        kind=entries[0].spec.kind,
+        name=resolved.name,
+        distribution=_joined(entry.distribution for entry in entries),
+        distribution_version=_joined(entry.distribution_version for entry in entries),
+        version=resolved.version,
         preset=resolved.preset,
         params=dict(resolved.params),
-        source_digest=registry.source_digest(entry),
-        licence=entry.spec.licence,
+        source_digest=digests[0] if len(digests) == 1 else digest(digests),
+        licence=_joined(entry.spec.licence for entry in entries),
         overridden=resolved.overridden,
+        access=_access(entries),
     )
+
+
+def _joined(values: Iterable[str]) -> str:
+    return "+".join(dict.fromkeys(values))
+
+
+def _access(entries: Sequence[Registered]) -> str | None:
+    """Return what an attack uses, or what a defense is meant to hold against; together, the most of its parts."""
+    stated = [getattr(entry.spec, "access", None) or getattr(entry.spec, "threat_model", None) for entry in entries]
+    return "white-box" if "white-box" in stated else stated[0]
 
 
 def reproduce(cell: Cell) -> str:
@@ -126,7 +139,8 @@ def reproduce(cell: Cell) -> str:
         words += ["--variant", cell.loaded.variant]
     for resolved in (cell.model, cell.defense, cell.attack):
         for parameter, value in resolved.overrides.items():
-            words += ["--set", f"{resolved.name}.{parameter}={json.dumps(value)}"]
+            prefix = "" if resolved.parts else f"{resolved.name}."
+            words += ["--set", f"{prefix}{parameter}={json.dumps(value)}"]
     return shlex.join(words)
 
 

@@ -62,11 +62,18 @@ def rank(rows: Sequence[Row]) -> list[Row]:
 
     A row shares the rank of the group's first row if their intervals overlap: the two cannot be told apart by the
     classes that were attacked. A row without an interval counts as a point. The next group's rank skips as many.
+    Rows that are no result of a working defense within its threat model come last and keep rank 0.
     """
-    ordered = sorted(rows, key=lambda row: (_low_is_good(row.leakage.value, row), row.model, row.defense, row.note))
+    ordered = sorted(
+        rows,
+        key=lambda row: (bool(row.unranked), _low_is_good(row.leakage.value, row), row.model, row.defense, row.note),
+    )
     ranked: list[Row] = []
     leader: Row | None = None
     for place, row in enumerate(ordered, start=1):
+        if row.unranked:
+            ranked.append(row)
+            continue
         if leader is None or not _overlap(leader, row):
             leader = replace(row, rank=place)
         ranked.append(replace(row, rank=leader.rank))

@@ -18,7 +18,7 @@ from mibench.results.io import verify_digest
 from mibench.results.normalize import record_leakage
 from mibench.results.record import MetricValue, Record
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CONTROLS = ("gold", "floor", "undefended")
 
@@ -73,7 +73,7 @@ def names_are_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:
     cell = record.cell
     for kind, name in (("model", cell.model), ("defense", cell.defense), ("attack", cell.attack)):
         if not NAME.fullmatch(name):
-            yield f"{kind} name {name!r}: expected up to 64 lower-case letters, digits, '.', '_' and '-'"
+            yield f"{kind} name {name!r}: expected up to 64 lower-case letters, digits, '.', '_', '+' and '-'"
 
 
 def components_are_stated(record: Record, _: LoadedProtocol) -> Iterator[str]:

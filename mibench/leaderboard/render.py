@@ -76,14 +76,15 @@ def _table(section: Section) -> TextTable:
         columns=(*columns, *robust, "worst attack", "attacks", "seeds", "flags"),
         rows=rows,
         footer=controls + printable(f"leakage is {section.headline}, worst case over attacks, mean over seeds, "
-        "[95 % over classes]; overlapping intervals share a rank"),
+        "[95 % over classes]; overlapping intervals share a rank; "
+        "without a rank: inactive, useless, or attacked outside of its threat model (see flags)"),
     )  # fmt: skip
 
 
 def _cells(row: Row, section: Section, radii: Iterable[str]) -> tuple[str, ...]:
     name = f"{row.defense} ({row.note})" if row.note else row.defense
     cells = [
-        str(row.rank),
+        str(row.rank) if row.rank else short(None),
         name,
         row.model,
         with_interval(*row.leakage),

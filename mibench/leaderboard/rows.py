@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mibench.results.canonical import digest
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
-from mibench.results.flags import compute_flags
+from mibench.results.flags import OUTSIDE, UNRANKED, compute_flags
 from mibench.results.intervals import Interval, pooled_interval
 from mibench.results.normalize import control, headline, normalized_leakage
 from mibench.results.record import Flag, MetricValue, Record
@@ -55,7 +55,8 @@ class Row:
         seeds: target seeds behind the worst attack.
         classes: attacked classes.
         flags: computed flags of all records, one for each identifier.
-        rank: shared by rows that cannot be told from the first of their group; 0 before ranking.
+        unranked: flags for which the row is shown without a rank.
+        rank: shared by rows that cannot be told from the first of their group; 0 before ranking, and without a rank.
     """
 
     protocol: str
@@ -79,6 +80,7 @@ class Row:
     seeds: tuple[int, ...]
     classes: int
     flags: tuple[Flag, ...] = field(default=())
+    unranked: tuple[str, ...] = ()
     rank: int = 0
 
 
@@ -115,7 +117,8 @@ def _group(record: Record) -> tuple[str, ...]:
 def _row(records: Sequence[Record]) -> Row:
     first = records[0]
     by_attack = _by_attack(records)
-    worst = max(by_attack.values(), key=_mean_leak)
+    promised = [group for group in by_attack.values() if OUTSIDE not in _flag_ids(group)]
+    worst = max(promised or by_attack.values(), key=_mean_leak)
     lead = [value for record in worst if (value := headline(record))]
     defense = first.components.get("defense")
     leakage = Estimate(fmean(metric.value for metric in lead), pooled_interval([metric.per_class for metric in lead]))
@@ -145,6 +148,7 @@ def _row(records: Sequence[Record]) -> Row:
         seeds=tuple(sorted({record.cell.seed for record in worst})),
         classes=max(sum(value is not None for value in metric.per_class) for metric in lead),
         flags=_flags(records),
+        unranked=tuple(sorted(UNRANKED & _flag_ids(worst))),
     )
 
 
@@ -191,6 +195,10 @@ def _flags(records: Sequence[Record]) -> tuple[Flag, ...]:
         for flag in [*compute_flags(record), *record.flags]:
             found.setdefault(flag.id, flag)
     return tuple(found[identifier] for identifier in sorted(found))
+
+
+def _flag_ids(records: Sequence[Record]) -> set[str]:
+    return {flag.id for flag in _flags(records)}
 
 
 def _with_notes(rows: Sequence[Row]) -> list[Row]:

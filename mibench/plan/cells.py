@@ -9,7 +9,7 @@ from mibench.api import params
 from mibench.api.errors import UsageError, unknown
 from mibench.plan.graph import Fixed, Graph
 from mibench.plan.node import Node
-from mibench.plan.resolve import Resolved, parse_choice, resolve
+from mibench.plan.resolve import JOINT, Resolved, join, parse_choice, resolve
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol, load_protocol
 from mibench.protocol.request import DEFAULT_PROTOCOL, Request
@@ -142,6 +142,8 @@ class _Builder:
 
     def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
+        if kind == "defense" and JOINT in text:
+            return join([self._named(kind, part, frozen) for part in text.split(JOINT)])
         choice = frozen if frozen and text == frozen.name else parse_choice(text)
         made = replace(self._resolve(kind, choice), asked=text)
         if frozen is None or frozen.name != made.name:

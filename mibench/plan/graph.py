@@ -85,7 +85,7 @@ class Graph:
     def target(self, model: Resolved, defense: Resolved, seed: int) -> Node:
         """The defended classifier."""
         label = f"{defense.name} · {model.name} · seed {seed}"
-        return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense=defense.entry())
+        return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense)
 
     def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str) -> Node:
         """What an attack makes of a target."""
@@ -138,12 +138,20 @@ class Graph:
         model = self.fixed.evaluators[choice.name]
         return self._classifier("evaluator", f"{choice.name} · {model.name}", model, choice.recipe, choice.seed)
 
-    def _classifier(self, stage: Any, label: str, model: Resolved, recipe: Recipe, seed: int, **inputs: Any) -> Node:
+    def _classifier(
+        self, stage: Any, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None = None
+    ) -> Node:
+        needs = {"private": self.data("private")}
+        inputs: dict[str, Any] = {} if defense is None else {"defense": defense.entry()}
+        start = self._start(label, model, recipe, seed, defense)
+        if start is not None:
+            needs["start"] = start
+            inputs["start"] = start.stage
         return self._add(
             make_node(
                 stage,
                 label,
-                {"private": self.data("private")},
+                needs,
                 model=model.entry(),
                 recipe=recipe.model_dump(mode="json"),
                 seed=seed,
@@ -151,6 +159,33 @@ class Graph:
                 split=self.split,
                 precision=self.fixed.protocol.precision,
                 **inputs,
+            )
+        )
+
+    def _start(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None) -> Node | None:
+        """Return the training that comes before, if the defense or the recipe wants one."""
+        made = defense.build() if defense else None
+        wanted = made.starts_from() if made else None
+        if defense and wanted and wanted.defense is not None:
+            return self._classifier(
+                "target", f"{label} · start", model, recipe, seed, defense.with_values(wanted.defense)
+            )
+        return self._pretrain(model, recipe) if wanted or recipe.start == "public" else None
+
+    def _pretrain(self, model: Resolved, recipe: Recipe) -> Node:
+        """Plain training on the public identities; one for all seeds and defenses."""
+        plain = recipe.model_copy(update={"start": "random"})
+        return self._add(
+            make_node(
+                "pretrain",
+                f"{model.name} on public identities",
+                {"public": self.data("public")},
+                model=model.entry(),
+                recipe=plain.model_dump(mode="json"),
+                seed=0,
+                image=self._image,
+                classes=len(self.fixed.identities.public),
+                precision=self.fixed.protocol.precision,
             )
         )
 

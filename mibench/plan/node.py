@@ -14,7 +14,7 @@ from mibench.results.canonical import digest
 KEY_VERSION = 1
 """Raise it when the meaning of a payload changes; all keys change with it."""
 
-StageName = Literal["data", "prior", "evaluator", "target", "reconstruct", "gold", "measure"]
+StageName = Literal["data", "prior", "evaluator", "pretrain", "target", "reconstruct", "gold", "measure"]
 
 
 @dataclass(frozen=True)

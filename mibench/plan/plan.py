@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mibench.plan.cells import Cell, expand
 from mibench.plan.node import Node
 from mibench.protocol.request import Request
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.store import Store
 
@@ -133,7 +134,7 @@ def _estimate(node: Node, expected: Mapping[str, float], registry: Registry) -> 
         name = f"measure/{node.payload['metric']['name']}"
     if node.stage == "reconstruct":
         name = f"reconstruct/{node.payload['attack']['name']}"
-    seconds = expected.get(name, LIGHT.get(node.stage))
+    seconds = expected.get("target" if name == "pretrain" else name, LIGHT.get(node.stage))
     if seconds is not None and node.stage == "target":
-        seconds *= getattr(registry.get("defense", node.payload["defense"]["name"]).spec, "cost", 1.0)
+        seconds *= build_component(registry, "defense", node.payload["defense"]).cost()
     return seconds

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mibench.api import params
-from mibench.api.errors import unknown
+from mibench.api.errors import UsageError, unknown
 from mibench.protocol.schema import Component
 from mibench.registry.registry import Registered, Registry
+
+JOINT = "+"
+"""Between the names of defenses that are used together."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A component that takes part in a cell.
+    """A component that takes part in a cell, or defenses used together.
 
     Attributes:
-        registered: spec and distribution.
+        registered: spec and distribution; of several, those of the first.
         component: the component's class.
         preset: named parameter set that was the starting point, if any.
         params: all parameters as plain JSON.
         overridden: whether the parameters differ from what the protocol froze, or else from the preset.
         asked: what to type to get it again: ``name``, or ``name/preset``.
         overrides: the parameters that the user set.
+        parts: the defenses that are used together; empty for a single component.
     """
 
     registered: Registered
@@ -33,15 +37,65 @@ class Resolved:
     overridden: bool = False
     asked: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Resolved, ...] = ()
 
     @property
     def name(self) -> str:
-        """Registered name."""
-        return self.registered.spec.name
+        """Registered name; several names joined by ``+``."""
+        return JOINT.join(part.name for part in self.parts) or self.registered.spec.name
+
+    @property
+    def version(self) -> str:
+        """Version of the numbers."""
+        return JOINT.join(part.version for part in self.parts) or self.registered.spec.version
 
     def entry(self) -> dict[str, Any]:
         """Return what of it enters a key."""
-        return {"name": self.name, "version": self.registered.spec.version, "params": dict(self.params)}
+        return {"name": self.name, "version": self.version, "params": dict(self.params)}
+
+    def build(self) -> Any:
+        """Make the component."""
+        if self.parts:
+            return _compose({part.name: part.build() for part in self.parts})
+        return params.build(self.component, self.params)
+
+    def with_values(self, made: Any) -> Resolved:
+        """Return the same component with the parameters of an instance."""
+        if self.parts:
+            parts = tuple(part.with_values(made.parts[part.name]) for part in self.parts)
+            return replace(self, parts=parts, params={part.name: part.params for part in parts})
+        return replace(self, params=params.canonical(made))
+
+
+def join(parts: Sequence[Resolved]) -> Resolved:
+    """Return defenses used together as one.
+
+    Raises:
+        UsageError: if one is named twice, or if they cannot be combined.
+    """
+    names = [part.name for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{JOINT.join(names)}: {name!r} is named twice.")
+    first = parts[0]
+    joined = Resolved(
+        first.registered,
+        first.component,
+        None,
+        {part.name: part.params for part in parts},
+        any(part.overridden for part in parts),
+        JOINT.join(part.asked for part in parts),
+        {f"{part.name}.{key}": value for part in parts for key, value in part.overrides.items()},
+        tuple(parts),
+    )
+    joined.build()
+    return joined
+
+
+def _compose(parts: Mapping[str, Any]) -> Any:
+    from mibench.api.composition import Composition  # imports torch
+
+    return Composition(parts)
 
 
 def parse_choice(text: str) -> Component:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mibench.api.params import STRICT
 
@@ -95,6 +95,7 @@ class Recipe(Frozen):
         milestones: fractions of the epochs at which the rate drops.
         gamma: factor of each drop.
         augmentation: applied to training images.
+        start: ``random`` weights, or those of a plain training with the same recipe on the ``public`` identities.
     """
 
     epochs: Annotated[int, Ge(1)]
@@ -107,6 +108,15 @@ class Recipe(Frozen):
     milestones: tuple[float, ...] = (0.75, 0.9)
     gamma: float = 0.1
     augmentation: Augmentation = Augmentation()
+    start: Literal["random", "public"] = "random"
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.start == "random":
+            dumped.pop("start", None)
+        return dumped
 
 
 class PublicSource(Frozen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from mibench.results.columns import robust_columns
+from mibench.results.columns import clean_accuracy, robust_columns
 from mibench.results.display import short
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.normalize import control, headline
@@ -17,6 +17,11 @@ from mibench.results.record import Flag, MetricValue, Record
 FEW_CLASSES = 10
 SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
 MAX_METRIC_FLAGS = 20
+OUTSIDE, INACTIVE, USELESS = "outside-threat-model", "defense-inactive", "target-useless"
+UNRANKED = {OUTSIDE, INACTIVE, USELESS}
+"""Flags of what is no result of a working defense within its threat model; boards show such rows without a rank."""
+USELESS_BELOW = 0.1
+"""Accuracy between chance (0) and perfect (1) from which a target is of some use."""
 
 Check = Callable[[Record], str | None]
 
@@ -52,6 +57,22 @@ def defense_inactive(record: Record) -> str | None:
     if record.self_check.get("active") is not False:
         return None
     return f"the self-check of {record.cell.defense} finds it inactive: the numbers are those of plain training"
+
+
+def outside_threat_model(record: Record) -> str | None:
+    """The attack sees the weights; the defense only promises something against attackers who do not."""
+    defense, attack = record.components.get("defense"), record.components.get("attack")
+    if not defense or not attack or defense.access != "black-box" or attack.access != "white-box":
+        return None
+    return f"{defense.name} is a black-box defense and {attack.name} sees the weights: it is not what was promised"
+
+
+def target_useless(record: Record) -> str | None:
+    """The classifier is hardly better than guessing, so there is nothing to invert and nothing to use."""
+    accuracy, classes = clean_accuracy(record.metrics), len(record.classes)
+    if accuracy is None or classes < 2 or (accuracy.value - 1 / classes) / (1 - 1 / classes) >= USELESS_BELOW:
+        return None
+    return f"accuracy {short(accuracy.value)} is hardly better than guessing (1/{classes}): a useless target"
 
 
 def accuracy_order_broken(record: Record) -> str | None:
@@ -148,7 +169,9 @@ def few_classes(record: Record) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("defense-inactive", defense_inactive),
+    Rule(INACTIVE, defense_inactive),
+    Rule(OUTSIDE, outside_threat_model),
+    Rule(USELESS, target_useless),
     Rule("accuracy-order", accuracy_order_broken),
     Rule("robust-rises-with-eps", robust_rises),
     Rule("robust-above-clean", robust_above_clean),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mibench.api.params import STRICT
 
@@ -50,6 +50,8 @@ class ComponentRef(Part):
         overridden: whether the user changed parameters that the protocol or the preset had set.
         source_digest: sha256 over the distribution's Python sources.
         licence: SPDX identifier.
+        access: of an attack, what of the target it uses; of a defense, the attacker it is meant to hold against
+            ("black-box" if one who sees the weights looks through it); ``None`` for other kinds and in old records.
     """
 
     kind: str
@@ -62,6 +64,15 @@ class ComponentRef(Part):
     overridden: bool = False
     source_digest: str
     licence: str = "MIT"
+    access: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.access is None:
+            dumped.pop("access", None)
+        return dumped
 
 
 class CellRef(Part):

@@ -1,4 +1,4 @@
-"""Stages ``target`` and ``evaluator``: train a classifier, and load it again as it is deployed."""
+"""Stages ``target``, ``evaluator`` and ``pretrain``: train a classifier, and load it again as it is deployed."""
 
 from __future__ import annotations
 
@@ -7,30 +7,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mibench.api.classifier import Classifier, freeze
+from mibench.api.classifier import Classifier, freeze, load_backbone
 from mibench.api.data import ImageSet
 from mibench.api.defense import Defense, TrainContext
+from mibench.api.extras import flat_extras
 from mibench.api.precision import full_precision
 from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
-from mibench.stages.context import StageContext, build_component
-from mibench.stages.data import load_private
+from mibench.stages.context import StageContext
+from mibench.stages.data import PrivateData, load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
-from mibench.stages.train import Training
+from mibench.stages.train import Training, make_optimizer
 from mibench.store.artifact import Artifact
 
 
 def run(ctx: StageContext) -> None:
     """Train a classifier and save its weights, its history and the defense's own verdict."""
-    data = load_private(ctx)
+    data = _data(ctx)
+    start = _start(ctx)
     with full_precision():
-        model, defense, train_ctx = build(ctx.registry, ctx.payload, ctx.device, train_size=len(data.train))
+        model, defense, train_ctx = build(ctx.registry, ctx.payload, ctx.device, len(data.train), start)
         recipe = Recipe.model_validate(ctx.payload["recipe"])
         training = Training(model, defense, recipe, data.train, train_ctx, seed=ctx.payload["seed"], work=ctx.work)
         training.run(ctx.progress)
+        with seeded(ctx.payload["seed"], "finish"):
+            defense.finish(model, data.train, train_ctx)
         check = defense.self_check(model, train_ctx)
         deployed = freeze(defense.inference(model, train_ctx))
         sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}
@@ -44,47 +49,74 @@ def run(ctx: StageContext) -> None:
     (ctx.draft / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def _data(ctx: StageContext) -> PrivateData:
+    """Return the private images, split; a public pre-training takes all images that it is given."""
+    if "private" in ctx.node.needs:
+        return load_private(ctx)
+    public = load_images(ctx.registry, ctx.input("public"))
+    none = public.subset(torch.arange(0))
+    return PrivateData(public, none, none)
+
+
+def _start(ctx: StageContext) -> dict[str, Tensor] | None:
+    """Return weights and extras of the training that comes before."""
+    if "start" not in ctx.node.needs:
+        return None
+    artifact = ctx.store.get(ctx.payload["start"], ctx.node.needs["start"])
+    return load_tensors(artifact.file("weights.safetensors")) | load_tensors(artifact.file("extras.safetensors"))
+
+
 def build(
-    registry: Registry, payload: Mapping[str, Any], device: torch.device, *, train_size: int
+    registry: Registry,
+    payload: Mapping[str, Any],
+    device: torch.device,
+    train_size: int = 1,
+    start: Mapping[str, Tensor] | None = None,
 ) -> tuple[Classifier, Defense, TrainContext]:
-    """Make the untrained, defended classifier of a target or evaluator payload."""
-    image, recipe, seed = payload["image"], payload["recipe"], payload["seed"]
-    num_classes = len(payload["split"]["identities"])
+    """Make the untrained, defended classifier of a target, evaluator or pretrain payload.
+
+    Args:
+        registry: where components are found.
+        payload: of the node.
+        device: where to put the network.
+        train_size: training images.
+        start: weights and extras of the training that comes before, if there is one.
+    """
+    image, recipe, seed = payload["image"], Recipe.model_validate(payload["recipe"]), payload["seed"]
+    num_classes = payload["classes"] if payload["stage"] == "pretrain" else len(payload["split"]["identities"])
     train_ctx = TrainContext(
         num_classes=num_classes,
         channels=image["channels"],
         size=image["size"],
-        epochs=recipe["epochs"],
-        steps_per_epoch=-(-train_size // recipe["batch"]),
+        epochs=recipe.epochs,
+        steps_per_epoch=-(-train_size // recipe.batch),
         device=device,
         rng=generator(seed, "defense", "build"),
+        batch=recipe.batch,
+        num_images=train_size,
+        start=start,
+        lr=recipe.lr,
+        new_optimizer=lambda parameters: make_optimizer(recipe, list(parameters)),
     )
     defense = build_component(registry, "defense", payload["defense"]) if "defense" in payload else Defense()
     with seeded(seed, "init"):
         plain = build_component(registry, "model", payload["model"]).build(
             num_classes=num_classes, channels=image["channels"], size=image["size"]
         )
-        model = defense.build(plain, train_ctx)
+        if start is not None and payload["start"] == "pretrain":
+            load_backbone(plain, start)
+        model = defense.build(plain.to(device), train_ctx)
     return model.to(device), defense, train_ctx
 
 
 def load_classifier(registry: Registry, artifact: Artifact, device: torch.device) -> Classifier:
     """Return the trained classifier of an artifact as it is deployed: frozen, in evaluation mode."""
-    model, defense, train_ctx = build(registry, artifact.payload, device, train_size=1)
+    model, defense, train_ctx = build(registry, artifact.payload, device)
     model.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
-    train_ctx.extras |= load_tensors(artifact.file("extras.safetensors"))
+    train_ctx.extras.update(load_tensors(artifact.file("extras.safetensors")))
     deployed = defense.inference(model, train_ctx)
     freeze(deployed)
     return deployed
-
-
-def flat_extras(extras: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors among a defense's extras, and the weights of its modules as ``name.parameter``."""
-    flat = {name: value for name, value in extras.items() if isinstance(value, Tensor)}
-    for name, value in extras.items():
-        if isinstance(value, nn.Module):
-            flat |= {f"{name}.{key}": tensor for key, tensor in value.state_dict().items()}
-    return flat
 
 
 def accuracy(model: Classifier, images: ImageSet, device: torch.device) -> float | None:

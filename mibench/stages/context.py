@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from mibench.api import params
 from mibench.plan.node import Node
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -52,12 +52,6 @@ class StageContext:
     def component(self, kind: str, entry: Mapping[str, Any]) -> Any:
         """Build a component from ``{"name", "params"}``."""
         return build_component(self.registry, kind, entry)
-
-
-def build_component(registry: Registry, kind: str, entry: Mapping[str, Any]) -> Any:
-    """Build a component from ``{"name", "params"}``."""
-    owner = f"{kind} {entry['name']!r}"
-    return params.build(registry.component(kind, entry["name"]), entry["params"], owner=owner)
 
 
 def stage_of_role(role: str) -> str:

@@ -11,8 +11,9 @@ import torch
 from mibench.api.data import ImageSet, TensorImages
 from mibench.protocol.schema import Split
 from mibench.protocol.split import ImageSplit, split_images
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
-from mibench.stages.context import StageContext, build_component
+from mibench.stages.context import StageContext
 from mibench.stages.files import load_tensors, save_tensors
 from mibench.store.artifact import Artifact
 

@@ -13,6 +13,7 @@ from mibench.api.errors import MibenchError
 from mibench.api.images import from_uint8
 from mibench.api.metric import Evidence, Metric, MetricContext
 from mibench.api.precision import full_precision
+from mibench.api.rng import seeded
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private
@@ -26,7 +27,7 @@ def run(ctx: StageContext) -> None:
     """Measure and save the measurements as JSON."""
     metric: Metric = ctx.component("metric", ctx.payload["metric"])
     evidence = _evidence(ctx, metric)
-    with full_precision():
+    with full_precision(), seeded(SEED, "network"):
         measured = metric.measure(evidence, MetricContext(SEED, ctx.device, ctx.progress))
     if not measured:
         raise MibenchError(f"the metric {ctx.payload['metric']['name']!r} returned no measurement")

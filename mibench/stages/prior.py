@@ -10,8 +10,9 @@ import torch
 from mibench.api.classifier import freeze
 from mibench.api.prior import Prior, PriorModel, PriorTrainer
 from mibench.api.rng import seeded
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
-from mibench.stages.context import StageContext, build_component
+from mibench.stages.context import StageContext
 from mibench.stages.data import load_images
 from mibench.stages.files import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from mibench.store.artifact import Artifact

@@ -17,6 +17,7 @@ from torch import Tensor
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.errors import MibenchError
 from mibench.api.images import check_images, to_uint8
+from mibench.api.rng import seeded
 from mibench.api.target import Budget, TargetView
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
@@ -44,11 +45,13 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     context = AttackContext(ctx.payload["seed"], image["size"], image["channels"], ctx.device)
     if attack.needs_public:
         context.public = load_images(ctx.registry, ctx.input("public"))
-    with view.spending() as spent:
+    # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
+    with view.spending() as spent, seeded(ctx.payload["seed"], "network"):
         shared = attack.prepare(view, prior, context)
     _write_json(ctx.work / "shared.json", asdict(spent))
     for position, label in enumerate(todo):
-        result = attack.reconstruct(label, shared, view, prior, context)
+        with seeded(ctx.payload["seed"], "network", label):
+            result = attack.reconstruct(label, shared, view, prior, context)
         _save_class(ctx.work, result, image)
         ctx.progress(total - len(todo) + position + 1, total, "classes", _last(result.trace))
 

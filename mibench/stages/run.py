@@ -20,6 +20,7 @@ STAGES: dict[str, Callable[[StageContext], None]] = {
     "data": data.run,
     "prior": prior.run,
     "evaluator": classifier.run,
+    "pretrain": classifier.run,
     "target": classifier.run,
     "reconstruct": reconstruct.run,
     "gold": reconstruct.run_gold,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
 from mibench.api.defense import Defense, TrainContext
 from mibench.api.errors import MibenchError
+from mibench.api.extras import pack_extras, unpack_extras
 from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
 from mibench.stages.augment import make_augmentation
@@ -79,25 +79,27 @@ class Training:
         self.model.train()
         # Not what the last step left behind: a resumed training has no last step.
         self.ctx.rng = generator(self.seed, "defense", "epoch", epoch)
+        self.ctx.lr = float(self.schedule.get_last_lr()[0])
         self.defense.on_epoch_start(self.model, self.ctx)
         sums: dict[str, float] = {}
         count = 0
         for x_BCHW, y_B in self._batches(epoch):
-            for name, value in self._step(x_BCHW, y_B).items():
-                sums[name] = sums.get(name, 0.0) + value * len(y_B)
+            for name, signal in self._step(x_BCHW, y_B).items():
+                sums[name] = sums.get(name, 0.0) + signal * len(y_B)
             count += len(y_B)
         self.schedule.step()
-        self.ctx.history.append({name: total / count for name, total in sums.items()})
+        self.ctx.history.append({name: total / max(1, count) for name, total in sums.items()})
         self.defense.on_epoch_end(self.model, self.ctx)
 
     def _step(self, x_BCHW: Tensor, y_B: Tensor) -> dict[str, float]:
         self.ctx.rng = generator(self.seed, "defense", self.ctx.step)
         with seeded(self.seed, "augment", self.ctx.step):
-            x_BCHW = self.transform(x_BCHW)
+            x_BCHW = self.transform(x_BCHW) if len(x_BCHW) else x_BCHW
         self.optimizer.zero_grad(set_to_none=True)
         with seeded(self.seed, "network", self.ctx.step):
             step = self.defense.training_step(self.model, x_BCHW, y_B, self.ctx)
             step.loss.backward()
+        self.defense.on_gradients(self.model, self.ctx)
         self.optimizer.step()
         self.defense.on_step_end(self.model, self.ctx)
         loss = float(step.loss.detach())
@@ -109,12 +111,8 @@ class Training:
         return {"loss": loss, **{name: float(value) for name, value in step.signals.items()}}
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.train), generator=generator(self.seed, "order", epoch))
-        # A last batch of one image would break BatchNorm; it joins the batch before.
-        chunks = list(order.split(self.recipe.batch))
-        if len(chunks) > 1 and len(chunks[-1]) == 1:
-            chunks[-2:] = [torch.cat(chunks[-2:])]
-        for indices_B in chunks:
+        rng = generator(self.seed, "order", epoch)
+        for indices_B in self.defense.batches(len(self.train), self.recipe.batch, rng):
             yield self.train.images(indices_B).to(self.ctx.device), self.train.labels_N[indices_B].to(self.ctx.device)
 
     def _save(self) -> None:
@@ -145,21 +143,3 @@ def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.opti
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-
-
-def pack_extras(extras: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of a defense's extras: tensors as they are, everything else by its ``state_dict``."""
-    return {name: e.detach() if isinstance(e, Tensor) else e.state_dict() for name, e in extras.items()}
-
-
-def unpack_extras(extras: dict[str, Any], state: dict[str, Any]) -> None:
-    """Put a state back into a defense's extras, in place."""
-    for name, saved in state.items():
-        held = extras.get(name)
-        if isinstance(held, Tensor):
-            with torch.no_grad():
-                held.copy_(saved)
-        elif held is None:
-            extras[name] = saved
-        else:
-            held.load_state_dict(saved)

@@ -6,14 +6,14 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mibench.api.classifier import Classifier, freeze
 from mibench.api.defense import Defense, SelfCheck, Step
+from mibench.api.extras import flat_extras
 from mibench.api.rng import seeded
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
@@ -85,6 +85,20 @@ class DefenseContract(ComponentContract):
         require(same_tensors(weights, again.model.state_dict()), "two trainings with one seed differ")
         require(not same_tensors(weights, other.model.state_dict()), "another seed gave the very same weights")
 
+    def test_resumes_byte_equal(self) -> None:
+        """A training that was interrupted and restored from a checkpoint ends with the same bits, extras included."""
+        whole = train_steps(self.make(), self.world, epochs=self.epochs)
+        resumed = train_steps(self.make(), self.world, epochs=self.epochs, interrupt=self.epochs // 2)
+        require(
+            same_tensors(whole.model.state_dict(), resumed.model.state_dict()),
+            "an interrupted training ends with other weights; keep all state in the network or in ctx.extras",
+        )
+        require(
+            same_tensors(flat_extras(whole.ctx.extras), flat_extras(resumed.ctx.extras)),
+            "an interrupted training ends with other extras",
+        )
+        require(whole.ctx.history == resumed.ctx.history, "an interrupted training logs other signals")
+
     def test_component_keeps_no_state(self) -> None:
         """Training leaves the component as it was; what must last belongs into ``ctx.extras``."""
         defense = self.make()
@@ -128,7 +142,7 @@ class DefenseContract(ComponentContract):
         with seeded("contract", "other weights"):
             fresh = defense.build(self.world.classifier(seed=99), ctx)
         fresh.load_state_dict(state)
-        ctx.extras |= _as_saved(trained.ctx.extras)
+        ctx.extras.update(snapshot(flat_extras(trained.ctx.extras)))
         x_BCHW, _ = self.world.batch()
         logits_BK = defense.inference(fresh, ctx).eval()(x_BCHW)
         require(
@@ -148,15 +162,6 @@ class DefenseContract(ComponentContract):
         with seeded("contract", "build"):
             model = defense.build(self.world.classifier(), self.world.context(epochs=self.epochs))
         return defense, model.train(), self.world.batch()
-
-
-def _as_saved(extras: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return what a target artifact keeps of the extras: tensors, and weights of modules as ``name.parameter``."""
-    saved = {name: value for name, value in extras.items() if isinstance(value, Tensor)}
-    for name, value in extras.items():
-        if isinstance(value, nn.Module):
-            saved |= {f"{name}.{key}": tensor for key, tensor in value.state_dict().items()}
-    return snapshot(saved)
 
 
 def _are_probabilities(values_BK: Tensor) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier
-from mibench.api.data import ImageSet
-from mibench.api.defense import Defense, TrainContext, Transform
+from mibench.api.defense import Defense, TrainContext
+from mibench.api.extras import pack_extras, unpack_extras
 from mibench.api.rng import generator, seeded
 
 if TYPE_CHECKING:
@@ -61,7 +62,14 @@ class Descent:
 
 
 def train_steps(
-    defense: Defense, world: TinyWorld, *, epochs: int = 2, batch: int = 8, lr: float = 0.05, seed: int = 0
+    defense: Defense,
+    world: TinyWorld,
+    *,
+    epochs: int = 2,
+    batch: int = 8,
+    lr: float = 0.05,
+    seed: int = 0,
+    interrupt: int | None = None,
 ) -> Trained:
     """Train a defense on the training images of a tiny world, by gradient descent with momentum 0.9.
 
@@ -72,49 +80,82 @@ def train_steps(
         defense: what to train.
         world: where.
         epochs: passes over the data.
-        batch: images per step; the rest of an epoch is dropped.
+        batch: images per step; by default the rest of an epoch is dropped.
         lr: learning rate.
         seed: of the weights and of all draws.
+        interrupt: after so many epochs everything is built anew and restored from what a checkpoint would hold.
     """
-    ctx = world.context(epochs=epochs, seed=seed)
-    with seeded("tiny build", seed):
-        model = defense.build(world.classifier(seed=seed), ctx).train()
-        data = defense.train_dataset(world.images(), ctx)
-        transform = defense.train_transform(lambda x_BCHW: x_BCHW, ctx)
-        descent = Descent(list(defense.parameters(model, ctx)), lr)
-    ctx.steps_per_epoch = len(data) // batch
-    for ctx.epoch in range(epochs):
-        defense.on_epoch_start(model.train(), ctx)
-        signals = [
-            _step(defense, model, descent, batch_of, data, transform, ctx, seed)
-            for batch_of in _batches(len(data), batch, generator("tiny data order", seed, ctx.epoch))
-        ]
+    loop = _Loop(defense, world, epochs, batch, lr, seed)
+    for epoch in range(epochs):
+        if epoch == interrupt:
+            state = loop.state()
+            loop = _Loop(defense, world, epochs, batch, lr, seed)
+            loop.restore(state)
+        loop.epoch(epoch)
+    with seeded("tiny finish", seed):
+        defense.finish(loop.model, loop.data, loop.ctx)
+    deployed = defense.inference(loop.model, loop.ctx)
+    return Trained(loop.model, deployed.eval(), loop.ctx)
+
+
+class _Loop:
+    """A training that can be saved and restored between epochs."""
+
+    def __init__(self, defense: Defense, world: TinyWorld, epochs: int, batch: int, lr: float, seed: int) -> None:
+        self.defense, self.batch, self.seed = defense, batch, seed
+        self.ctx = world.context(epochs=epochs, seed=seed)
+        images = world.images()
+        self.ctx.steps_per_epoch = len(images) // batch
+        self.ctx.batch, self.ctx.num_images, self.ctx.lr = batch, len(images), lr
+        with seeded("tiny build", seed):
+            self.model = defense.build(world.classifier(seed=seed), self.ctx).train()
+            self.data = defense.train_dataset(images, self.ctx)
+            self.transform = defense.train_transform(lambda x_BCHW: x_BCHW, self.ctx)
+            self.descent = Descent(list(defense.parameters(self.model, self.ctx)), lr)
+
+    def epoch(self, epoch: int) -> None:
+        ctx = self.ctx
+        ctx.epoch = epoch
+        ctx.rng = generator("tiny defense", self.seed, "epoch", epoch)
+        self.defense.on_epoch_start(self.model.train(), ctx)
+        signals = [self._step(indices_B) for indices_B in self._batches(generator("tiny data order", self.seed, epoch))]
         ctx.history.append({name: fmean(row[name] for row in signals) for name in signals[0]})
-        defense.on_epoch_end(model, ctx)
-    deployed = defense.inference(model, ctx)
-    return Trained(model, deployed.eval(), ctx)
+        self.defense.on_epoch_end(self.model, ctx)
 
+    def _batches(self, rng: torch.Generator) -> list[Tensor]:
+        default = type(self.defense).batches is Defense.batches
+        found = self.defense.batches(len(self.data), self.batch, rng)
+        return [indices_B for indices_B in found if len(indices_B) == self.batch or not default]
 
-def _batches(n: int, batch: int, rng: torch.Generator) -> list[Tensor]:
-    return [part for part in torch.split(torch.randperm(n, generator=rng), batch) if len(part) == batch]
+    def _step(self, indices_B: Tensor) -> Mapping[str, float]:
+        ctx = self.ctx
+        ctx.rng = generator("tiny defense", self.seed, ctx.step)
+        self.descent.forget_gradients()
+        with seeded("tiny step", self.seed, ctx.step):
+            x_BCHW = self.transform(self.data.images(indices_B))
+            step = self.defense.training_step(self.model, x_BCHW, self.data.labels_N[indices_B], ctx)
+            step.loss.backward()
+        self.defense.on_gradients(self.model, ctx)
+        self.descent.step()
+        self.defense.on_step_end(self.model, ctx)
+        ctx.step += 1
+        return {"loss": float(step.loss.detach()), **{name: float(value) for name, value in step.signals.items()}}
 
+    def state(self) -> dict[str, Any]:
+        """Return a copy of what a checkpoint holds."""
+        return deepcopy(
+            {
+                "model": self.model.state_dict(),
+                "velocities": self.descent.velocities,
+                "extras": pack_extras(self.ctx.extras),
+                "step": self.ctx.step,
+                "history": self.ctx.history,
+            }
+        )
 
-def _step(
-    defense: Defense,
-    model: Classifier,
-    descent: Descent,
-    indices_B: Tensor,
-    data: ImageSet,
-    transform: Transform,
-    ctx: TrainContext,
-    seed: int,
-) -> Mapping[str, float]:
-    ctx.rng = generator("tiny defense", seed, ctx.step)
-    descent.forget_gradients()
-    with seeded("tiny step", seed, ctx.step):
-        step = defense.training_step(model, transform(data.images(indices_B)), data.labels_N[indices_B], ctx)
-        step.loss.backward()
-    descent.step()
-    defense.on_step_end(model, ctx)
-    ctx.step += 1
-    return {"loss": float(step.loss.detach()), **{name: float(value) for name, value in step.signals.items()}}
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a copied state."""
+        self.model.load_state_dict(state["model"])
+        self.descent.velocities = state["velocities"]
+        unpack_extras(self.ctx.extras, state["extras"])
+        self.ctx.step, self.ctx.history = state["step"], state["history"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -30,10 +30,13 @@ from mibench.api import (
     Prior,
     PriorModel,
     PriorTrainer,
+    SelfCheck,
+    Start,
     Step,
     TargetView,
     TensorImages,
     TrainContext,
+    Transform,
     class_means,
     freeze,
     generator,
@@ -174,6 +177,9 @@ class Noisy(Defense):
     presets: ClassVar = {"toy": {"lam": 0.25}, "strong": {"lam": 0.5}}
     lam: Annotated[float, Ge(0), Le(1)] = 0.125
 
+    def cost(self) -> float:
+        return 2.0
+
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         critic = nn.Linear(classifier.feature_dim, 1)
         ctx.extras["critic"] = critic
@@ -197,6 +203,67 @@ class Noisy(Defense):
 
     def on_epoch_end(self, model: Classifier, ctx: TrainContext) -> None:
         ctx.extras["trigger"].mul_(0.9).add_(0.1 * torch.rand(1, generator=ctx.rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm(Defense):
+    """Starts from a public pre-training and remembers the first weights that it was given."""
+
+    def starts_from(self) -> Start:
+        return Start("public")
+
+    def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
+        first = next(classifier.parameters()).detach().clone()
+        ctx.extras["first"] = first
+        ctx.extras["started"] = torch.tensor(ctx.start is not None)
+        return classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged(Defense):
+    """Trains in two stages: the second is given what the first left behind.
+
+    Attributes:
+        stage: which of the two.
+    """
+
+    stage: Literal["first", "second"] = "second"
+
+    def starts_from(self) -> Start | None:
+        return Start("private", replace(self, stage="first")) if self.stage == "second" else None
+
+    def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
+        ctx.extras["found"] = torch.zeros(1)
+        if self.stage == "second" and ctx.start is not None:
+            ctx.extras["found"] = ctx.start["mark"].clone()
+        return classifier
+
+    def on_epoch_end(self, model: Classifier, ctx: TrainContext) -> None:
+        if self.stage == "first":
+            ctx.extras["mark"] = torch.full((1,), float(ctx.epoch + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flipped(Defense):
+    """Mirrors every training image: changes the transform alone.
+
+    Attributes:
+        both: upside down too.
+    """
+
+    both: bool = False
+
+    def train_transform(self, base: Transform, ctx: TrainContext) -> Transform:
+        ctx.extras["count"] = torch.zeros(1)
+
+        def transform(x_BCHW: Tensor) -> Tensor:
+            ctx.extras["count"] += 1
+            return base(x_BCHW).flip(2, 3) if self.both else base(x_BCHW).flip(3)
+
+        return transform
+
+    def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
+        return SelfCheck(bool(ctx.extras["count"] > 0), {"count": float(ctx.extras["count"])}, "mirrored")
 
 
 @dataclass(frozen=True, kw_only=True)

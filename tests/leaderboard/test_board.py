@@ -162,3 +162,27 @@ def test_hostile_text_is_harmless(tmp_path: Path) -> None:
     assert len(lines) == 1
     cells = [cell for row in csv.reader(io.StringIO(to_csv(board))) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+
+
+def ranked(*records: Record) -> list[tuple[str, int]]:
+    return [(row.defense, row.rank) for row in rank(make_rows(records))]
+
+
+def test_what_is_no_result_of_a_working_defense_has_no_rank() -> None:
+    inactive = make_record(defense="idle", leakage=0.05).model_copy(update={"self_check": {"active": False}})
+    assert ranked(inactive, make_record(defense="works", leakage=0.3)) == [("works", 1), ("idle", 0)]
+
+
+def test_a_black_box_defense_is_ranked_by_the_attacks_that_it_promised_to_stop() -> None:
+    def attacked(attack: str, access: str, leakage: float) -> Record:
+        refs = {
+            "defense": component("defense", "veil").model_copy(update={"access": "black-box"}),
+            "attack": component("attack", attack).model_copy(update={"access": access}),
+        }
+        return make_record(defense="veil", attack=attack, leakage=leakage, components=refs)
+
+    white, scores = attacked("ppa", "white-box", 0.6), attacked("rlb", "scores", 0.2)
+    assert ranked(white) == [("veil", 0)]
+    [row] = rank(make_rows([white, scores]))
+    assert (row.rank, row.worst_attack) == (1, "rlb")
+    assert row.leakage.value == pytest.approx(0.2)

@@ -20,8 +20,19 @@ def robust(value: float = 0.8, **details: Any) -> dict[str, Any]:
     return {"robust_acc@0.5": metric(value, group="robustness", up=True, n=24, **details)}
 
 
+def low_robust() -> dict[str, Any]:
+    return {**robust(0.1), "robust_acc@2": metric(0.05, group="robustness", up=True, n=24)}
+
+
 RAISED: dict[str, Record] = {
     "defense-inactive": make_record(self_check={"active": False}),
+    "outside-threat-model": make_record(
+        components={
+            "defense": component("defense", "smooth").model_copy(update={"access": "black-box"}),
+            "attack": component("attack", "ppa").model_copy(update={"access": "white-box"}),
+        }
+    ),
+    "target-useless": make_record(metrics={"accuracy": metric(0.15, group="utility", up=True, n=24), **low_robust()}),
     "accuracy-order": make_record(metrics={"attack_acc@5/net": metric(0.5)}),
     "robust-rises-with-eps": make_record(metrics=robust(0.3)),
     "robust-above-clean": make_record(metrics=robust(0.99)),
@@ -65,6 +76,13 @@ def test_a_sound_record_has_none() -> None:
         make_record(controls={}),
         make_record(self_check={}),
         make_record(components={}),
+        make_record(
+            components={
+                "defense": component("defense", "smooth").model_copy(update={"access": "black-box"}),
+                "attack": component("attack", "ppa").model_copy(update={"access": "labels"}),
+            }
+        ),
+        make_record(metrics={"accuracy": metric(0.2, group="utility", up=True, n=24), **low_robust()}),
     ],
 )
 def test_absent_or_odd_evidence_raises_nothing(record: Record) -> None:

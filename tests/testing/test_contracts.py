@@ -194,11 +194,11 @@ class Silent(Noisy):
     [
         (DrawsGlobally, {"global_rng_is_untouched"}),
         (WritesInputs, {"inputs_are_left_alone"}),
-        (Unseeded, {"same_seed_same_weights"}),
+        (Unseeded, {"same_seed_same_weights", "resumes_byte_equal"}),
         (NoGradient, {"step_gives_finite_loss_with_gradients"}),
         (Probabilities, {"inference_returns_logits"}),
         (Remembers, {"component_keeps_no_state"}),
-        (LosesState, {"state_round_trips"}),
+        (LosesState, {"state_round_trips", "resumes_byte_equal"}),
         (KeepsState, set()),
         (Silent, {"self_check_reports"}),
     ],

@@ -19,5 +19,4 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
         version="1",
         summary="Anti-Adversarial Training: learn imperceptible, non-robust features on purpose",
         paper="atat.bib",
-        cost=16 / 3,  # 7 forward, 5 input-gradient and 2 full backward passes, against 1 and 1
     )
