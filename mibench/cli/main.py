@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
-        code = cli.main(args=given, prog_name="mibench", standalone_mode=False, obj={"arguments": given})
+        code = cli.main(args=given, prog_name="mibench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else EXIT_OK
     except BrokenPipeError:  # the reader went away, as with `mibench list | head -1`

@@ -14,17 +14,16 @@ from mibench.api.errors import UsageError, suggestion, unknown
 from mibench.protocol.request import Request
 
 LISTS = ("protocols", "datasets", "models", "defenses", "attacks", "seeds")
-MATRIX_KEYS = tuple(name for name in Request.model_fields if name != "command")
+MATRIX_KEYS = tuple(Request.model_fields)
 
 
-def build_request(options: Mapping[str, Any], *, matrix: Path | None, command: str) -> Request:
+def build_request(options: Mapping[str, Any], *, matrix: Path | None) -> Request:
     """Make a request.
 
     Args:
         options: fields of the request from the command line; ``None`` and empty lists were not given. What was given
             replaces what the matrix file says, except that ``settings`` add to it.
         matrix: YAML file with the same keys.
-        command: the command line, for records.
 
     Raises:
         UsageError: for an unknown key (with a suggestion) or an invalid value.
@@ -33,7 +32,7 @@ def build_request(options: Mapping[str, Any], *, matrix: Path | None, command: s
     given = {key: value for key, value in options.items() if value not in (None, (), {})}
     settings = {**fields.get("settings", {}), **given.pop("settings", {})}
     try:
-        return Request.model_validate({**fields, **given, "settings": settings, "command": command})
+        return Request.model_validate({**fields, **given, "settings": settings})
     except ValidationError as error:
         source = f" ({matrix})" if matrix else ""
         problems = [f"{'.'.join(str(part) for part in e['loc'])} = {e['input']!r}: {e['msg']}" for e in error.errors()]

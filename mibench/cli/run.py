@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +57,7 @@ def run(ctx: click.Context, /, matrix: Path | None, dry_run: bool, as_json: bool
     from mibench.cli.request import build_request, parse_settings
 
     options["settings"] = parse_settings(options["settings"])
-    command = shlex.join(["mibench", *ctx.find_root().obj.get("arguments", sys.argv[1:])])
-    request = build_request(options, matrix=matrix, command=command)
+    request = build_request(options, matrix=matrix)
     ctx.exit(_plan_only(request, as_json=as_json) if dry_run else _run(request, as_json=as_json, quiet=quiet))
 
 

@@ -29,7 +29,6 @@ class Cell:
         defense: the defense.
         attack: the attack.
         seed: target seed.
-        control: true for cells that were not asked for but are needed beside those that were.
         target: node of the defended classifier.
         evidence: node of the reconstructions.
         measures: metric name to node.
@@ -44,7 +43,6 @@ class Cell:
     defense: Resolved
     attack: Resolved
     seed: int
-    control: bool
     target: Node
     evidence: Node
     measures: Mapping[str, Node]
@@ -108,12 +106,11 @@ class _Builder:
         for model in models:
             for seed in seeds:
                 for attack in attacks:
-                    asked = [d for d in defenses if d.name == self.undefended.name]
-                    made.append(self._cell(model, self.undefended, attack, seed, control=not asked))
+                    made.append(self._cell(model, self.undefended, attack, seed))
                     made += [self._cell(model, d, attack, seed) for d in defenses if d.name != self.undefended.name]
         return made
 
-    def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int, *, control: bool = False) -> Cell:
+    def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
         graph, label = self.graph, f"{defense.name} · {model.name} · seed {seed}"
         target = graph.target(model, defense, seed)
         evidence = graph.reconstruct(target, attack, seed, f"{attack.name} on {label}")
@@ -123,7 +120,7 @@ class _Builder:
         floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}")
         attacked = graph.reconstruct(plain, attack, seed, f"{attack.name} on {plain_label}")
         return Cell(
-            self.loaded, graph, model, defense, attack, seed, control, target, evidence,
+            self.loaded, graph, model, defense, attack, seed, target, evidence,
             measures={
                 **self._measures("target", target, None, label),
                 **self._measures("reconstructions", target, evidence, f"{attack.name} on {label}"),

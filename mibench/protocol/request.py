@@ -32,7 +32,6 @@ class Request(BaseModel):
         shipped: take ready-made priors and evaluators from plugins; ``False`` makes everything anew.
         output: folder for records and the report; ``None`` for ``mibench-runs/<time>``.
         publish: add the records to this leaderboards folder.
-        command: the command line that made this request, for records.
     """
 
     model_config = STRICT
@@ -52,4 +51,3 @@ class Request(BaseModel):
     shipped: bool = True
     output: Path | None = None
     publish: Path | None = None
-    command: str = ""

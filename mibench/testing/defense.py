@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mibench.api.classifier import Classifier, freeze
-from mibench.api.defense import Defense, SelfCheck, Step
+from mibench.api.defense import Defense, SelfCheck, Step, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.rng import seeded
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
@@ -43,8 +43,7 @@ class DefenseContract(ComponentContract):
 
     def test_step_gives_finite_loss_with_gradients(self) -> None:
         """One training step yields a finite scalar loss and finite gradients, not all of them zero."""
-        defense, model, (x_BCHW, y_B) = self._first_step()
-        ctx = self.world.context(epochs=self.epochs)
+        defense, model, ctx, (x_BCHW, y_B) = self._first_step()
         with seeded("contract"):
             step = defense.training_step(model, x_BCHW, y_B, ctx)
         require(isinstance(step, Step), f"training_step returned {type(step).__name__}, expected Step")
@@ -58,17 +57,16 @@ class DefenseContract(ComponentContract):
 
     def test_inputs_are_left_alone(self) -> None:
         """A training step changes neither the images nor the labels it was given."""
-        defense, model, (x_BCHW, y_B) = self._first_step()
+        defense, model, ctx, (x_BCHW, y_B) = self._first_step()
         x_before, y_before = x_BCHW.clone(), y_B.clone()
         with seeded("contract"):
-            defense.training_step(model, x_BCHW, y_B, self.world.context(epochs=self.epochs))
+            defense.training_step(model, x_BCHW, y_B, ctx)
         require(torch.equal(x_BCHW, x_before), "the training step changed its input images in place")
         require(torch.equal(y_B, y_before), "the training step changed its labels in place")
 
     def test_global_rng_is_untouched(self) -> None:
         """A training step draws from ``ctx.rng`` only, or data order and augmentation would shift with the defense."""
-        defense, model, (x_BCHW, y_B) = self._first_step()
-        ctx = self.world.context(epochs=self.epochs)
+        defense, model, ctx, (x_BCHW, y_B) = self._first_step()
         with global_rng_untouched("the training step", torch_too=not self.draws_in_forward):
             defense.on_epoch_start(model, ctx)
             defense.training_step(model, x_BCHW, y_B, ctx)
@@ -157,11 +155,12 @@ class DefenseContract(ComponentContract):
         json.dumps({"active": verdict.active, "signals": dict(verdict.signals), "reason": verdict.reason})
         require(verdict.active or bool(verdict.reason), "self_check calls the defense inactive without a reason")
 
-    def _first_step(self) -> tuple[Defense, Classifier, tuple[Tensor, Tensor]]:
+    def _first_step(self) -> tuple[Defense, Classifier, TrainContext, tuple[Tensor, Tensor]]:
         defense: Defense = self.make()
+        ctx = self.world.context(epochs=self.epochs)
         with seeded("contract", "build"):
-            model = defense.build(self.world.classifier(), self.world.context(epochs=self.epochs))
-        return defense, model.train(), self.world.batch()
+            model = defense.build(self.world.classifier(), ctx)
+        return defense, model.train(), ctx, self.world.batch()
 
 
 def _are_probabilities(values_BK: Tensor) -> bool:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mibench.api import Classifier, freeze
+from mibench.api import Classifier, UsageError, freeze, load_backbone
 from mibench.testing.tiny_world import TinyWorld
 
 X = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -83,3 +83,68 @@ def test_freezing_stops_training_and_gradients():
     model = freeze(TinyWorld().classifier())
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_backbone_moves_into_a_network_with_other_classes():
+    public, private = TinyWorld(classes=7).trained().state_dict(), TinyWorld(classes=4).classifier()
+    head = private.head.weight.detach().clone()
+    load_backbone(private, {**public, "extras of a defense": torch.ones(3)})
+    for name, value in private.state_dict().items():
+        assert torch.equal(value, public[name]) or name.startswith("body.fc")
+    assert torch.equal(private.head.weight, head)
+    assert private(X).shape == (5, 4)
+
+
+def test_the_head_stays_its_own_even_where_it_would_fit():
+    public, private = TinyWorld().trained().state_dict(), TinyWorld().classifier(seed=3)
+    head = private.head.weight.detach().clone()
+    load_backbone(private, public)
+    assert torch.equal(private.head.weight, head)
+    assert not torch.equal(public["body.fc.weight"], head)
+
+
+@pytest.mark.parametrize("change", ["missing", "shape"])
+def test_a_backbone_that_does_not_fit_is_refused_and_changes_nothing(change):
+    public, private = dict(TinyWorld().trained().state_dict()), TinyWorld().classifier(seed=3)
+    before = {name: value.clone() for name, value in private.state_dict().items()}
+    if change == "missing":
+        del public["body.block2.0.weight"]
+    else:
+        public["body.block2.0.weight"] = public["body.block2.0.weight"][:, :1]
+    with pytest.raises(UsageError, match=r"1 tensors differ, first 'body.block2.0.weight'"):
+        load_backbone(private, public)
+    assert all(torch.equal(value, before[name]) for name, value in private.state_dict().items())
+
+
+class _WithAux(nn.Module):
+    """The tensors of Inception-v3 that matter: an auxiliary head with a convolution and a linear layer."""
+
+    def __init__(self, classes, aux):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        if aux:
+            self.AuxLogits = nn.ModuleDict({"conv": nn.Conv2d(4, 4, 1), "fc": nn.Linear(4, classes)})
+        self.fc = nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.fc(self.stem(x).mean((2, 3)))
+
+
+def _with_aux(classes, aux=True):
+    return Classifier(_WithAux(classes, aux), head="fc", stage_names=[], mean=[0] * 3, std=[1] * 3)
+
+
+def test_an_auxiliary_head_takes_what_fits_of_it():
+    public, private = _with_aux(7), _with_aux(4)
+    linear = private.body.AuxLogits["fc"].weight.detach().clone()
+    load_backbone(private, public.state_dict())
+    assert torch.equal(private.body.AuxLogits["conv"].weight, public.body.AuxLogits["conv"].weight)
+    assert torch.equal(private.body.AuxLogits["fc"].weight, linear)
+    assert torch.equal(private.body.stem.weight, public.body.stem.weight)
+
+
+@pytest.mark.parametrize(("public", "private"), [(True, False), (False, True)])
+def test_an_auxiliary_head_may_be_on_one_side_only(public, private):
+    source, network = _with_aux(7, public), _with_aux(4, private)
+    load_backbone(network, source.state_dict())
+    assert torch.equal(network.body.stem.weight, source.body.stem.weight)

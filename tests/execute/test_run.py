@@ -114,7 +114,7 @@ def parsed(words):
     for name in ("matrix", "dry_run", "as_json", "quiet"):
         options.pop(name)
     options["settings"] = parse_settings(options["settings"])
-    return build_request(options, matrix=None, command="")
+    return build_request(options, matrix=None)
 
 
 def test_parsed_notices_words_that_the_command_line_does_not_know():

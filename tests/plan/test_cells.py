@@ -121,17 +121,13 @@ def test_mistakes_are_explained(toy_registry, fields, message):
 
 def test_the_matrix_has_its_controls_first(toy_registry):
     found = cells(toy_registry, defenses=("noisy", "broken"), attacks=("guess", "pool"), seeds=(5, 6))
-    names = [(c.seed, c.attack.name, c.defense.name, c.control) for c in found]
+    names = [(c.seed, c.attack.name, c.defense.name) for c in found]
     assert names == [
-        (seed, attack, defense, defense == "plain")
+        (seed, attack, defense)
         for seed in (5, 6)
         for attack in ("guess", "pool")
         for defense in ("plain", "noisy", "broken")
     ]
-
-
-def test_an_undefended_cell_that_was_asked_for_is_no_control(toy_registry):
-    assert [(c.defense.name, c.control) for c in cells(toy_registry, defenses=("plain",))] == [("plain", False)]
 
 
 def test_controls_are_measured_by_the_same_metrics(toy_registry):
