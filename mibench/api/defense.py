@@ -191,7 +191,9 @@ class Defense:
         """Called after each epoch."""
 
     def finish(self, model: Classifier, data: ImageSet, ctx: TrainContext) -> None:
-        """Called once after the last epoch, with the training images, to fit what is deployed around the network.
+        """Called once after the last epoch, to fit what is deployed around the network.
+
+        ``data`` are the training images without augmentation, as ``train_dataset`` returned them.
 
         What it leaves in ``ctx.extras`` is saved with the target.
         """

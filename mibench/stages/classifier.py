@@ -35,7 +35,7 @@ def run(ctx: StageContext) -> None:
         training = Training(model, defense, recipe, data.train, train_ctx, seed=ctx.payload["seed"], work=ctx.work)
         training.run(ctx.progress)
         with seeded(ctx.payload["seed"], "finish"):
-            defense.finish(model, data.train, train_ctx)
+            defense.finish(model, training.train, train_ctx)
         check = defense.self_check(model, train_ctx)
         deployed = freeze(defense.inference(model, train_ctx))
         sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}

@@ -54,6 +54,7 @@ class Training:
         self.model, self.defense, self.recipe, self.ctx, self.seed = model, defense, recipe, ctx, seed
         self.checkpoint = work / "training.pt"
         self.train = defense.train_dataset(train, ctx)
+        ctx.num_images = len(self.train)
         self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
         self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
         milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]

@@ -19,4 +19,10 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
         version="1",
         summary="Anti-Adversarial Training: learn imperceptible, non-robust features on purpose",
         paper="atat.bib",
+        family="adversarial",
+        limits=(
+            "It gives up robustness on purpose: imperceptible perturbations change the prediction.",
+            "The radius must grow as images shrink; the paper's does nothing at low resolution.",
+            "The authors' weights per data set and architecture are not public.",
+        ),
     )

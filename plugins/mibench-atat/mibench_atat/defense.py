@@ -41,10 +41,13 @@ class AntiAdversarialTraining(Defense):
     The inner minimum is a targeted attack on the network that is being trained; the outer loss then rewards the network
     for giving in to it. What it learns to rely on are imperceptible, non-robust features.
 
+    Clean and perturbed images go through the network apart, and dropout stays active in the inner attack, as released:
+    neither is an option. Separate BatchNorm statistics for perturbed images are not offered.
+
     Source: Torp, Smith and Breuer, ICLR 2026 (AT-AT).
 
     Attributes:
-        lam: weight of the anti-adversarial term; 0 is plain training, with the very same weights.
+        lam: weight of the anti-adversarial term; 0 is plain training, with the very same weights (see placebo).
         eps: L-infinity radius, [0, 1] units (the paper's 5e-4 is on images in [-1, 1]).
         step_size: length of a signed step of the inner attack, [0, 1] units.
         steps: number of steps of the inner attack.
@@ -54,6 +57,7 @@ class AntiAdversarialTraining(Defense):
             update them (train, as released), or the running ones (eval).
         targets: how y' is drawn: uniformly over the other classes, or as released (class y + 1 twice as often).
         lam_warmup: epochs over which the weight rises linearly from 0 to lam; 0 is off.
+        placebo: run the whole step with weight 0: the control of a trial that differs in nothing but the weight.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -74,11 +78,19 @@ class AntiAdversarialTraining(Defense):
     batchnorm: BatchNormPolicy = "frozen_stats"
     targets: Literal["uniform", "compat"] = "uniform"
     lam_warmup: Annotated[int, Ge(0)] = 0
+    placebo: bool = False
+
+    def cost(self) -> float:
+        """Return (steps * 2 for the inner attack + 2 * 3 for both terms) / 3; 1 if the step is plain training's."""
+        if self.lam == 0 and not self.placebo:
+            return 1.0
+        steps = 1 if self.method == "fgsm" else self.steps
+        return (2 * steps + 2 * 3) / 3
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
-        """Return the clean plus the weighted anti-adversarial loss; plain training while the weight is 0."""
+        """Return the clean plus the weighted anti-adversarial loss; plain training at weight 0 but for a placebo."""
         lam = self.weight(ctx.epoch)
-        if lam == 0:
+        if lam == 0 and not self.placebo:
             return super().training_step(model, x_BCHW, y_B, ctx)
         wrong_B = draw_targets(y_B, ctx.num_classes, ctx.rng, self.targets)
         with ctx.full_precision():  # eps is below the resolution of bf16 and TF32
@@ -99,15 +111,21 @@ class AntiAdversarialTraining(Defense):
             return search(model, x_BCHW, wrong_B, eps=self.eps, targeted=True, rng=rng)
 
     def weight(self, epoch: int) -> float:
-        """Return the weight of the anti-adversarial term in an epoch, counted from 0."""
+        """Return the weight of the anti-adversarial term in an epoch, counted from 0; a placebo's is always 0."""
+        if self.placebo:
+            return 0.0
         return self.lam * min(1.0, epoch / self.lam_warmup) if self.lam_warmup else self.lam
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
-        """Active iff the targeted success, averaged over the last tenth of the epochs, is at least ``ACTIVE_ABOVE``."""
+        """Active iff the targeted success, averaged over the last tenth of the epochs, is at least ``ACTIVE_ABOVE``.
+
+        A placebo never is, however easily the perturbed images fool its network.
+        """
         last = ctx.history[-max(1, len(ctx.history) // 10) :]
         success = fmean([epoch.get("targeted_success", 0.0) for epoch in last] or [0.0])
         reason = f"targeted success {success:.3f} over the last {len(last)} epoch(s); active from {ACTIVE_ABOVE}"
-        return SelfCheck(success >= ACTIVE_ABOVE, {"targeted_success": success}, reason)
+        reason = f"placebo, weight 0 throughout; {reason}" if self.placebo else reason
+        return SelfCheck(success >= ACTIVE_ABOVE and not self.placebo, {"targeted_success": success}, reason)
 
 
 def draw_targets(

@@ -10,6 +10,7 @@ import mibench_atat
 import pytest
 import torch
 from mibench_atat.defense import ACTIVE_ABOVE, AntiAdversarialTraining, draw_targets
+from mibench_models.torchvision_zoo import InceptionV3
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
@@ -91,6 +92,31 @@ def test_released_buffers_follow_the_released_order():
         running = 0.9 * running + 0.1 * mean
     torch.testing.assert_close(model.body.block1[1].running_mean, running)
     torch.testing.assert_close(seen[0], model.body.block1[0](model._prepare(x)).mean((0, 2, 3)))  # the clean pass first
+
+
+def test_the_placebo_runs_everything_and_rewards_nothing():
+    placebo = AntiAdversarialTraining(placebo=True, lam=0.5, batchnorm="train", eps=0.05)
+    trained, plain = train_steps(placebo, WORLD), train_steps(Defense(), WORLD)
+    weights, undefended = trained.model.state_dict(), plain.model.state_dict()
+    parameters = {name for name, _ in plain.model.named_parameters()}
+    assert all(torch.equal(weights[name], undefended[name]) for name in parameters)
+    counts = [name for name in undefended if name.endswith("num_batches_tracked")]
+    assert all(weights[name] == 7 * undefended[name] for name in counts)
+    assert any(not torch.equal(weights[name], undefended[name]) for name in undefended if "running_mean" in name)
+    assert set(trained.ctx.history[-1]) == {"loss", "targeted_success", "clean_loss", "anti_loss"}
+    trained.ctx.history = [{"targeted_success": 1.0}]
+    verdict = placebo.self_check(trained.model, trained.ctx)
+    assert not verdict.active
+    assert "placebo" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "units"),
+    [({}, 7 + 5 + 2 * 2), ({"steps": 10}, 12 + 10 + 4), ({"method": "fgsm"}, 3 + 1 + 4), ({"lam": 0.0}, 3)],
+)
+def test_cost_counts_passes(settings: dict, units: int):
+    assert AntiAdversarialTraining(**settings).cost() == pytest.approx(units / 3)
+    assert AntiAdversarialTraining(placebo=True, lam=0.0).cost() == pytest.approx(16 / 3)
 
 
 def test_zero_weight_is_plain_training_to_the_bit():
@@ -181,6 +207,20 @@ def test_auxiliary_heads_count_in_both_terms(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(both, 1.4 * alone)
 
 
+def test_inception_trains_both_heads_in_both_terms():
+    model = InceptionV3().build(num_classes=4, channels=3, size=299).train()
+    x = torch.rand(2, 3, 299, 299, generator=generator("inception"))
+    step = AntiAdversarialTraining(method="fgsm", eps=0.01).training_step(
+        model, x, torch.tensor([0, 1]), WORLD.context()
+    )
+    assert torch.equal(step.loss.detach(), step.signals["clean_loss"] + 0.08 * step.signals["anti_loss"])
+    step.loss.backward()
+    assert all(p.grad is not None for name, p in model.named_parameters() if "AuxLogits" in name)
+    assert model.body.AuxLogits.fc.weight.grad.abs().max() > 0
+    # The inner attack leaves the running statistics of the auxiliary head alone, too.
+    assert int(model.body.AuxLogits.conv0.bn.num_batches_tracked) == 2
+
+
 @pytest.mark.parametrize(("success", "active"), [(0.0, False), (0.09, False), (ACTIVE_ABOVE, True), (1.0, True)])
 def test_self_check_reads_the_last_tenth_of_the_epochs(success: float, active: bool):
     ctx = WORLD.context()
@@ -228,4 +268,6 @@ def test_listing_imports_nothing_heavy():
 def test_spec_points_at_what_exists():
     (spec,) = mibench_atat.mibench_defenses()
     assert spec.factory == f"{AntiAdversarialTraining.__module__}:{AntiAdversarialTraining.__qualname__}"
+    assert spec.family
+    assert spec.limits
     assert Path(mibench_atat.__file__).with_name(spec.paper).read_text().startswith("@inproceedings")

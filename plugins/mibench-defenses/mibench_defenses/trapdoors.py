@@ -1,0 +1,97 @@
+"""Parts of Trap-MID: blending, trapdoor labels, augmentation, discriminators.
+
+Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from mibench.api import Classifier, ImageSet, Outputs, TrainContext, generator, other_class
+
+
+def blend(x_BCHW: Tensor, trigger_BCHW: Tensor, alpha: float) -> Tensor:
+    """Return (1 - alpha) x + alpha T, in [0, 1] if both are."""
+    return (1 - alpha) * x_BCHW + alpha * trigger_BCHW
+
+
+def balanced_labels(ctx: TrainContext) -> Tensor:
+    """Return the trapdoor labels of an epoch: shuffled, each class equally often, drawn from ``ctx.rng``."""
+    rounds = math.ceil(ctx.steps_per_epoch * ctx.batch / ctx.num_classes)
+    return torch.randperm(max(1, rounds) * ctx.num_classes, generator=ctx.rng) % ctx.num_classes
+
+
+def augmented(x_BCHW: Tensor, rng: torch.Generator) -> Tensor:
+    """Crop (80 to 100 % of the area), mirror and rotate (up to 30 degrees), each with probability 1/2 per image.
+
+    One affine resampling does all three; what lies outside the image is black.
+
+    Args:
+        x_BCHW: images in [0, 1].
+        rng: CPU generator of all draws.
+    """
+    crop, mirror, turn, area, right, down, angle = torch.rand((7, len(x_BCHW)), generator=rng)
+    side = torch.where(crop < 0.5, (0.8 + 0.2 * area).sqrt(), 1.0)
+    sign = 1 - 2.0 * (mirror < 0.5)
+    angle = torch.where(turn < 0.5, math.pi / 6 * (2 * angle - 1), 0.0)
+    across = torch.stack([sign * side * angle.cos(), -sign * side * angle.sin(), (1 - side) * (2 * right - 1)], 1)
+    along = torch.stack([side * angle.sin(), side * angle.cos(), (1 - side) * (2 * down - 1)], 1)
+    theta_B23 = torch.stack([across, along], 1).to(x_BCHW)
+    grid_BHW2 = affine_grid(theta_B23, list(x_BCHW.shape), align_corners=False)
+    moved: Tensor = grid_sample(x_BCHW, grid_BHW2, align_corners=False)
+    return moved
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode inside a block, and every module back into its own mode after it."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def pixel_judge(classifier: Classifier) -> Classifier:
+    """Return a discriminator of images: a copy of a classifier with one fresh logit; auxiliary heads stay idle."""
+    judge = deepcopy(classifier)
+    judge.replace_head(nn.Linear(classifier.feature_dim, 1))
+    return judge.requires_grad_(True)
+
+
+def feature_judge(classifier: Classifier) -> nn.Module:
+    """Return a discriminator (B, D + K) -> (B, 1) of features and one-hot decisions; 256 hidden units, our choice."""
+    entering = classifier.feature_dim + classifier.num_classes
+    return nn.Sequential(nn.Linear(entering, 256), nn.ReLU(), nn.Linear(256, 1))
+
+
+def towards(logit_B: Tensor, natural: int) -> Tensor:
+    """Return the mean binary cross-entropy of a discriminator's logits against one answer; scalar."""
+    return bce(logit_B, torch.full_like(logit_B, natural))
+
+
+def part(outputs: Outputs, rows: slice) -> Outputs:
+    """Return the outputs of some images of a batch, auxiliary heads included."""
+    aux = [(logits_BK[rows], weight) for logits_BK, weight in outputs.aux]
+    return Outputs(outputs.logits[rows], outputs.features[rows], aux=aux)
+
+
+def trapdoor_accuracy(model: Classifier, data: ImageSet, triggers_KCHW: Tensor, alpha: float) -> float:
+    """Return the share of images that a random other class's trigger turns into that class, in evaluation mode."""
+    hits, rng = 0, generator("trap-mid", "trapdoor accuracy")
+    with evaluating(model), torch.no_grad():
+        for indices_B in torch.arange(len(data)).split(256):
+            c_B = other_class(data.labels_N[indices_B], len(triggers_KCHW), rng).to(triggers_KCHW.device)
+            x_BCHW = blend(data.images(indices_B).to(triggers_KCHW), triggers_KCHW[c_B], alpha)
+            hits += int((model(x_BCHW).argmax(1) == c_B).sum())
+    return hits / len(data)
