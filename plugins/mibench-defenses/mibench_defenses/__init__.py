@@ -136,7 +136,7 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
         factory="mibench_defenses.random_labels:RandomLabels",
         summary="Permuted training labels: a control that can only memorise",
         paper="random-labels.bib",
-        family="data",
+        family="experiment",
         limits=(
             "Test accuracy falls to chance, so it is a control and not a defense to deploy.",
             "Attack accuracy and re-identification ask for the true person and mean nothing under permuted labels.",
@@ -209,7 +209,7 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
         factory="mibench_defenses.unseen_pixels:UnseenPixels",
         summary="A learnt mask: the network provably never reads most pixels",
         paper="unseen-pixels.bib",
-        family="dependency",
+        family="experiment",
         limits=(
             "The bound holds for unbiased estimators; an attack with an image prior may still guess unread pixels.",
             "In short trainings the mask may not reach its threshold, and nothing is removed.",
