@@ -5,22 +5,19 @@ Imported to list plugins, so nothing heavy here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from mibench.api import DefenseSpec, hookimpl
 
-
-@hookimpl
-def mibench_defenses() -> Iterator[DefenseSpec]:
-    """Offer the defenses of this distribution."""
-    yield DefenseSpec(
+SPECS = (
+    DefenseSpec(
         name="none",
         factory="mibench_defenses.none:NoDefense",
         summary="Plain training: the undefended control beside every leakage number",
         family="none",
         limits=("It protects nothing: it is the control.",),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="at",
         factory="mibench_defenses.at:AdversarialTraining",
         summary="Adversarial training: the positive control, robust and expected to leak more",
@@ -30,8 +27,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "A control, not a protection: robust networks are expected to leak more.",
             "The radius must grow as images shrink; a small one does nothing at low resolution.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="bido",
         factory="mibench_defenses.bido:BiDO",
         summary="BiDO: activations depend little on the image and much on the label (HSIC or COCO)",
@@ -42,8 +39,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "With a large lambda_x the network may learn nothing: read accuracy beside any leakage.",
             "The lambda_x of AT-AT's BiDO** is not public; the preset bido-star is our choice.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="dp-sgd",
         factory="mibench_defenses.dp_sgd:DpSgd",
         summary="DP-SGD: clipped gradients of single images, Gaussian noise, a privacy budget",
@@ -56,8 +53,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "GroupNorm replaces BatchNorm, so the weights and statistics of pre-trained BatchNorm are lost.",
             "Networks with stochastic depth (EfficientNet, ConvNeXt, Swin) are refused.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="feature-noise",
         factory="mibench_defenses.feature_noise:FeatureNoise",
         summary="Gaussian or Laplace noise on the penultimate feature of the trained network",
@@ -68,8 +65,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "An attacker with the weights reads the feature before the noise.",
             "A fixed vector only shifts the logits of a linear head; fresh noise is averaged away by repeated queries.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="loft",
         factory="mibench_defenses.loft:LowRankFilter",
         summary="Low-rank feature filtering: a head of two thin linear layers with tanh between",
@@ -81,8 +78,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Training saturates tanh, which masks gradients: read robust accuracy and gradient attacks with care.",
             "Only the head is filtered; an attacker who reads earlier layers sees all features.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="mid",
         factory="mibench_defenses.mid:MutualInformationRegularisation",
         summary="Variational information bottleneck before the head: pay for every bit about the image",
@@ -93,8 +90,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "With deployed=sample, as published, answers are random: gradients need averaging over passes.",
             "Only the head is noisy; an attacker who reads earlier layers sees all features.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="midre",
         factory="mibench_defenses.midre:RandomErasing",
         summary="Random erasing: a random rectangle of every training image is blanked out",
@@ -104,8 +101,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Areas and fill of the presets are recalled from the paper, not verified.",
             "Each image is seen in full over enough epochs; nothing is hidden for good.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="negls",
         factory="mibench_defenses.negls:NegativeLabelSmoothing",
         summary="Negative label smoothing: push wrong-class probabilities to zero",
@@ -116,8 +113,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "robust accuracy that rely on them may fail for want of gradients.",
             "The published schedule acts in the second half of training only.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="purifier",
         factory="mibench_defenses.purifier:Purifier",
         summary="An autoencoder purifies the confidences that are given out",
@@ -130,8 +127,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "The papers' adversarial purifier and label swapper are left out.",
             "Loss weights and sizes are this implementation's own, not the papers'.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="random-labels",
         factory="mibench_defenses.random_labels:RandomLabels",
         summary="Permuted training labels: a control that can only memorise",
@@ -141,8 +138,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Test accuracy falls to chance, so it is a control and not a defense to deploy.",
             "Attack accuracy and re-identification ask for the true person and mean nothing under permuted labels.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="rolss",
         factory="mibench_defenses.rolss:WeakSkips",
         summary="RoLSS, SSF and TTS: remove or scale the residual connections of a stage",
@@ -154,8 +151,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "A pre-trained network does not work without its skips at first: fine-tuning needs care.",
             "The schedule of two-stage training (TTS) is not published; the preset's half is our choice.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="sca",
         factory="mibench_defenses.sca:SparseCoding",
         summary="Sparse coding architecture: the network sees what a sparse code keeps of the image",
@@ -167,8 +164,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Attackers pay for every iteration too: part of what protects may be cost and masked gradients.",
             "Too small a time constant for the dictionary lets the code diverge; the self-check reports it.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="smoothing",
         factory="mibench_defenses.smoothing:Smoothing",
         summary="Randomised smoothing (robust privacy): answer with the average over noisy copies of the image",
@@ -180,8 +177,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Every query costs as many passes as there are copies; the ledger counts one.",
             "A certificate needs votes and fresh noises.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="tl-dmi",
         factory="mibench_defenses.tl_dmi:TransferLearning",
         summary="Transfer learning: the front keeps its public weights, only the back sees private images",
@@ -192,8 +189,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "BatchNorm statistics of the frozen front still follow private images, unless freeze_bn_stats is set.",
             "Beside a control that starts at random, pre-training and freezing change together.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="trap-mid",
         factory="mibench_defenses.trap_mid:TrapMid",
         summary="Trapdoor triggers per class that lead an inversion astray",
@@ -203,8 +200,8 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "Reconstructions carry triggers; an attacker who knows of them may filter them out.",
             "A training step costs about five plain ones, and triggers take memory of one image per class.",
         ),
-    )
-    yield DefenseSpec(
+    ),
+    DefenseSpec(
         name="unseen-pixels",
         factory="mibench_defenses.unseen_pixels:UnseenPixels",
         summary="A learnt mask: the network provably never reads most pixels",
@@ -214,4 +211,12 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "The bound holds for unbiased estimators; an attack with an image prior may still guess unread pixels.",
             "In short trainings the mask may not reach its threshold, and nothing is removed.",
         ),
-    )
+    ),
+)
+"""The defenses of this distribution."""
+
+
+@hookimpl
+def mibench_defenses() -> Iterable[DefenseSpec]:
+    """Offer the defenses of this distribution."""
+    return SPECS
