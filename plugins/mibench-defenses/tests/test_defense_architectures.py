@@ -12,6 +12,7 @@ import torch
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_zoo import DenseNet169, InceptionV3, MobileNetV2, ResNet18, ResNet152, VitB16
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mibench.api import Classifier, Defense, TrainContext, UsageError, freeze, params, seeded
 from mibench.api.extras import flat_extras
@@ -39,7 +40,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "at": {"steps": 1},
     "atat": {"steps": 1},
     "sca": {"iterations": 2},
-    "smoothing": {"samples": 2},
+    "smoothing": {"copies": 2},
     "dp-sgd": {"noise_multiplier": 1.0},
 }
 """Settings that make a step fast and change nothing in kind."""
@@ -48,7 +49,6 @@ REFUSED = {("rolss", arch) for arch in ARCHITECTURES if arch.startswith(("smallc
 """Where a method is not defined and says so."""
 
 DEFENSES = sorted(entry.name for entry in load_registry().entries("defense"))
-FAST = [(name, arch) for name in DEFENSES for arch in ARCHITECTURES]
 
 
 @cache
@@ -56,6 +56,9 @@ def network(arch: str) -> Classifier:
     model, size, channels = ARCHITECTURES[arch]
     with seeded("architectures", arch):
         built: Classifier = model.build(num_classes=3, channels=channels, size=size)
+    for module in built.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = 1.0  # after one step, the statistics of that step: a hundred layers would overflow else
     return built
 
 
@@ -66,7 +69,7 @@ def world_of(arch: str) -> TinyWorld:
 
 def context(arch: str, start: dict[str, torch.Tensor] | None) -> TrainContext:
     ctx = world_of(arch).context(epochs=1, steps_per_epoch=1)
-    return replace(ctx, batch=4, num_images=6, start=start, extras={}, history=[])
+    return replace(ctx, batch=3, num_images=6, start=start, extras={}, history=[])
 
 
 def one_step(defense: Defense, arch: str) -> tuple[Classifier, Classifier, TrainContext]:
@@ -82,9 +85,9 @@ def one_step(defense: Defense, arch: str) -> tuple[Classifier, Classifier, Train
         model = defense.build(deepcopy(network(arch)), ctx).train()
         data = defense.train_dataset(data, ctx)
         transform = defense.train_transform(lambda x_BCHW: x_BCHW, ctx)
-        optimizer = torch.optim.SGD(list(defense.parameters(model, ctx)), lr=1e-3)
+        optimizer = torch.optim.Adam(list(defense.parameters(model, ctx)), lr=1e-4)
         defense.on_epoch_start(model, ctx)
-        picked = torch.tensor([0, 2, 3, 4])
+        picked = torch.tensor([0, 2, 4])
         step = defense.training_step(model, transform(data.images(picked)), data.labels_N[picked], ctx)
         step.loss.backward()
         defense.on_gradients(model, ctx)
@@ -96,7 +99,8 @@ def one_step(defense: Defense, arch: str) -> tuple[Classifier, Classifier, Train
         return model, freeze(defense.inference(model, ctx)), ctx
 
 
-@pytest.mark.parametrize(("name", "arch"), FAST)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", DEFENSES)
 def test_one_step(name: str, arch: str) -> None:
     component = load_registry().component("defense", name)
     defense = params.build(component, QUICK.get(name, {}))
