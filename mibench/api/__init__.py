@@ -33,7 +33,7 @@ from mibench.api.specs import (
 
 if TYPE_CHECKING:
     from mibench.api.attack import Attack, AttackContext, ClassResult, run_attack
-    from mibench.api.classifier import Classifier, Embedder, Model, Outputs, freeze, load_backbone
+    from mibench.api.classifier import Classifier, Embedder, Model, Outputs, evaluating, freeze, load_backbone
     from mibench.api.data import Dataset, ImageSet, TensorImages
     from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, loss_of
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "attack": ["Attack", "AttackContext", "ClassResult", "run_attack"],
-    "classifier": ["Classifier", "Embedder", "Model", "Outputs", "freeze", "load_backbone"],
+    "classifier": ["Classifier", "Embedder", "Model", "Outputs", "evaluating", "freeze", "load_backbone"],
     "data": ["Dataset", "ImageSet", "TensorImages"],
     "defense": ["Defense", "SelfCheck", "Start", "Step", "TrainContext", "Transform", "loss_of"],
     "images": ["check_images", "from_uint8", "resize", "to_rgb", "to_uint8"],
@@ -109,6 +109,7 @@ __all__ = [
     "check_images",
     "class_means",
     "derive_seed",
+    "evaluating",
     "freeze",
     "from_uint8",
     "full_precision",

@@ -6,7 +6,8 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -149,6 +150,19 @@ def freeze(module: M) -> M:
     module.eval()
     module.requires_grad_(False)
     return module
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Put networks into evaluation mode inside a block, and every module back into its own mode after it."""
+    before = [(module, module.training) for network in modules for module in network.modules()]
+    for network in modules:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def load_backbone(classifier: Classifier, state: Mapping[str, Tensor]) -> None:

@@ -29,7 +29,6 @@ class DpSgd(Defense):
     g_i is the gradient of one image's loss, C ``max_grad_norm``, z ``noise_multiplier``. Every image is in a batch with
     probability q = 1 / ceil(N / batch), independent of the others, so batches differ in size. From z, q and the number
     of steps opacus's Renyi accountant bounds epsilon. BatchNorm, which mixes images, is replaced by GroupNorm.
-    With hundreds of classes and some 50 images of each, expect accuracy to collapse at a small epsilon.
 
     Source: Abadi et al., CCS 2016.
 
@@ -46,7 +45,7 @@ class DpSgd(Defense):
         # The baselines of MID's authors (clipping 1): next to no noise, and no meaningful budget.
         "mid-celeba": {"noise_multiplier": 0.01, "max_grad_norm": 1.0},
         "mid-facescrub": {"noise_multiplier": 0.2, "max_grad_norm": 1.0},
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
+        # Chosen on orl64's validation variant (docs/defenses.md): no meaningful budget.
         "orl64": {"noise_multiplier": 0.05},
         "rendered64": {"noise_multiplier": 0.05},
     }
@@ -86,9 +85,8 @@ class DpSgd(Defense):
         clipped, loss_B, length_B = clipped_gradients(model, x_BCHW, y_B, self.max_grad_norm, self.physical_batch)
         named = dict(model.named_parameters())
         linear = torch.stack([(named[name] * sum_).sum() for name, sum_ in clipped.items()]).sum() / expected_batch(ctx)
-        count = max(1, len(loss_B))
-        cut = (length_B > self.max_grad_norm).float()
-        signals = {"grad_norm": length_B.sum() / count, "clipped": cut.sum() / count}
+        count, cut_B = max(1, len(loss_B)), (length_B > self.max_grad_norm).float()
+        signals = {"grad_norm": length_B.sum() / count, "clipped": cut_B.sum() / count}
         return Step(loss_B.sum() / count + linear - linear.detach(), signals)
 
     def on_gradients(self, model: Classifier, ctx: TrainContext) -> None:
@@ -109,10 +107,9 @@ class DpSgd(Defense):
 
     def epsilon(self, ctx: TrainContext) -> float:
         """Return the budget that the steps so far have spent."""
-        noise = self.noise(ctx)
+        noise, accountant = self.noise(ctx), RDPAccountant()
         if noise == 0 or ctx.step == 0:
             return 0.0 if ctx.step == 0 else math.inf
-        accountant = RDPAccountant()
         accountant.history = [(noise, sample_rate(ctx.num_images, ctx.batch), ctx.step)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the best Renyi order is the first or last: still an upper bound
@@ -123,7 +120,7 @@ class DpSgd(Defense):
         epsilon, noise = self.epsilon(ctx), self.noise(ctx)
         last = ctx.history[-1] if ctx.history else {}
         signals = {"delta": self._delta(ctx), "noise_multiplier": noise, "clipped": last.get("clipped", 0.0)}
-        signals |= {"sample_rate": sample_rate(ctx.num_images, ctx.batch)}
+        signals["sample_rate"] = sample_rate(ctx.num_images, ctx.batch)
         signals |= {"epsilon": epsilon} if math.isfinite(epsilon) else {}
         reason = f"epsilon {epsilon:.4g} at delta {signals['delta']:.2g} for one image, after {ctx.step} steps"
         return SelfCheck(ctx.step > 0 and noise > 0 and math.isfinite(epsilon), signals, reason)

@@ -15,8 +15,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from mibench.api import Classifier, Defense, ImageSet, SelfCheck, TrainContext
-from mibench_defenses.wrapping import compare, evaluating, keep_signals, verdict
+from mibench.api import Classifier, Defense, ImageSet, SelfCheck, TrainContext, evaluating
+from mibench_defenses.wrapping import compare, keep_signals, verdict
 
 Kind = Literal["gauss", "laplace"]
 
@@ -140,7 +140,7 @@ def unit_noise(
 def rms_feature(model: Classifier, data: ImageSet, ctx: TrainContext) -> float:
     """Return the root mean square over all entries of the features of all images, in evaluation mode."""
     total, count = 0.0, 0
-    with evaluating(model):
+    with evaluating(model), torch.no_grad():
         for part_B in torch.arange(len(data)).split(max(1, ctx.batch)):
             features_BD = model.features(data.images(part_B).to(ctx.device)).double()
             total, count = total + float(features_BD.square().sum()), count + features_BD.numel()

@@ -26,8 +26,7 @@ class ConvLca(nn.Module):
     a canvas of zeros, so that no filter is cut at the border. The descent is stable if 2 tau exceeds the largest
     eigenvalue of Phi'Phi (about 10 for 12 random 5 x 5 filters of a grey image at stride 2), and may diverge if not.
 
-    Inside, the canvas has its stride x stride tiles stacked as channels: then both Phi and Phi' are plain convolutions
-    of stride 1, several times faster on a CPU than a transposed convolution.
+    Inside, the canvas has its stride x stride tiles stacked as channels, so Phi and Phi' are convolutions of stride 1.
 
     Args:
         channels: C.
@@ -68,17 +67,15 @@ class ConvLca(nn.Module):
 
     def forward(self, u_BCHW: Tensor) -> Tensor:
         """Return the potentials v (B, F, h, w) after the last iteration; ``threshold`` makes them the code."""
-        canvas_BPhw = self.canvas(u_BCHW)
-        filters = self.filters()
+        canvas_BPhw, filters = self.canvas(u_BCHW), self.filters()
         v_BFhw = torch.zeros_like(conv2d(canvas_BPhw, filters[0]))
         for start in range(0, self.iterations, self.segment):
             count = min(self.segment, self.iterations - start)
+            inputs = (canvas_BPhw, v_BFhw, filters, count)
             if self.segment < self.iterations and torch.is_grad_enabled():
-                v_BFhw = checkpoint(
-                    self._iterate, canvas_BPhw, v_BFhw, filters, count, use_reentrant=False, preserve_rng_state=False
-                )
+                v_BFhw = checkpoint(self._iterate, *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
-                v_BFhw = self._iterate(canvas_BPhw, v_BFhw, filters, count)
+                v_BFhw = self._iterate(*inputs)
         return v_BFhw
 
     def threshold(self, v_BFhw: Tensor) -> Tensor:

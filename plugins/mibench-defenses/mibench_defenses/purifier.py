@@ -13,9 +13,9 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, nll_loss
 
-from mibench.api import Classifier, Defense, ImageSet, Outputs, SelfCheck, TrainContext, generator
+from mibench.api import Classifier, Defense, ImageSet, Outputs, SelfCheck, TrainContext, evaluating, generator
 from mibench_defenses.confidence_vae import ConfidencePurifier, divergence, swap_top
-from mibench_defenses.wrapping import WrappedClassifier, compare, draw_seed, evaluating, keep_signals, verdict
+from mibench_defenses.wrapping import WrappedClassifier, compare, draw_seed, keep_signals, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Purifier(Defense):
     def confidences(self, model: Classifier, data: ImageSet, ctx: TrainContext, rng: torch.Generator) -> Tensor:
         """Return the network's confidences (N, K) on the reference images."""
         found = []
-        with evaluating(model):
+        with evaluating(model), torch.no_grad():
             for _ in range(self.views if self.reference == "augmented" else 1):
                 for part_B in torch.arange(len(data)).split(max(1, ctx.batch)):
                     x_BCHW = data.images(part_B).to(ctx.device)

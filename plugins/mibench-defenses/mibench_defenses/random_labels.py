@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from mibench.api import Classifier, Defense, ImageSet, SelfCheck, TrainContext, generator
+from mibench.api import Classifier, Defense, ImageSet, SelfCheck, TrainContext, evaluating, generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,14 @@ class RandomLabels(Defense):
 
     def finish(self, model: Classifier, data: ImageSet, ctx: TrainContext) -> None:
         """Measure the accuracy on the labels that were trained, in evaluation mode and without augmentation."""
-        labels_N, training = ctx.extras["labels"], model.training
-        model.eval()
-        with torch.no_grad():
+        labels_N = ctx.extras["labels"]
+        with evaluating(model), torch.no_grad():
             predicted_N = torch.cat(
                 [
                     model(data.images(indices_B).to(ctx.device)).argmax(1).cpu()
                     for indices_B in torch.arange(len(data)).split(256)
                 ]
             )
-        model.train(training)
         ctx.extras["memorised"] = (predicted_N == labels_N).float().mean()
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:

@@ -5,7 +5,6 @@ Shapes: B images of a batch, C channels, H = W pixels, F frozen tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mibench.api import Classifier, Defense, SelfCheck, Start, TrainContext, UsageError
 from mibench.api.errors import unknown
+from mibench_defenses.front import trace, weights_before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class TransferLearning(Defense):
         """Freeze the front; refuse an unknown stage, an empty front and a model without trained weights."""
         if self.start == "model" and _looks_untrained(classifier):
             raise UsageError("tl-dmi: start=model needs trained weights (--set model.weights=/path); these are random.")
-        front = self._front(classifier, _trace(classifier, ctx))
+        front = self._front(classifier, trace(classifier, ctx))
         if not front:
             raise UsageError("tl-dmi: there is nothing to freeze up to that stage. Name a later one.")
         for parameter in front:
@@ -93,51 +93,23 @@ class TransferLearning(Defense):
         reason = f"{share:.1%} of the weights frozen, {moved} since a {start} start"
         return SelfCheck(share > 0 and kept and pretrained, signals, reason)
 
-    def _front(self, classifier: Classifier, trace: dict[str, Any]) -> list[nn.Parameter]:
+    def _front(self, classifier: Classifier, nodes: dict[str, Any]) -> list[nn.Parameter]:
         head = {id(parameter) for parameter in classifier.head.parameters()}
         wanted = self.parameter_share * sum(parameter.numel() for parameter in classifier.parameters())
-        ends = list(trace.values()) if wanted else [trace[self._last(classifier.stage_names, trace)]]
+        ends = list(nodes.values()) if wanted else [nodes[self._last(classifier.stage_names, nodes)]]
         front: list[nn.Parameter] = []
         seen: set[Any] = set()
         while ends and (not wanted or sum(parameter.numel() for parameter in front) < wanted):
-            front += [parameter for parameter in _inputs(ends.pop(0), seen) if id(parameter) not in head]
+            front += [parameter for parameter in weights_before(ends.pop(0), seen) if id(parameter) not in head]
         return front
 
-    def _last(self, stages: list[str], trace: dict[str, Any]) -> str:
+    def _last(self, stages: list[str], nodes: dict[str, Any]) -> str:
         if not self.freeze_until and not stages:
             raise UsageError("tl-dmi: this network has no named stages. Set freeze_until or parameter_share.")
         last = self.freeze_until or stages[max(1, int(self.stage_share * len(stages))) - 1]
-        if last not in trace:
+        if last not in nodes:
             raise unknown("stage", last, stages)
         return last
-
-
-def _trace(classifier: Classifier, ctx: TrainContext) -> dict[str, Any]:
-    """Run once and return by path the autograd node of each module's output, in the order in which modules end."""
-    nodes: dict[str, Any] = {}
-    hooks = []
-    for path, module in classifier.body.named_modules():
-        keep = lambda _, __, out, path=path: nodes.update({path: getattr(out, "grad_fn", None)})  # noqa: E731
-        hooks.append(module.register_forward_hook(keep))
-    training = classifier.training
-    with torch.enable_grad():
-        classifier.eval()(torch.full((1, ctx.channels, ctx.size, ctx.size), 0.5, device=ctx.device))
-    classifier.train(training)
-    for hook in hooks:
-        hook.remove()
-    return {path: node for path, node in nodes.items() if node}
-
-
-def _inputs(node: Any, seen: set[Any]) -> Iterator[nn.Parameter]:
-    """Yield the weights on which an autograd node depends, but for those of nodes seen before."""
-    waiting = [node]
-    while waiting:
-        if (node := waiting.pop()) is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(parameter := getattr(node, "variable", None), nn.Parameter):
-            yield parameter
-        waiting += [before for before, _ in node.next_functions]
 
 
 def _squares(model: nn.Module) -> Tensor:

@@ -14,17 +14,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, loss_of, without_weight_gradients
-from mibench_defenses.trapdoors import (
-    augmented,
-    balanced_labels,
-    blend,
-    evaluating,
-    feature_judge,
-    part,
-    pixel_judge,
-    towards,
-    trapdoor_accuracy,
-)
+from mibench.api.classifier import evaluating
+from mibench_defenses import trapdoors
+from mibench_defenses.trapdoors import blend, part, towards
 
 ACTIVE_ABOVE = 0.5
 """Trapdoor accuracy from which the defense counts as active; a trapdoor that works is near 1, none is near 1/K."""
@@ -75,16 +67,16 @@ class TrapMid(Defense):
         """
         shape = (ctx.num_classes, ctx.channels, ctx.size, ctx.size)
         ctx.extras["triggers"] = (self.low + (1 - self.low) * torch.rand(shape, generator=ctx.rng)).to(ctx.device)
-        ctx.extras["labels"] = balanced_labels(ctx)
+        ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
         if self.discriminator != "none":
-            judge = pixel_judge(classifier) if self.discriminator == "pixel" else feature_judge(classifier)
+            judge = trapdoors.make_judge(classifier, self.discriminator)
             ctx.extras["discriminator"] = judge.to(ctx.device)
             ctx.extras["discriminator_optimizer"] = ctx.new_optimizer(judge.parameters())
         return classifier
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
         """Shuffle the trapdoor labels and give the discriminator the epoch's learning rate."""
-        ctx.extras["labels"] = balanced_labels(ctx)
+        ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
         for group in ctx.extras["discriminator_optimizer"].param_groups if self.discriminator != "none" else []:
             group["lr"] = ctx.lr
 
@@ -96,7 +88,7 @@ class TrapMid(Defense):
             natural = self._teach_discriminator(model, x_BCHW, c_B, ctx)
             self._move_triggers(model, x_BCHW, c_B, ctx)
         x_both = torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)])
-        outputs = model.outputs(self._augmented(x_both, ctx))
+        outputs = model.outputs(trapdoors.augmented(x_both, ctx.rng, on=self.augment))
         main, trapdoor = part(outputs, slice(len(y_B))), part(outputs, slice(len(y_B), None))
         main_loss, trapdoor_loss = loss_of(main, y_B), loss_of(trapdoor, c_B)
         signals = {
@@ -120,8 +112,7 @@ class TrapMid(Defense):
         (towards(logit_natural_B, 1) + towards(logit_triggered_B, 0)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        right_B = torch.cat([logit_natural_B > 0, logit_triggered_B <= 0])
-        return right_B.float().mean()
+        return torch.cat([logit_natural_B > 0, logit_triggered_B <= 0]).float().mean()
 
     def _move_triggers(self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext) -> None:
         """Take one signed step of the triggers that occur in the batch, towards effective and natural."""
@@ -130,7 +121,7 @@ class TrapMid(Defense):
         own_UCHW = triggers[classes_U].requires_grad_(True)
         x_blended = blend(x_BCHW, own_UCHW[where_B], self.alpha)
         with without_weight_gradients(model):
-            loss = loss_of(model.outputs(self._augmented(x_blended, ctx)), c_B)
+            loss = loss_of(model.outputs(trapdoors.augmented(x_blended, ctx.rng, on=self.augment)), c_B)
             if self.discriminator != "none":
                 judge = ctx.extras["discriminator"].eval()
                 with without_weight_gradients(judge):
@@ -146,12 +137,9 @@ class TrapMid(Defense):
         decision_BK = one_hot(outputs.logits.argmax(1), outputs.logits.shape[1])
         return torch.cat([outputs.features.flatten(1), decision_BK.to(outputs.features)], 1)
 
-    def _augmented(self, x_BCHW: Tensor, ctx: TrainContext) -> Tensor:
-        return augmented(x_BCHW, ctx.rng) if self.augment else x_BCHW
-
     def finish(self, model: Classifier, data: ImageSet, ctx: TrainContext) -> None:
         """Measure the trapdoor accuracy on training images, each with the trigger of a class that is not its own."""
-        measured = trapdoor_accuracy(model, data, ctx.extras["triggers"], self.alpha)
+        measured = trapdoors.trapdoor_accuracy(model, data, ctx.extras["triggers"], self.alpha)
         ctx.extras["trapdoor_accuracy"] = torch.tensor(measured)
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:

@@ -6,8 +6,6 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from mibench.api import Classifier, ImageSet, Outputs, TrainContext, generator, other_class
+from mibench.api import Classifier, ImageSet, Outputs, TrainContext, evaluating, generator, other_class
 
 
 def blend(x_BCHW: Tensor, trigger_BCHW: Tensor, alpha: float) -> Tensor:
@@ -29,7 +27,7 @@ def balanced_labels(ctx: TrainContext) -> Tensor:
     return torch.randperm(max(1, rounds) * ctx.num_classes, generator=ctx.rng) % ctx.num_classes
 
 
-def augmented(x_BCHW: Tensor, rng: torch.Generator) -> Tensor:
+def augmented(x_BCHW: Tensor, rng: torch.Generator, *, on: bool = True) -> Tensor:
     """Crop (80 to 100 % of the area), mirror and rotate (up to 30 degrees), each with probability 1/2 per image.
 
     One affine resampling does all three; what lies outside the image is black.
@@ -37,7 +35,10 @@ def augmented(x_BCHW: Tensor, rng: torch.Generator) -> Tensor:
     Args:
         x_BCHW: images in [0, 1].
         rng: CPU generator of all draws.
+        on: false returns the images as they are.
     """
+    if not on:
+        return x_BCHW
     crop, mirror, turn, area, right, down, angle = torch.rand((7, len(x_BCHW)), generator=rng)
     side = torch.where(crop < 0.5, (0.8 + 0.2 * area).sqrt(), 1.0)
     sign = 1 - 2.0 * (mirror < 0.5)
@@ -50,16 +51,9 @@ def augmented(x_BCHW: Tensor, rng: torch.Generator) -> Tensor:
     return moved
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode inside a block, and every module back into its own mode after it."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
+def make_judge(classifier: Classifier, kind: str) -> nn.Module:
+    """Return a discriminator of images (``pixel``) or of what the classifier makes of them."""
+    return pixel_judge(classifier) if kind == "pixel" else feature_judge(classifier)
 
 
 def pixel_judge(classifier: Classifier) -> Classifier:

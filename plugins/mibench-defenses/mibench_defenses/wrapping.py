@@ -5,14 +5,11 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, M images of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, ImageSet, Outputs, SelfCheck, TrainContext
+from mibench.api import Classifier, ImageSet, Outputs, SelfCheck, TrainContext, evaluating
 
 CHECKED = 128
 """Most training images on which a deployed network is compared with the plain one."""
@@ -48,21 +45,6 @@ class WrappedClassifier(Classifier):
         return self.inner.outputs(x_BCHW, stages=stages)
 
 
-@contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode and without gradients, and restore every module's mode after it."""
-    modules = {module for model in models for module in model.modules()}
-    modes = {module: module.training for module in modules}
-    try:
-        for model in models:
-            model.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def compare(plain: Classifier, deployed: Classifier, data: ImageSet, ctx: TrainContext) -> dict[str, float]:
     """Compare the answers of two classifiers on at most ``CHECKED`` images, spread evenly over the data.
 
@@ -71,7 +53,7 @@ def compare(plain: Classifier, deployed: Classifier, data: ImageSet, ctx: TrainC
         both, with ``_before`` and ``_after``, what ``describe`` tells.
     """
     picked_M = torch.linspace(0, len(data) - 1, min(len(data), CHECKED)).long()
-    with evaluating(plain, deployed):
+    with evaluating(plain, deployed), torch.no_grad():
         pairs = []
         for part_B in picked_M.split(max(1, ctx.batch)):
             x_BCHW = data.images(part_B).to(ctx.device)

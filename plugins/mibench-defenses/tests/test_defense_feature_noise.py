@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.feature_noise import FeatureNoise, NoisyHead, rms_feature, unit_noise
-from mibench_defenses.wrapping import WrappedClassifier, compare, describe, evaluating
+from mibench_defenses.wrapping import WrappedClassifier, compare, describe
 from torch import nn
 
-from mibench.api import Defense, UsageError, generator, params, seeded
+from mibench.api import Defense, UsageError, evaluating, generator, params, seeded
 from mibench.api.composition import Composition
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
@@ -46,7 +46,7 @@ def test_noise_has_unit_standard_deviation_and_the_tails_of_its_kind(kind: str):
 def test_a_fixed_vector_shifts_the_logits_of_a_linear_head_by_a_constant():
     trained = train_steps(FeatureNoise(sd=0.3), WORLD)
     x, _ = WORLD.batch()
-    with evaluating(trained.model):
+    with evaluating(trained.model), torch.no_grad():
         plain = trained.model(x)
     noise = trained.ctx.extras["scale"] * trained.ctx.extras["noise"]
     shift = trained.model.head.weight.detach().double().numpy() @ noise.double().numpy()
@@ -55,7 +55,7 @@ def test_a_fixed_vector_shifts_the_logits_of_a_linear_head_by_a_constant():
 
 def test_relative_scale_is_measured_on_the_features_of_all_training_images():
     trained = train_steps(FeatureNoise(sd=0.2), WORLD)
-    with evaluating(trained.model):
+    with evaluating(trained.model), torch.no_grad():
         features = trained.model.features(WORLD.images().all_images()).double().numpy()
     rms = np.sqrt((features**2).mean())
     assert rms_feature(trained.model, WORLD.images(), trained.ctx) == pytest.approx(rms, rel=1e-6)
@@ -158,7 +158,7 @@ def test_evaluating_restores_modes():
     model = WORLD.classifier().train()
     model.body[0].eval()
     modes = [module.training for module in model.modules()]
-    with evaluating(model):
+    with evaluating(model), torch.no_grad():
         assert not any(module.training for module in model.modules())
         assert not torch.is_grad_enabled()
     assert [module.training for module in model.modules()] == modes
