@@ -6,8 +6,7 @@ Shapes: B images of a batch, C channels, H = W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ ALONE: Mapping[str, tuple[str, ...]] = {
     "replaces the training step or its loss": ("training_step", "loss"),
     "draws the batches": ("batches",),
     "changes the gradients": ("on_gradients",),
-    "starts from another training": ("starts_from",),
 }
 """What at most one part may do, because a second would undo the first, and the methods by which it does it."""
 
@@ -44,7 +42,10 @@ class Composition(Defense):
         for what, methods in ALONE.items():
             doing = [name for name, part in self.parts.items() if any(_overrides(part, m) for m in methods)]
             if len(doing) > 1:
-                raise UsageError(f"{' and '.join(doing)} cannot be combined: each of them {what}, and only one can.")
+                raise _clash(doing, what)
+        starting = [name for name, part in self.parts.items() if part.starts_from() is not None]
+        if len(starting) > 1:
+            raise _clash(starting, "starts from another training")
 
     def starts_from(self) -> Start | None:
         """Return what the one part starts from that starts from anything; private trainings repeat the composition."""
@@ -66,7 +67,7 @@ class Composition(Defense):
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Build one part on the other."""
         for part, own in self._with(ctx):
-            classifier = part.build(classifier, own)
+            classifier = part.build(classifier, own).to(ctx.device)
         return classifier
 
     def train_transform(self, base: Transform, ctx: TrainContext) -> Transform:
@@ -92,9 +93,12 @@ class Composition(Defense):
         return self._one("batches").batches(num_images, batch, rng)
 
     def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
-        """Return what every part would update."""
-        wanted = [{id(p) for p in part.parameters(model, own)} for part, own in self._with(ctx)]
-        return [parameter for parameter in model.parameters() if all(id(parameter) in ids for ids in wanted)]
+        """Return what every part would update of the network, and what any part adds to it."""
+        wanted = [list(part.parameters(model, own)) for part, own in self._with(ctx)]
+        network = {id(parameter): parameter for parameter in model.parameters()}
+        shared = set(network).intersection(*({id(parameter) for parameter in part} for part in wanted))
+        added = {id(p): p for part in wanted for p in part if id(p) not in network}
+        return [*(parameter for key, parameter in network.items() if key in shared), *added.values()]
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
         """Take the step of the one part that has its own, else the default."""
@@ -142,9 +146,7 @@ class Composition(Defense):
             yield part, self._own(name, ctx)
 
     def _own(self, name: str, ctx: TrainContext) -> TrainContext:
-        prefix = f"{name}/"
-        start = None if ctx.start is None else {key.removeprefix(prefix): value for key, value in ctx.start.items()}
-        return replace(ctx, extras=_Prefixed(ctx.extras, prefix), start=start)
+        return cast(TrainContext, _Part(ctx, f"{name}/"))
 
     def _name(self, *methods: str) -> str:
         own = [name for name, part in self.parts.items() if any(_overrides(part, method) for method in methods)]
@@ -152,6 +154,31 @@ class Composition(Defense):
 
     def _one(self, *methods: str) -> Defense:
         return self.parts[self._name(*methods)]
+
+
+class _Part:
+    """The context of a part: that of the whole, as it is at any time, but for extras and start."""
+
+    _base: TrainContext
+    _prefix: str
+
+    def __init__(self, base: TrainContext, prefix: str) -> None:
+        self.__dict__.update(_base=base, _prefix=prefix)
+
+    @property
+    def extras(self) -> MutableMapping[str, Any]:
+        return _Prefixed(self._base.extras, self._prefix)
+
+    @property
+    def start(self) -> Mapping[str, Tensor] | None:
+        start = self._base.start
+        return None if start is None else {key.removeprefix(self._prefix): value for key, value in start.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._base, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._base, name, value)
 
 
 class _Prefixed(MutableMapping[str, Any]):
@@ -174,6 +201,10 @@ class _Prefixed(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _clash(names: Sequence[str], what: str) -> UsageError:
+    return UsageError(f"{' and '.join(names)} cannot be combined: each of them {what}, and only one can.")
 
 
 def _overrides(part: Defense, method: str) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from mibench.execute.environment import environment
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved
-from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry
 from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
@@ -117,7 +116,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
         source_digest=digests[0] if len(digests) == 1 else digest(digests),
         licence=_joined(entry.spec.licence for entry in entries),
         overridden=resolved.overridden,
-        access=_access(entries),
+        access=_access(resolved),
     )
 
 
@@ -125,9 +124,11 @@ def _joined(values: Iterable[str]) -> str:
     return "+".join(dict.fromkeys(values))
 
 
-def _access(entries: Sequence[Registered]) -> str | None:
-    """Return what an attack uses, or what a defense is meant to hold against; together, the most of its parts."""
-    stated = [getattr(entry.spec, "access", None) or getattr(entry.spec, "threat_model", None) for entry in entries]
+def _access(resolved: Resolved) -> str | None:
+    """Return what an attack's view grants it, or what a defense is meant to hold against: the most of its parts."""
+    if resolved.registered.kind == "attack":
+        return str(resolved.component.access)
+    stated = [getattr(part.registered.spec, "threat_model", None) for part in resolved.parts or (resolved,)]
     return "white-box" if "white-box" in stated else stated[0]
 
 

@@ -124,6 +124,7 @@ def _entry(row: Row) -> dict[str, Any]:
 
     return {
         **row.__dict__,
+        "rank": row.rank or None,
         "leakage": both(row.leakage),
         "attack_accuracy": both(row.attack_accuracy),
         "accuracy": both(row.accuracy),
@@ -139,7 +140,8 @@ def _flat(row: Row, radii: Iterable[str]) -> dict[str, Any]:
 
     return {
         "protocol": row.protocol,
-        "rank": row.rank,
+        "rank": row.rank or None,
+        "unranked": " ".join(row.unranked),
         "model": row.model,
         "defense": row.defense,
         "defense_version": row.defense_version,

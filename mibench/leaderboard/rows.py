@@ -118,7 +118,8 @@ def _row(records: Sequence[Record]) -> Row:
     first = records[0]
     by_attack = _by_attack(records)
     promised = [group for group in by_attack.values() if OUTSIDE not in _flag_ids(group)]
-    worst = max(promised or by_attack.values(), key=_mean_leak)
+    counted = promised or list(by_attack.values())
+    worst = max(counted, key=_mean_leak)
     lead = [value for record in worst if (value := headline(record))]
     defense = first.components.get("defense")
     leakage = Estimate(fmean(metric.value for metric in lead), pooled_interval([metric.per_class for metric in lead]))
@@ -135,7 +136,7 @@ def _row(records: Sequence[Record]) -> Row:
         leakage=leakage,
         higher_is_better=up,
         worst_attack=worst[0].cell.attack,
-        attack_accuracy=_attack_accuracy(by_attack.values()),
+        attack_accuracy=_attack_accuracy(counted),
         normalized=None
         if floor is None or gold is None
         else normalized_leakage(leakage.value, floor, gold, higher_is_better=up),

@@ -140,7 +140,7 @@ class _Builder:
     def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
         if kind == "defense" and JOINT in text:
-            return join([self._named(kind, part, frozen) for part in text.split(JOINT)])
+            return join([self._named(kind, part, frozen) for part in text.split(JOINT)], self.undefended.name)
         choice = frozen if frozen and text == frozen.name else parse_choice(text)
         made = replace(self._resolve(kind, choice), asked=text)
         if frozen is None or frozen.name != made.name:

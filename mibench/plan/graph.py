@@ -147,6 +147,8 @@ class Graph:
         if start is not None:
             needs["start"] = start
             inputs["start"] = start.stage
+            if start.stage != "pretrain" and recipe.start == "public":
+                needs["pretrain"] = self._pretrain(model, recipe)
         return self._add(
             make_node(
                 stage,

@@ -67,14 +67,20 @@ class Resolved:
         return replace(self, params=params.canonical(made))
 
 
-def join(parts: Sequence[Resolved]) -> Resolved:
+def join(parts: Sequence[Resolved], undefended: str) -> Resolved:
     """Return defenses used together as one.
 
+    Args:
+        parts: the defenses, in the order in which they were named.
+        undefended: name of the protocol's control, which is no part of anything.
+
     Raises:
-        UsageError: if one is named twice, or if they cannot be combined.
+        UsageError: if one is named twice, is the control, or if they cannot be combined.
     """
     names = [part.name for part in parts]
     for name in names:
+        if name == undefended:
+            raise UsageError(f"{JOINT.join(names)}: {name!r} is the undefended control; leave it out.")
         if names.count(name) > 1:
             raise UsageError(f"{JOINT.join(names)}: {name!r} is named twice.")
     first = parts[0]

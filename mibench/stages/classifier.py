@@ -28,9 +28,11 @@ from mibench.store.artifact import Artifact
 def run(ctx: StageContext) -> None:
     """Train a classifier and save its weights, its history and the defense's own verdict."""
     data = _data(ctx)
-    start = _start(ctx)
+    start, public = _weights(ctx, "start"), _weights(ctx, "pretrain")
     with full_precision():
-        model, defense, train_ctx = build(ctx.registry, ctx.payload, ctx.device, len(data.train), start)
+        model, defense, train_ctx = build(
+            ctx.registry, ctx.payload, ctx.device, len(data.train), start=start, public=public
+        )
         recipe = Recipe.model_validate(ctx.payload["recipe"])
         training = Training(model, defense, recipe, data.train, train_ctx, seed=ctx.payload["seed"], work=ctx.work)
         training.run(ctx.progress)
@@ -38,7 +40,8 @@ def run(ctx: StageContext) -> None:
             defense.finish(model, training.train, train_ctx)
         check = defense.self_check(model, train_ctx)
         deployed = freeze(defense.inference(model, train_ctx))
-        sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}
+        with seeded(ctx.payload["seed"], "sanity"):
+            sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}
     save_tensors(ctx.draft / "weights.safetensors", model.state_dict())
     save_tensors(ctx.draft / "extras.safetensors", flat_extras(train_ctx.extras))
     report = {
@@ -58,11 +61,11 @@ def _data(ctx: StageContext) -> PrivateData:
     return PrivateData(public, none, none)
 
 
-def _start(ctx: StageContext) -> dict[str, Tensor] | None:
-    """Return weights and extras of the training that comes before."""
-    if "start" not in ctx.node.needs:
+def _weights(ctx: StageContext, role: str) -> dict[str, Tensor] | None:
+    """Return weights and extras of a training that comes before; ``None`` without one."""
+    if role not in ctx.node.needs:
         return None
-    artifact = ctx.store.get(ctx.payload["start"], ctx.node.needs["start"])
+    artifact = ctx.store.get(ctx.payload["start"] if role == "start" else role, ctx.node.needs[role])
     return load_tensors(artifact.file("weights.safetensors")) | load_tensors(artifact.file("extras.safetensors"))
 
 
@@ -71,7 +74,9 @@ def build(
     payload: Mapping[str, Any],
     device: torch.device,
     train_size: int = 1,
+    *,
     start: Mapping[str, Tensor] | None = None,
+    public: Mapping[str, Tensor] | None = None,
 ) -> tuple[Classifier, Defense, TrainContext]:
     """Make the untrained, defended classifier of a target, evaluator or pretrain payload.
 
@@ -80,7 +85,8 @@ def build(
         payload: of the node.
         device: where to put the network.
         train_size: training images.
-        start: weights and extras of the training that comes before, if there is one.
+        start: weights and extras of the training that the defense or the recipe starts from, if there is one.
+        public: weights of the public pre-training, if the recipe wants it and the defense starts from another one.
     """
     image, recipe, seed = payload["image"], Recipe.model_validate(payload["recipe"]), payload["seed"]
     num_classes = payload["classes"] if payload["stage"] == "pretrain" else len(payload["split"]["identities"])
@@ -103,8 +109,9 @@ def build(
         plain = build_component(registry, "model", payload["model"]).build(
             num_classes=num_classes, channels=image["channels"], size=image["size"]
         )
-        if start is not None and payload["start"] == "pretrain":
-            load_backbone(plain, start)
+        pretrained = start if payload.get("start") == "pretrain" else public
+        if pretrained is not None:
+            load_backbone(plain, pretrained)
         model = defense.build(plain.to(device), train_ctx)
     return model.to(device), defense, train_ctx
 
@@ -113,7 +120,8 @@ def load_classifier(registry: Registry, artifact: Artifact, device: torch.device
     """Return the trained classifier of an artifact as it is deployed: frozen, in evaluation mode."""
     model, defense, train_ctx = build(registry, artifact.payload, device)
     model.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
-    train_ctx.extras.update(load_tensors(artifact.file("extras.safetensors")))
+    extras = load_tensors(artifact.file("extras.safetensors"))
+    train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})
     deployed = defense.inference(model, train_ctx)
     freeze(deployed)
     return deployed

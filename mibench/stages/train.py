@@ -55,6 +55,7 @@ class Training:
         self.checkpoint = work / "training.pt"
         self.train = defense.train_dataset(train, ctx)
         ctx.num_images = len(self.train)
+        ctx.steps_per_epoch = len(defense.batches(len(self.train), recipe.batch, generator(seed, "count")))
         self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
         self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
         milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]

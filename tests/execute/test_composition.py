@@ -95,6 +95,7 @@ def test_two_that_replace_the_training_step_are_refused():
         ("warm+staged", "starts from another training"),
         ("noisy+nosy", "Did you mean 'noisy'"),
         ("noisy+", "Unknown defense ''"),
+        ("plain+flipped", "is the undefended control"),
     ],
 )
 def test_impossible_compositions_are_refused_when_planning(toy_registry, tmp_path, defense, problem):
@@ -176,3 +177,54 @@ def test_a_recipe_may_start_all_targets_from_public_weights(toy_run, tmp_path):
     targets = [planned.node for planned in result.planned.nodes if planned.stage == "target"]
     assert all("start" in node.needs for node in targets)
     assert len([planned for planned in result.planned.nodes if planned.stage == "pretrain"]) == 1
+
+
+def test_a_transform_of_a_composition_sees_the_training_as_it_goes():
+    seen: list[int] = []
+
+    class Watching(Defense):
+        def train_transform(self, base, ctx):
+            def transform(x_BCHW):
+                seen.append(ctx.epoch)
+                return base(x_BCHW)
+
+            return transform
+
+    train_steps(Composition({"watching": Watching(), "doubling": Doubling()}), WORLD, epochs=3)
+    assert sorted(set(seen)) == [0, 1, 2]
+
+
+def test_networks_beside_the_target_are_trained_in_a_composition_too():
+    class Critic(Defense):
+        def build(self, classifier, ctx):
+            ctx.extras["critic"] = torch.nn.Linear(classifier.feature_dim, 1)
+            return classifier
+
+        def parameters(self, model, ctx):
+            return [*model.parameters(), *ctx.extras["critic"].parameters()]
+
+    ctx = WORLD.context()
+    both = Composition({"critic": Critic(), "darker": Darker()})
+    model = both.build(WORLD.classifier(), ctx)
+    updated = list(both.parameters(model, ctx))
+    critic = ctx.extras["critic/critic"]
+    assert [id(p) for p in updated[-2:]] == [id(p) for p in critic.parameters()]
+    assert all(p.ndim > 1 and p.requires_grad for p in updated[:-2])
+
+
+def test_a_private_start_under_a_public_recipe_has_both(toy_run, tmp_path):
+    from pathlib import Path
+
+    import fake_plugin
+
+    text = (Path(fake_plugin.__file__).parent / "toy.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "tuned.yaml"
+    path.write_text(text.replace("recipe: {epochs: 5,", "recipe: {start: public, epochs: 5,", 1), encoding="utf-8")
+    result = toy_run(protocols=(str(path),), defenses=("staged",))
+    assert result.exit_code == 0
+    [final] = [
+        planned.node
+        for planned in result.planned.nodes
+        if planned.stage == "target" and planned.node.payload["defense"]["params"].get("stage") == "second"
+    ]
+    assert set(final.needs) == {"private", "start", "pretrain"}

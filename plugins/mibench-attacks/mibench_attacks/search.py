@@ -104,7 +104,8 @@ class GradientSearch:
         for rows in batches(len(variables[0]), self.batch):
             loss_B = evaluate([variable_N[rows] for variable_N in variables], rows, step)
             if not loss_B.requires_grad:
-                raise AccessError(f"{where}: the loss has no gradient; a gradient search needs white-box access")
+                need = "white-box access to a target that has gradients"
+                raise AccessError(f"{where}: the loss has no gradient; a gradient search needs {need}")
             loss_B.sum().backward()
             losses.append(loss_B.detach())
         return torch.cat(losses)

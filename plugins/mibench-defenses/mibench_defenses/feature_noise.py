@@ -30,7 +30,7 @@ class FeatureNoise(Defense):
     through either, and an attacker with the weights reads the feature before the noise.
 
     Source: Chaudhuri, Guo, van der Maaten, Mahloujifar and Tygert, 2024 (Gaussian noise on features); the fixed vector
-    with sd 0.1 as noted of the DaredEVAL code; Laplace noise as in Titcombe et al., 2021 (there in split learning).
+    with sd 0.1 of the DaredEVAL code (unpublished); Laplace noise: Titcombe et al., 2021 (there in split learning).
 
     Attributes:
         sd: standard deviation of each entry of the noise; 0 is plain training.
@@ -40,7 +40,7 @@ class FeatureNoise(Defense):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # Reference notes on the DaredEVAL code, where it is called work in progress.
+        # The DaredEVAL code, where it is called work in progress.
         "compat": {"sd": 0.1, "relative": False, "fixed": True},
     }
 

@@ -98,6 +98,8 @@ def refuse_unsupported(model: Classifier) -> None:
     for name, module in model.named_modules():
         if isinstance(module, StochasticDepth) and module.p > 0:
             raise UsageError(f"dp-sgd: {name} drops layers at random (stochastic depth). Use another network.")
+        if hasattr(module, "extra") or hasattr(module, "summaries"):
+            raise UsageError(f"dp-sgd: {name} keeps numbers of each pass, which single gradients cannot. Leave it out.")
         check = ModuleValidator.VALIDATORS.get(type(module))
         trainable = any(p.requires_grad for p in module.parameters(recurse=False))
         if check is None or not trainable or isinstance(module, nn.MultiheadAttention):

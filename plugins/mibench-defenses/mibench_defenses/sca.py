@@ -78,11 +78,11 @@ class SparseCoding(Defense):
 
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
-            raise UsageError(f"kernel = {self.kernel}: the filters have a centre. Use an odd side, such as 5.")
+            raise UsageError(f"sca: kernel = {self.kernel}: the filters have a centre. Use an odd side, such as 5.")
         if self.stride > (self.kernel + 1) // 2:
-            raise UsageError(f"Use a stride of at most half the kernel: up to {(self.kernel + 1) // 2}.")
+            raise UsageError(f"sca: use a stride of at most half the kernel: up to {(self.kernel + 1) // 2}.")
         if not self.reconstruct and self.stride != 1:
-            raise UsageError("Without reconstruct the network takes the code as its image: use stride 1.")
+            raise UsageError("sca: without reconstruct the network takes the code as its image: use stride 1.")
 
     def cost(self) -> float:
         """Return the training cost in front of the default SmallCnn at 64 x 64 pixels in colour; less on larger ones.
@@ -105,7 +105,7 @@ class SparseCoding(Defense):
         """
         if not self.reconstruct and self.channels[-1] != classifier.channels:
             raise UsageError(
-                f"The network takes {classifier.channels} channels and the code has {self.channels[-1]}. Use"
+                f"sca: the network takes {classifier.channels} channels and the code has {self.channels[-1]}. Use"
                 f" reconstruct=true, or end channels with {classifier.channels}."
             )
         enters = (classifier.channels, *self.channels[:-1])

@@ -65,9 +65,7 @@ class TransferLearning(Defense):
         return 1.0 if self.freeze_until else 1 - 2 * (self.parameter_share or self.stage_share) / 3
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
-        """Freeze the front; refuse an unknown stage, an empty front and a model without trained weights."""
-        if self.start == "model" and _looks_untrained(classifier):
-            raise UsageError("tl-dmi: start=model needs trained weights (--set model.weights=/path); these are random.")
+        """Freeze the front; refuse an unknown stage and an empty front."""
         front = self._front(classifier, trace(classifier, ctx))
         if not front:
             raise UsageError("tl-dmi: there is nothing to freeze up to that stage. Name a later one.")
@@ -78,7 +76,9 @@ class TransferLearning(Defense):
         return classifier
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
-        """Put frozen BatchNorm into evaluation mode, if its statistics are frozen too."""
+        """Put frozen BatchNorm into evaluation mode, if its statistics are frozen too; refuse random weights."""
+        if ctx.epoch == 0 and self.start == "model" and _looks_untrained(model):
+            raise UsageError("tl-dmi: start=model needs trained weights (--set model.weights=/path); these are random.")
         for norm in model.modules() if self.freeze_bn_stats else []:
             if isinstance(norm, _BatchNorm) and norm.affine and not norm.weight.requires_grad:
                 norm.eval()

@@ -27,8 +27,9 @@ class TrapMid(Defense):
     """Minimise (1 - beta) CE(f(aug x), y) + beta CE(f(aug x'), c), with x' = (1 - alpha) x + alpha T_c.
 
     Each class c has a trigger T_c. A discriminator D learns x from x'; every step moves the triggers by one signed step
-    down BCE(D(x'), 1) + CE(f(aug x'), c), so that they work and do not show. An attack that searches an image of class
-    c then finds the trigger instead of the person. Reconstructions carry triggers; an attacker who knows may filter.
+    down BCE(D(x'), 1) + CE(f(aug x'), c), so that they work and do not show. x is an image after the recipe's own
+    augmentation. An attack that searches an image of class c then finds the trigger instead of the person, unless it
+    knows of triggers and filters them out.
 
     Source: Liu and Chen, NeurIPS 2024 (Trap-MID).
 

@@ -82,7 +82,7 @@ class UnseenPixels(Defense):
         Raises:
             UsageError: if another defense has already wrapped the network.
         """
-        if type(classifier) is not Classifier:
+        if type(classifier) is not Classifier or len(list(classifier.children())) > 1:
             raise UsageError("unseen-pixels masks a plain classifier; in a combination of defenses, name it first.")
         mask_CHW = torch.ones(ctx.channels, ctx.size, ctx.size, device=ctx.device)
         if ctx.start is not None:
