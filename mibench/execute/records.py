@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mibench.execute.environment import environment
 from mibench.plan.cells import Cell
@@ -44,7 +45,7 @@ def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) ->
         controls=controls,
         self_check=target.json("report.json")["self_check"],
         ledger=ledger,
-        environment=environment(device),
+        environment=_environment(cell, store, device),
         command=reproduce(cell),
         timings=_timings(cell, store),
     )
@@ -162,6 +163,13 @@ def _inputs(cell: Cell, store: Store) -> dict[str, str]:
     nodes |= {f"evaluator:{name}": node for name, node in cell.graph.evaluators().items()}
     found = {role: store.find(node.stage, node.key) for role, node in nodes.items()}
     return {role: artifact.content for role, artifact in found.items() if artifact is not None}
+
+
+def _environment(cell: Cell, store: Store, device: str) -> dict[str, Any]:
+    """Describe the environment, with the threads of the process that trained and attacked: it may have been another."""
+    metas = [store.get(node.stage, node.key).meta for node in (cell.target, cell.evidence)]
+    threads = sorted({meta["threads"] for meta in metas if "threads" in meta})
+    return {**environment(device), **({"threads": threads[0] if len(threads) == 1 else threads} if threads else {})}
 
 
 def _timings(cell: Cell, store: Store) -> dict[str, float]:

@@ -207,3 +207,10 @@ def test_planning_checks_executor_and_device(toy_registry, tmp_path):
         plan_request(Request(**fields, executor="locl"), toy_registry)
     with pytest.raises(UsageError, match="is not a device"):
         plan_request(Request(**fields, defenses=("plain",), device="toaster"), toy_registry)
+
+
+def test_a_record_states_the_threads_that_made_its_artifacts(toy_run, monkeypatch):
+    toy_run(defenses=("noisy",))
+    monkeypatch.setenv("MIBENCH_THREADS", "2")
+    again = toy_run(defenses=("noisy",))
+    assert [record.environment["threads"] for record in again.records] == [1, 1]
