@@ -69,7 +69,7 @@ def test_show_has_parameters_presets_and_paper(mibench):
     [
         (["lisst"], "Unknown command 'lisst'. Did you mean 'list'?"),
         (["list", "defences"], "Unknown kind 'defences'. Did you mean 'defenses'?"),
-        (["show", "defense", "atta"], "Unknown defense 'atta'. Did you mean 'atat'? Available: atat,"),
+        (["show", "defense", "atta"], "Unknown defense 'atta'. Did you mean 'atat'? Available: at, atat,"),
         (["show", "defence", "atat"], "Unknown kind of component 'defence'. Did you mean 'defense'?"),
         (["show", "defense"], "Missing argument 'NAME'"),
         (["list", "--jsn"], "No such option"),

@@ -244,8 +244,10 @@ def _after_training(defense: Defense, world: TinyWorld):
 
 def test_model_weights_are_a_start_and_random_ones_are_refused():
     assert _after_training(TransferLearning(start="model"), WORLD).active
+    defense, ctx = TransferLearning(start="model"), TinyWorld().context()
+    model = defense.build(TinyWorld().classifier(), ctx)  # not refused yet: a trained target is built like this too
     with pytest.raises(UsageError, match="weights"):
-        TransferLearning(start="model").build(TinyWorld().classifier(), TinyWorld().context())
+        defense.on_epoch_start(model.train(), ctx)
     assert TransferLearning(start="model").starts_from() is None
     assert TransferLearning().starts_from() == Start("public")
 
