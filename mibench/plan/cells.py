@@ -9,12 +9,13 @@ from mibench.api import params
 from mibench.api.errors import UsageError, unknown
 from mibench.plan.graph import Fixed, Graph
 from mibench.plan.node import Node
-from mibench.plan.resolve import JOINT, Resolved, join, parse_choice, resolve
+from mibench.plan.resolve import Resolved, join, parse_choice, resolve
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol, load_protocol
 from mibench.protocol.request import DEFAULT_PROTOCOL, Request
 from mibench.protocol.schema import Component
 from mibench.protocol.split import split_identities
+from mibench.registry.build import JOINT
 from mibench.registry.registry import Registry
 
 

@@ -9,10 +9,8 @@ from typing import Any
 from mibench.api import params
 from mibench.api.errors import UsageError, unknown
 from mibench.protocol.schema import Component
+from mibench.registry.build import JOINT
 from mibench.registry.registry import Registered, Registry
-
-JOINT = "+"
-"""Between the names of defenses that are used together."""
 
 
 @dataclass(frozen=True)

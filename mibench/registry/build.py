@@ -8,10 +8,13 @@ from typing import Any
 from mibench.api import params
 from mibench.registry.registry import Registry
 
+JOINT = "+"
+"""Between the names of defenses that are used together."""
+
 
 def build_component(registry: Registry, kind: str, entry: Mapping[str, Any]) -> Any:
     """Build a component from ``{"name", "params"}``; defenses used together have their parameters under their names."""
-    names = entry["name"].split("+")
+    names = entry["name"].split(JOINT)
     if len(names) > 1:
         from mibench.api.composition import Composition  # imports torch
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
+import fake_plugin
 import pytest
 import torch
 
@@ -46,6 +48,15 @@ class Darker(Defense):
 
     def on_step_end(self, model, ctx):
         ctx.extras["count"] += 10
+
+
+@pytest.fixture()
+def tuned(tmp_path):
+    """Return the toy protocol as a file, with a recipe that starts from public weights."""
+    text = (Path(fake_plugin.__file__).parent / "toy.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "tuned.yaml"
+    path.write_text(text.replace("recipe: {epochs: 5,", "recipe: {start: public, epochs: 5,", 1), encoding="utf-8")
+    return str(path)
 
 
 def test_parts_do_their_own_and_keep_their_own_extras():
@@ -164,15 +175,8 @@ def test_black_box_defenses_are_marked_under_white_box_attacks(toy_run):
     assert marked == (record.components["attack"].access == "white-box")
 
 
-def test_a_recipe_may_start_all_targets_from_public_weights(toy_run, tmp_path):
-    from pathlib import Path
-
-    import fake_plugin
-
-    text = (Path(fake_plugin.__file__).parent / "toy.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "tuned.yaml"
-    path.write_text(text.replace("recipe: {epochs: 5,", "recipe: {start: public, epochs: 5,", 1), encoding="utf-8")
-    result = toy_run(protocols=(str(path),), defenses=("noisy",))
+def test_a_recipe_may_start_all_targets_from_public_weights(toy_run, tuned):
+    result = toy_run(protocols=(tuned,), defenses=("noisy",))
     assert result.exit_code == 0
     targets = [planned.node for planned in result.planned.nodes if planned.stage == "target"]
     assert all("start" in node.needs for node in targets)
@@ -212,15 +216,8 @@ def test_networks_beside_the_target_are_trained_in_a_composition_too():
     assert all(p.ndim > 1 and p.requires_grad for p in updated[:-2])
 
 
-def test_a_private_start_under_a_public_recipe_has_both(toy_run, tmp_path):
-    from pathlib import Path
-
-    import fake_plugin
-
-    text = (Path(fake_plugin.__file__).parent / "toy.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "tuned.yaml"
-    path.write_text(text.replace("recipe: {epochs: 5,", "recipe: {start: public, epochs: 5,", 1), encoding="utf-8")
-    result = toy_run(protocols=(str(path),), defenses=("staged",))
+def test_a_private_start_under_a_public_recipe_has_both(toy_run, tuned):
+    result = toy_run(protocols=(tuned,), defenses=("staged",))
     assert result.exit_code == 0
     [final] = [
         planned.node

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench.api import Classifier, ImageSet, Outputs, from_uint8, resize, to_uint8
+from mibench_defenses.wrapping import same_adapter
 
 
 class MaskedClassifier(Classifier):
@@ -25,16 +26,7 @@ class MaskedClassifier(Classifier):
     mask_CHW: Tensor
 
     def __init__(self, plain: Classifier, mask_CHW: Tensor, *, everywhere: bool) -> None:
-        super().__init__(
-            plain.body,
-            head=plain.head_path,
-            stage_names=plain.stage_names,
-            mean=plain.mean_C11.flatten().tolist(),
-            std=plain.std_C11.flatten().tolist(),
-            input_size=plain.input_size,
-            channels=plain.channels,
-            aux_weight=plain.aux_weight,
-        )
+        super().__init__(**same_adapter(plain))
         self.everywhere = everywhere
         if isinstance(mask_CHW, nn.Parameter):
             self.mask_CHW = mask_CHW

@@ -5,6 +5,8 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, M images of a 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -27,22 +29,27 @@ class WrappedClassifier(Classifier):
     """
 
     def __init__(self, inner: Classifier) -> None:
-        super().__init__(
-            inner.body,
-            head=inner.head_path,
-            stage_names=inner.stage_names,
-            mean=inner.mean_C11.flatten().tolist(),
-            std=inner.std_C11.flatten().tolist(),
-            input_size=inner.input_size,
-            channels=inner.channels,
-            aux_weight=inner.aux_weight,
-        )
+        super().__init__(**same_adapter(inner))
         self.mean_C11, self.std_C11 = inner.mean_C11, inner.std_C11  # on the inner one's device
         self.inner = inner
 
     def outputs(self, x_BCHW: Tensor, *, stages: bool = False) -> Outputs:
         """Run the inner classifier."""
         return self.inner.outputs(x_BCHW, stages=stages)
+
+
+def same_adapter(classifier: Classifier) -> dict[str, Any]:
+    """Return the arguments of a ``Classifier`` around the same body: nothing is copied."""
+    return {
+        "body": classifier.body,
+        "head": classifier.head_path,
+        "stage_names": classifier.stage_names,
+        "mean": classifier.mean_C11.flatten().tolist(),
+        "std": classifier.std_C11.flatten().tolist(),
+        "input_size": classifier.input_size,
+        "channels": classifier.channels,
+        "aux_weight": classifier.aux_weight,
+    }
 
 
 def compare(plain: Classifier, deployed: Classifier, data: ImageSet, ctx: TrainContext) -> dict[str, float]:
