@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mibench.api.errors import (
     AccessError,
     BudgetError,
+    ClassFailed,
     DataError,
     MibenchError,
     PluginError,
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, loss_of
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
     from mibench.api.metric import Evidence, Measurement, Metric, MetricContext, class_means
+    from mibench.api.params import Added
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
     from mibench.api.precision import full_precision
-    from mibench.api.prior import Carry, Prior, PriorModel, PriorTrainer
+    from mibench.api.prior import Carry, GuidedPriorModel, Prior, PriorModel, PriorTrainer
     from mibench.api.rng import derive_seed, generator, seeded
     from mibench.api.target import Access, Budget, Ledger, TargetView
 
@@ -53,7 +55,8 @@ _LAZY = {
     "metric": ["Evidence", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
     "precision": ["full_precision"],
-    "prior": ["Carry", "Prior", "PriorModel", "PriorTrainer"],
+    "params": ["Added"],
+    "prior": ["Carry", "GuidedPriorModel", "Prior", "PriorModel", "PriorTrainer"],
     "rng": ["derive_seed", "generator", "seeded"],
     "target": ["Access", "Budget", "Ledger", "TargetView"],
 }
@@ -63,12 +66,14 @@ __all__ = [
     "API_VERSION",
     "Access",
     "AccessError",
+    "Added",
     "Attack",
     "AttackContext",
     "AttackSpec",
     "Budget",
     "BudgetError",
     "Carry",
+    "ClassFailed",
     "ClassResult",
     "Classifier",
     "DataError",
@@ -79,6 +84,7 @@ __all__ = [
     "Embedder",
     "Evidence",
     "ExecutorSpec",
+    "GuidedPriorModel",
     "ImageSet",
     "Ledger",
     "Measurement",

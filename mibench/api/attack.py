@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
 from mibench.api.prior import Prior
 from mibench.api.rng import SeedPart, generator
@@ -38,6 +39,13 @@ class ClassResult:
     trace: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
+Tensors = Mapping[str, Tensor]
+
+
+def _make(name: str, make: Callable[[], Tensors]) -> Tensors:
+    return make()
+
+
 @dataclass
 class AttackContext:
     """What an attack may use beside the target and the prior.
@@ -49,6 +57,9 @@ class AttackContext:
         device: where to compute.
         public: the public images, for attacks that need auxiliary data; never private ones.
         progress: ``progress(done, total, unit, signals)`` inside a class; may be ignored.
+        remember: ``remember(name, make)`` returns the tensors that ``make()`` returns and keeps them, so that a resumed
+            attack does not make them again (students that were distilled, say); what making them spent stays counted.
+        judge: an evaluator, given only to attacks that confess to ``peeks``.
     """
 
     seed: int
@@ -57,6 +68,8 @@ class AttackContext:
     device: torch.device
     public: ImageSet | None = None
     progress: Callable[[int, int, str, Mapping[str, float]], None] = lambda *_: None
+    remember: Callable[[str, Callable[[], Tensors]], Tensors] = _make
+    judge: Classifier | None = None
 
     def rng(self, *purpose: SeedPart) -> torch.Generator:
         """Return a CPU generator for a purpose, e.g. ``ctx.rng("class", 7, "crop", step)``."""
@@ -76,6 +89,14 @@ class Attack(ABC):
     needs_public: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    def prior_choice(self) -> str | None:
+        """Return ``name`` or ``name/preset`` of a prior that this attack brings; ``None`` takes the protocol's."""
+        return None
+
+    def peeks(self) -> bool:
+        """Whether it chooses images by an evaluator, as some released code does. Such a record is never ranked."""
+        return False
+
     @abstractmethod
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Any:
         """Do the work that all classes share (a scored pool of candidates, say) and return it.
@@ -85,10 +106,17 @@ class Attack(ABC):
 
     @abstractmethod
     def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
-        """Attack one class. The result depends on the class and the seed, not on other classes or their order."""
+        """Attack one class. The result depends on the class and the seed, not on other classes or their order.
+
+        Raises:
+            ClassFailed: if there is nothing to deliver for this class; the others go on.
+        """
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
-        """Return forward, backward and render counts by formula for an attack on ``num_classes`` classes."""
+        """Return forward, backward and render counts by formula for an attack on ``num_classes`` classes.
+
+        Exact, in images, without what the training of a prior spends. The contract suite compares it with the ledger.
+        """
         raise NotImplementedError(f"{type(self).__name__} states no cost formula")
 
 

@@ -42,6 +42,13 @@ class BudgetError(MibenchError):
     """An attack spent more queries than its budget allows."""
 
 
+class ClassFailed(MibenchError):
+    """An attack cannot deliver anything for one class (no finite candidate, say); the others are attacked all the same.
+
+    A failed class counts as one without a single success, and the record is flagged.
+    """
+
+
 def suggestion(wrong: str, available: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest available name, or an empty string.
 

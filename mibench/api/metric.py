@@ -33,6 +33,7 @@ class Evidence:
         target: the deployed classifier, frozen.
         evaluators: classifiers trained on the private data, by name.
         embedder: the independent judge of identity.
+        failed: classes for which the attack delivered nothing; each counts as a class without a single success.
     """
 
     num_classes: int
@@ -43,6 +44,7 @@ class Evidence:
     target: Classifier | None = None
     evaluators: Mapping[str, Classifier] = field(default_factory=dict)
     embedder: Embedder | None = None
+    failed: Sequence[int] = ()
 
 
 @dataclass

@@ -15,6 +15,14 @@ from mibench.api.errors import UsageError, suggestion
 T = TypeVar("T")
 
 
+class Added:
+    """Marks a parameter that is younger than published records: ``Annotated[int, Ge(1), Added()]``.
+
+    While it has its default it is left out of keys and records, so that older ones stay as they are. Its default must
+    therefore mean what the component did before.
+    """
+
+
 class Parameter(NamedTuple):
     """One parameter as ``mibench show`` prints it."""
 
@@ -55,8 +63,13 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
 
 
 def canonical(component: Any) -> dict[str, Any]:
-    """Return a component's parameters as plain JSON values, for records and cache keys."""
+    """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`Added`)."""
     dumped: dict[str, Any] = TypeAdapter(type(component)).dump_python(component, mode="json")
+    hints = typing.get_type_hints(type(component), include_extras=True)
+    for field in dataclasses.fields(component):
+        young = any(isinstance(entry, Added) for entry in _split(hints[field.name])[1])
+        if young and getattr(component, field.name) == _default(field):
+            del dumped[field.name]
     return dumped
 
 

@@ -5,14 +5,17 @@ Shapes: B latents of a batch, Z size of the noise, L style layers, W size of a s
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from mibench.api.data import ImageSet
 from mibench.api.images import resize
+from mibench.api.target import TargetView
 
 
 class Carry(NamedTuple):
@@ -36,6 +39,7 @@ class Prior(nn.Module, ABC):
         noise_size: Z.
         blocks: number of blocks that can be entered by ``render(start=...)``; 1 for generators without a middle.
         crop: fraction of the side that shows the object (0.78125 for FFHQ faces in PPA); 1 keeps everything.
+        classes: number of classes that the generator is conditioned on; 0 for one that knows none.
     """
 
     latent_layers: int
@@ -43,6 +47,7 @@ class Prior(nn.Module, ABC):
     noise_size: int
     blocks: int = 1
     crop: float = 1.0
+    classes: int = 0
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw noise (n, Z) from the generator's input distribution, on the CPU and then moved to its device."""
@@ -51,7 +56,7 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def to_latent(self, z_BZ: Tensor, *, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """Map noise to latents (B, L, W).
+        """Map noise to latents (B, L, W), differentiably.
 
         Args:
             z_BZ: noise.
@@ -69,6 +74,13 @@ class Prior(nn.Module, ABC):
             carry: what enters that block; ``None`` for ``start=0``.
         """
 
+    def condition(self, latent_BLW: Tensor, labels_B: Tensor) -> Tensor:
+        """Return the latents with a class written into them; unchanged for generators that know no classes.
+
+        What ``to_latent`` returns is not conditioned: a generator with ``classes > 0`` renders an average of them.
+        """
+        return latent_BLW
+
     def step_block(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
         """Run one block and return what enters the next. Only for priors with more than one block."""
         raise NotImplementedError(f"{type(self).__name__} has no intermediate blocks")
@@ -77,6 +89,15 @@ class Prior(nn.Module, ABC):
     def discriminator(self) -> nn.Module | None:
         """A network that maps images in [0, 1] to realism logits (B,), if the prior was trained with one."""
         return None
+
+    @property
+    def tunable(self) -> Sequence[nn.Parameter]:
+        """Weights that an attack may adapt in a clone of its own: those between latents and images."""
+        return list(self.parameters())
+
+    def clone(self) -> Self:
+        """Return an independent copy, so that tuning it leaves this prior alone."""
+        return copy.deepcopy(self)
 
     def frame(self, x_BCHW: Tensor, size: int) -> Tensor:
         """Crop rendered images to the object and resize them to the protocol's side."""
@@ -120,9 +141,11 @@ class PriorModel(ABC):
 
     Attributes:
         presets: named parameter sets; one called like a protocol is that protocol's default.
+        needs_target: false; see :class:`GuidedPriorModel`.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    needs_target: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, *, channels: int, size: int) -> Prior:
@@ -135,6 +158,36 @@ class PriorModel(ABC):
         Args:
             prior: what ``build`` made.
             images: public images of the protocol; labels are those of the public identities.
+            seed: derive all randomness from it with ``mibench.api.generator(seed, purpose, step)``.
+            device: where to train.
+        """
+
+
+class GuidedPriorModel(ABC):
+    """A prior component whose training asks the target, so that every target gets a generator of its own.
+
+    Attributes:
+        presets: as of :class:`PriorModel`.
+        needs_target: true.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    needs_target: ClassVar[bool] = True
+
+    @abstractmethod
+    def build(self, *, channels: int, size: int, classes: int) -> Prior:
+        """Make an untrained prior for images of this shape and a target with this many classes."""
+
+    @abstractmethod
+    def trainer(
+        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
+    ) -> PriorTrainer:
+        """Return the training of ``prior``; arguments as of :class:`PriorModel`.
+
+        Args:
+            prior: what ``build`` made.
+            images: public images of the protocol; labels are those of the public identities.
+            target: white-box view of the target, frozen; it counts what the training spends.
             seed: derive all randomness from it with ``mibench.api.generator(seed, purpose, step)``.
             device: where to train.
         """

@@ -43,6 +43,12 @@ class Ledger:
         """Return what was spent since ``other`` was recorded."""
         return Ledger(self.forward - other.forward, self.backward - other.backward, self.render - other.render)
 
+    def add(self, other: Ledger) -> None:
+        """Enter what was spent elsewhere, before a restart say."""
+        self.forward += other.forward
+        self.backward += other.backward
+        self.render += other.render
+
     def copy(self) -> Ledger:
         """Return the present state."""
         return Ledger(**asdict(self))
@@ -100,6 +106,18 @@ class TargetView:
         """Return penultimate features (B, D). White-box only."""
         self._need_white_box("features")
         return self._run(self._classifier.features, x_BCHW)
+
+    def logits_and_features(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, K) and penultimate features (B, D) of one and the same pass. White-box only."""
+        self._need_white_box("features")
+        seen: list[Tensor] = []
+
+        def call(x: Tensor) -> Tensor:
+            outputs = self._classifier.outputs(x)
+            seen.append(outputs.features)
+            return outputs.logits
+
+        return self._run(call, x_BCHW), seen[0]
 
     def module(self) -> nn.Module:
         """Return the network itself, frozen, for attacks that read weights or statistics. White-box only.

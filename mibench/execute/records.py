@@ -94,7 +94,7 @@ def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:
         "model": cell.model,
         "defense": cell.defense,
         "attack": cell.attack,
-        "prior": fixed.prior,
+        "prior": cell.prior,
         "embedder": fixed.embedder,
         **{f"evaluator:{name}": resolved for name, resolved in fixed.evaluators.items()},
         **{f"metric:{resolved.name}": resolved for resolved in fixed.metrics},
@@ -158,7 +158,7 @@ def _protocol(cell: Cell) -> ProtocolRef:
 
 
 def _inputs(cell: Cell, store: Store) -> dict[str, str]:
-    nodes = {"target": cell.target, "reconstructions": cell.evidence, "prior": cell.graph.prior()}
+    nodes = {"target": cell.target, "reconstructions": cell.evidence, "prior": cell.prior_node}
     nodes["data"] = cell.graph.data("private")
     nodes |= {f"evaluator:{name}": node for name, node in cell.graph.evaluators().items()}
     found = {role: store.find(node.stage, node.key) for role, node in nodes.items()}

@@ -29,6 +29,7 @@ class Cell:
         model: target architecture.
         defense: the defense.
         attack: the attack.
+        prior: the generator that the attack uses, the protocol's unless it brings its own.
         seed: target seed.
         target: node of the defended classifier.
         evidence: node of the reconstructions.
@@ -43,6 +44,7 @@ class Cell:
     model: Resolved
     defense: Resolved
     attack: Resolved
+    prior: Resolved
     seed: int
     target: Node
     evidence: Node
@@ -50,6 +52,11 @@ class Cell:
     gold: Mapping[str, Node] = field(default_factory=dict)
     floor: Mapping[str, Node] = field(default_factory=dict)
     undefended: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def prior_node(self) -> Node:
+        """Node of that generator."""
+        return self.graph.nodes[self.evidence.needs["prior"]]
 
     @property
     def label(self) -> str:
@@ -113,15 +120,15 @@ class _Builder:
 
     def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
         graph, label = self.graph, f"{defense.name} · {model.name} · seed {seed}"
-        target = graph.target(model, defense, seed)
-        evidence = graph.reconstruct(target, attack, seed, f"{attack.name} on {label}")
+        target, prior = graph.target(model, defense, seed), self._prior(attack)
+        evidence = graph.reconstruct(target, attack, seed, f"{attack.name} on {label}", prior)
         plain = graph.target(model, self.undefended, seed)
         plain_label = f"{self.undefended.name} · {model.name} · seed {seed}"
         floor = self._resolve("attack", self.protocol.floor, plain=True)
-        floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}")
-        attacked = graph.reconstruct(plain, attack, seed, f"{attack.name} on {plain_label}")
+        floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}", self._prior(floor))
+        attacked = graph.reconstruct(plain, attack, seed, f"{attack.name} on {plain_label}", prior)
         return Cell(
-            self.loaded, graph, model, defense, attack, seed, target, evidence,
+            self.loaded, graph, model, defense, attack, prior, seed, target, evidence,
             measures={
                 **self._measures("target", target, None, label),
                 **self._measures("reconstructions", target, evidence, f"{attack.name} on {label}"),
@@ -130,6 +137,12 @@ class _Builder:
             floor=self._measures("reconstructions", plain, floor_node, "floor"),
             undefended=self._measures("reconstructions", plain, attacked, f"{attack.name} on {plain_label}"),
         )  # fmt: skip
+
+    def _prior(self, attack: Resolved) -> Resolved:
+        choice = attack.build().prior_choice()
+        prior = self._resolve("prior", parse_choice(choice)) if choice else self.graph.fixed.prior
+        # The very same generator must not be trained twice under two names.
+        return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
 
     def _measures(self, subject: str, target: Node, evidence: Node | None, label: str) -> dict[str, Node]:
         return {

@@ -64,19 +64,22 @@ class Graph:
         entry = self.fixed.dataset.entry()
         return self._add(make_node("data", label, {}, dataset=entry, identities=identities, image=self._image))
 
-    def prior(self) -> Node:
-        """The attacker's prior, trained on public identities."""
-        prior = self.fixed.prior
-        return self._add(
-            make_node(
-                "prior",
-                f"{prior.name} on public identities",
-                {"public": self._prior_images()},
-                prior=prior.entry(),
-                seed=self.fixed.protocol.prior.seed,
-                image=self._image,
-            )
-        )
+    def prior(self, prior: Resolved | None = None, target: Node | None = None) -> Node:
+        """A prior trained on public identities: the protocol's, or another that an attack brings.
+
+        Args:
+            prior: the other one.
+            target: what its training may ask, if it wants to.
+        """
+        prior = prior or self.fixed.prior
+        needs, label = {"public": self._prior_images()}, f"{prior.name} on public identities"
+        extra: dict[str, Any] = {}
+        if prior.component.needs_target and target is not None:
+            needs["target"] = target
+            label = f"{prior.name} for {target.label}"
+            extra["classes"] = len(self.fixed.identities.private)
+        seed = self.fixed.protocol.prior.seed
+        return self._add(make_node("prior", label, needs, prior=prior.entry(), seed=seed, image=self._image, **extra))
 
     def evaluators(self) -> dict[str, Node]:
         """The judges that are trained on the private data."""
@@ -87,11 +90,13 @@ class Graph:
         label = f"{defense.name} · {model.name} · seed {seed}"
         return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense)
 
-    def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str) -> Node:
-        """What an attack makes of a target."""
-        needs = {"target": target, "prior": self.prior()}
+    def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str, prior: Resolved | None = None) -> Node:
+        """What an attack makes of a target, with the protocol's prior or its own."""
+        needs = {"target": target, "prior": self.prior(prior, target)}
         if attack.component.needs_public:
             needs["public"] = self.data("public")
+        if attack.build().peeks():
+            needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
         budget = self.fixed.protocol.budget.model_dump(mode="json")
         return self._add(
             make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, budget=budget)

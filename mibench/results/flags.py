@@ -18,8 +18,10 @@ FEW_CLASSES = 10
 SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
 MAX_METRIC_FLAGS = 20
 OUTSIDE, INACTIVE, USELESS = "outside-threat-model", "defense-inactive", "target-useless"
-UNRANKED = {OUTSIDE, INACTIVE, USELESS}
-"""Flags of what is no result of a working defense within its threat model; boards show such rows without a rank."""
+PEEKED = "chosen-by-evaluator"
+UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED}
+"""Flags of what is no result of a working defense within its threat model, or was chosen by what judges it; boards show
+such rows without a rank."""
 USELESS_BELOW = 0.1
 """Accuracy between chance (0) and perfect (1) from which a target is of some use."""
 
@@ -73,6 +75,21 @@ def target_useless(record: Record) -> str | None:
     if accuracy is None or classes < 2 or (accuracy.value - 1 / classes) / (1 - 1 / classes) >= USELESS_BELOW:
         return None
     return f"accuracy {short(accuracy.value)} is hardly better than guessing (1/{classes}): a useless target"
+
+
+def chosen_by_evaluator(record: Record) -> str | None:
+    """The attack saw an evaluator and chose by it, as some released code does."""
+    judge = record.ledger.get("chosen_by")
+    return f"{record.cell.attack} chose its images by {judge}, which also judges them" if judge else None
+
+
+def classes_failed(record: Record) -> str | None:
+    """The attack delivered nothing for some classes, which count as never recognised."""
+    failed = record.ledger.get("failed")
+    if not isinstance(failed, dict) or not failed:
+        return None
+    label, reason = min(failed.items(), key=lambda item: int(item[0]))
+    return f"{len(failed)} of {len(record.classes)} classes failed and count as no success; class {label}: {reason}"
 
 
 def accuracy_order_broken(record: Record) -> str | None:
@@ -172,6 +189,8 @@ RULES: tuple[Rule, ...] = (
     Rule(INACTIVE, defense_inactive),
     Rule(OUTSIDE, outside_threat_model),
     Rule(USELESS, target_useless),
+    Rule(PEEKED, chosen_by_evaluator),
+    Rule("classes-failed", classes_failed),
     Rule("accuracy-order", accuracy_order_broken),
     Rule("robust-rises-with-eps", robust_rises),
     Rule("robust-above-clean", robust_above_clean),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private
 from mibench.stages.files import load_tensors
+from mibench.store.artifact import Artifact
 
 SEED = 0
 """Metrics are measured with one seed, so that differences between cells are not noise of the measurement."""
@@ -49,8 +49,11 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
         labels_N=torch.zeros(0, dtype=torch.long),
     )
     if "evidence" in needs:
-        tensors = load_tensors(_find_evidence(ctx).file("evidence.safetensors"))
+        found = _find_evidence(ctx)
+        tensors = load_tensors(found.file("evidence.safetensors"))
         evidence.images_NCHW, evidence.labels_N = from_uint8(tensors["pixels"]), tensors["labels"]
+        if found.stage == "reconstruct":
+            evidence.failed = sorted(int(label) for label in found.json("ledger.json").get("failed", {}))
     if "target" in needs:
         evidence.target = _classifier(ctx, "target")
     if "evaluators" in metric.needs:
@@ -61,7 +64,7 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
     return evidence
 
 
-def _find_evidence(ctx: StageContext) -> Any:
+def _find_evidence(ctx: StageContext) -> Artifact:
     key = ctx.node.needs["evidence"]
     found = ctx.store.find("reconstruct", key) or ctx.store.find("gold", key)
     if found is None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
 from mibench.api.classifier import freeze
-from mibench.api.prior import Prior, PriorModel, PriorTrainer
+from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer
 from mibench.api.rng import seeded
+from mibench.api.target import Access, Ledger, TargetView
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
+from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images
 from mibench.stages.files import load_checkpoint, load_tensors, save_checkpoint, save_tensors
@@ -23,25 +28,39 @@ REPORT_SECONDS = 1.0
 
 def run(ctx: StageContext) -> None:
     """Train the prior and save its weights."""
-    component: PriorModel = ctx.component("prior", ctx.payload["prior"])
-    images = load_images(ctx.registry, ctx.input("public"))
-    image, seed = ctx.payload["image"], ctx.payload["seed"]
+    component = ctx.component("prior", ctx.payload["prior"])
+    images, seed = load_images(ctx.registry, ctx.input("public")), ctx.payload["seed"]
     with seeded(seed, "init"):
-        prior = component.build(channels=image["channels"], size=image["size"]).to(ctx.device)
-    trainer = component.trainer(prior, images, seed=seed, device=ctx.device)
-    signals = _train(trainer, ctx)
+        prior = _build(component, ctx.payload).to(ctx.device)
+    where: dict[str, Any] = {"seed": seed, "device": ctx.device}
+    spent = Ledger()
+    if component.needs_target:
+        view = TargetView(load_classifier(ctx.registry, ctx.input("target"), ctx.device), Access.WHITE_BOX)
+        trainer, spent = component.trainer(prior, images, view, **where), view.ledger
+    else:
+        trainer = component.trainer(prior, images, **where)
+    signals = _train(trainer, spent, ctx)
     save_tensors(ctx.draft / "weights.safetensors", trainer.finish().state_dict())
     report = {"images": len(images), "steps": trainer.total_steps, "last_signals": signals}
+    report |= {"spent": asdict(spent)} if component.needs_target else {}
     (ctx.draft / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _train(trainer: PriorTrainer, ctx: StageContext) -> dict[str, float]:
+def _build(component: PriorModel | GuidedPriorModel, payload: Mapping[str, Any]) -> Prior:
+    shape = {"channels": payload["image"]["channels"], "size": payload["image"]["size"]}
+    if isinstance(component, GuidedPriorModel):
+        return component.build(**shape, classes=payload["classes"])
+    return component.build(**shape)
+
+
+def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str, float]:
     checkpoint = ctx.work / "prior.pt"
     state = load_checkpoint(checkpoint)
     first, signals = 0, {}
     if state is not None:
         trainer.load_state(state["trainer"])
         first = state["step"]
+        spent.add(Ledger(**state["spent"]))  # after load_state, and before it asks anything more
     saved = reported = time.monotonic()
     for index in range(first, trainer.total_steps):
         signals = trainer.step(index)
@@ -51,17 +70,16 @@ def _train(trainer: PriorTrainer, ctx: StageContext) -> dict[str, float]:
             reported = now
         # None after the last step: a run resumed there would have no signals to report.
         if now - saved > CHECKPOINT_SECONDS and index + 1 < trainer.total_steps:
-            save_checkpoint(checkpoint, {"trainer": trainer.state(), "step": index + 1})
+            save_checkpoint(checkpoint, {"trainer": trainer.state(), "step": index + 1, "spent": asdict(spent)})
             saved = now
     return signals
 
 
 def load_prior(registry: Registry, artifact: Artifact, device: torch.device) -> Prior:
     """Return the trained prior of an artifact, frozen."""
-    image = artifact.payload["image"]
-    component: PriorModel = build_component(registry, "prior", artifact.payload["prior"])
+    component = build_component(registry, "prior", artifact.payload["prior"])
     with seeded(0, "placeholder"):
-        prior = component.build(channels=image["channels"], size=image["size"])
+        prior = _build(component, artifact.payload)
     prior.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
     freeze(prior)
     return prior.to(device)

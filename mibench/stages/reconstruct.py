@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from mibench.api.attack import Attack, AttackContext, ClassResult
-from mibench.api.errors import MibenchError
+from mibench.api.errors import ClassFailed, MibenchError
 from mibench.api.images import check_images, to_uint8
+from mibench.api.prior import Prior
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, TargetView
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.keeper import Keeper
 from mibench.stages.prior import load_prior
 
 
@@ -31,7 +33,7 @@ def run(ctx: StageContext) -> None:
     attack: Attack = ctx.component("attack", ctx.payload["attack"])
     classifier = load_classifier(ctx.registry, ctx.input("target"), ctx.device)
     classes = list(range(classifier.num_classes))
-    todo = [label for label in classes if not _part(ctx.work, label).is_file()]
+    todo = [label for label in classes if not _info(ctx.work, label).is_file()]
     ctx.progress(len(classes) - len(todo), len(classes), "classes", {})
     if todo or not (ctx.work / "shared.json").is_file():
         view = TargetView(classifier, attack.access, classes=len(classes), budget=Budget(**ctx.payload["budget"]))
@@ -41,19 +43,39 @@ def run(ctx: StageContext) -> None:
 
 def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
     prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device)
-    image = ctx.payload["image"]
-    context = AttackContext(ctx.payload["seed"], image["size"], image["channels"], ctx.device)
+    image, seed = ctx.payload["image"], ctx.payload["seed"]
+    context = AttackContext(seed, image["size"], image["channels"], ctx.device)
+    context.remember = Keeper(ctx.work, view, seed, ctx.device)
     if attack.needs_public:
         context.public = load_images(ctx.registry, ctx.input("public"))
+    if attack.peeks():
+        context.judge = load_classifier(ctx.registry, ctx.input(_judge(ctx)), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
-    with view.spending() as spent, seeded(ctx.payload["seed"], "network"):
+    with view.spending() as spent, seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)
     _write_json(ctx.work / "shared.json", asdict(spent))
     for position, label in enumerate(todo):
-        with seeded(ctx.payload["seed"], "network", label):
-            result = attack.reconstruct(label, shared, view, prior, context)
-        _save_class(ctx.work, result, image)
-        ctx.progress(total - len(todo) + position + 1, total, "classes", _last(result.trace))
+        with view.spending() as spent, seeded(seed, "network", label):
+            result = _reconstruct(attack, label, shared, view, prior, context)
+        if isinstance(result, ClassResult):
+            _save_class(ctx.work, result, image)
+        else:
+            _write_json(_info(ctx.work, label), {"spent": asdict(spent), "trace": {}, "failed": str(result)})
+        signals = _last(result.trace) if isinstance(result, ClassResult) else {}
+        ctx.progress(total - len(todo) + position + 1, total, "classes", signals)
+
+
+def _reconstruct(
+    attack: Attack, label: int, shared: Any, view: TargetView, prior: Prior, context: AttackContext
+) -> ClassResult | ClassFailed:
+    try:
+        return attack.reconstruct(label, shared, view, prior, context)
+    except ClassFailed as failed:
+        return failed
+
+
+def _judge(ctx: StageContext) -> str:
+    return min(role for role in ctx.node.needs if role.startswith("evaluator:"))
 
 
 def _save_class(work: Path, result: ClassResult, image: Mapping[str, Any]) -> None:
@@ -62,31 +84,41 @@ def _save_class(work: Path, result: ClassResult, image: Mapping[str, Any]) -> No
     shape = (image["channels"], image["size"], image["size"])
     if tuple(images.shape[1:]) != shape or not len(images):
         raise MibenchError(f"{where}: expected at least one image of shape {shape}, got {tuple(images.shape)}")
-    info = {"spent": asdict(result.spent), "trace": {name: list(series) for name, series in result.trace.items()}}
-    _write_json(_part(work, result.label).with_suffix(".json"), info)
     temporary = work / "class.tmp"
     save_tensors(temporary, {"images": to_uint8(images), "scores": result.scores_N.float()})
     temporary.replace(_part(work, result.label))
+    info = {"spent": asdict(result.spent), "trace": {name: list(series) for name, series in result.trace.items()}}
+    _write_json(_info(work, result.label), info)  # last: it says that the class is done
 
 
 def _assemble(ctx: StageContext, classes: list[int]) -> None:
-    images: list[Tensor] = []
-    labels: list[int] = []
-    scores: list[Tensor] = []
-    spent, traces = {}, {}
-    for label in classes:
-        tensors = load_tensors(_part(ctx.work, label))
-        info = json.loads(_part(ctx.work, label).with_suffix(".json").read_text(encoding="utf-8"))
-        images.append(tensors["images"])
-        scores.append(tensors["scores"])
-        labels += [label] * len(tensors["images"])
-        spent[str(label)], traces[str(label)] = info["spent"], info["trace"]
+    infos = {label: json.loads(_info(ctx.work, label).read_text(encoding="utf-8")) for label in classes}
+    failed = {str(label): info["failed"] for label, info in infos.items() if "failed" in info}
+    if len(failed) == len(classes):
+        raise MibenchError(f"the attack failed on every class; on class {classes[0]}: {failed[str(classes[0])]}")
+    done = [label for label in classes if str(label) not in failed]
+    parts = [load_tensors(_part(ctx.work, label)) for label in done]
+    labels = [label for label, part in zip(done, parts, strict=True) for _ in part["images"]]
+    images, scores = (torch.cat([part[name] for part in parts]) for name in ("images", "scores"))
+    save_evidence(ctx.draft, images, torch.tensor(labels), scores)
+    _write_json(ctx.draft / "ledger.json", _ledger(ctx, infos, failed))
+    _write_json(ctx.draft / "trace.json", {str(label): info["trace"] for label, info in infos.items()})
+
+
+def _ledger(ctx: StageContext, infos: Mapping[int, Mapping[str, Any]], failed: Mapping[str, str]) -> dict[str, Any]:
+    """What was spent; beside it, only where it applies, failed classes, a peeked-at judge, and the prior's training."""
     shared = json.loads((ctx.work / "shared.json").read_text(encoding="utf-8"))
-    save_evidence(ctx.draft, torch.cat(images), torch.tensor(labels), torch.cat(scores))
+    spent = {str(label): info["spent"] for label, info in infos.items()}
     total = {name: shared[name] + sum(part[name] for part in spent.values()) for name in shared}
     ledger = {"shared": shared, "per_class": spent, "total": total, "budget": ctx.payload["budget"]}
-    _write_json(ctx.draft / "ledger.json", ledger)
-    _write_json(ctx.draft / "trace.json", traces)
+    if failed:
+        ledger["failed"] = dict(failed)
+    if any(role.startswith("evaluator:") for role in ctx.node.needs):
+        ledger["chosen_by"] = _judge(ctx)
+    trained = ctx.input("prior").json("report.json").get("spent")
+    if trained:
+        ledger["prior_training"] = trained
+    return ledger
 
 
 def run_gold(ctx: StageContext) -> None:
@@ -105,6 +137,10 @@ def save_evidence(folder: Path, pixels_NCHW: Tensor, labels_N: Tensor, scores_N:
 
 def _part(work: Path, label: int) -> Path:
     return work / f"class_{label:05d}.safetensors"
+
+
+def _info(work: Path, label: int) -> Path:
+    return _part(work, label).with_suffix(".json")
 
 
 def _last(trace: Mapping[str, Any]) -> dict[str, float]:

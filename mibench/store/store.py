@@ -63,6 +63,8 @@ class Store:
         if folder.is_dir():
             problem, artifact = _inspect(folder, key)
             if artifact is not None:
+                # Left behind by a process that was killed right after it had committed.
+                shutil.rmtree(self.root / "work" / key, ignore_errors=True)
                 return self._remember(artifact)
             self._quarantine(folder, key, problem)
         if key in self._shipped:

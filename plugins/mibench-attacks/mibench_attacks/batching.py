@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
 
 
 def batches(total: int, size: int) -> Iterator[slice]:
@@ -13,3 +18,15 @@ def batches(total: int, size: int) -> Iterator[slice]:
     """
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
+
+
+def fitting(run: Callable[[int], T], batch: int) -> T:
+    """Return ``run(batch)``, with half the batch again and again while the GPU's memory is too small for it."""
+    while True:
+        try:
+            return run(batch)
+        except torch.cuda.OutOfMemoryError:
+            if batch == 1:
+                raise
+            batch = (batch + 1) // 2
+        torch.cuda.empty_cache()  # outside of the handler, which keeps the failed tensors alive

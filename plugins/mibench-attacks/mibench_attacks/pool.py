@@ -52,7 +52,7 @@ class ScoredPool:
         """Return the ``keep`` latents that the target likes best as ``label``; classes may share latents.
 
         Raises:
-            MibenchError: if fewer latents have a finite score.
+            ClassFailed: if fewer latents have a finite score.
         """
         index_M, scores_M = best(self.scores_NK[:, label], keep, where=f"class {label}, candidate pool")
         return Chosen(index_M, self.latents_NLW[index_M], scores_M)

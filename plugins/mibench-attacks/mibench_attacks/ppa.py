@@ -12,7 +12,10 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from mibench.api import Access, Attack, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench_attacks.alignment import averaged
+from mibench_attacks.descent import adam, at_milestones
+from mibench_attacks.gradient_attack import GradientAttack
 from mibench_attacks.objectives import LossName, Objective, identity_loss
 from mibench_attacks.pool import CandidatePool, ScoredPool, ScoreWith
 from mibench_attacks.rendering import Renderer
@@ -22,7 +25,7 @@ from mibench_attacks.transforms import RandomView
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlugAndPlay(Attack):
+class PlugAndPlay(GradientAttack):
     """Choose latents of a generator that the target likes, optimise them under random crops, keep the robust ones.
 
     Defaults are the paper's for FaceScrub with an FFHQ prior. Deliberate differences from the released code: target and
@@ -124,12 +127,16 @@ class PlugAndPlay(Attack):
         with target.spending() as spent:
             render, objective = Renderer(prior, target, ctx.size), self._objective()
             chosen = shared.select(label, self.candidates)
-            rng = ctx.rng("class", label, "crop")
+            rng, rng_align = ctx.rng("class", label, "crop"), ctx.rng("class", label, "align")
+            shape = (self.candidates, ctx.channels, ctx.size)
             draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(self.steps)]
+            copies = [self.alignment.draw(*shape, rng_align) for _ in range(self.steps)]
 
             def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
+                views = [draw.part(rows) for draw in draws[step]]
+                perturbed = [copy.part(rows) for copy in copies[step]]
                 x_BCSS = render(variables[0], clamp=self.clip)
-                return objective(x_BCSS, label, target, [draw.part(rows) for draw in draws[step]])
+                return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
 
             start_NLW = chosen.latents_MLW[:, :1] if self.single_w else chosen.latents_MLW
             found = self._search().run([start_NLW], loss, where=f"class {label}", report=ctx.progress)
@@ -138,9 +145,9 @@ class PlugAndPlay(Attack):
         return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
-        """Count images: pool x 2 views, then per class candidates x (steps x views [+ draws]), and one final render."""
+        """Count images: the pool under 2 views, then per class candidates x (steps x views x copies + draws + 1)."""
         updates = num_classes * self.candidates * self.steps
-        gradients = updates * self.views
+        gradients = updates * self.views * self.alignment.copies
         return {
             "forward": 2 * self.pool + gradients + num_classes * self.candidates * self.draws,
             "backward": gradients,
@@ -154,10 +161,8 @@ class PlugAndPlay(Attack):
     def _search(self) -> GradientSearch:
         return GradientSearch(
             steps=self.steps,
-            lr=self.lr,
-            betas=self.betas,
-            milestones=self.milestones,
-            gamma=self.gamma,
+            optimizer=adam(self.lr, self.betas),
+            schedule=at_milestones(self.milestones, self.gamma),
             batch=self.batch,
         )
 

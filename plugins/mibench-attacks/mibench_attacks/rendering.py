@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mibench.api import Prior, TargetView, freeze
-from mibench_attacks.batching import batches
+from mibench.api import Carry, Prior, TargetView, freeze
+from mibench_attacks.batching import fitting
 
 
 class Renderer:
@@ -34,12 +34,22 @@ class Renderer:
             latent_BLW: latents; a single layer (B, 1, W) is repeated for all layers of the prior.
             clamp: cut to [0, 1] before framing. Attacks search without, because a cut kills gradients outside.
         """
+        x_BCHW = self.whole(latent_BLW)
+        return self.frame(x_BCHW.clamp(0, 1) if clamp else x_BCHW)
+
+    def whole(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+        """Return whole images (B, C, H, W) as the prior renders them, from block ``start`` on."""
         self.target.ledger.render += len(latent_BLW)
-        x_BCHW = self.prior.render(latent_BLW.expand(-1, self.prior.latent_layers, -1))
-        return self.prior.frame(x_BCHW.clamp(0, 1) if clamp else x_BCHW, self.size)
+        return self.prior.render(latent_BLW.expand(-1, self.prior.latent_layers, -1), start=start, carry=carry)
+
+    def frame(self, x_BCHW: Tensor) -> Tensor:
+        """Crop and resize whole images to the protocol's side."""
+        return self.prior.frame(x_BCHW, self.size)
 
     def deliver(self, latent_NLW: Tensor, *, batch: int) -> Tensor:
         """Return final images (N, C, S, S): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
         with torch.no_grad():
-            parts = [self(latent_NLW[rows], clamp=True).float().clamp(0, 1) for rows in batches(len(latent_NLW), batch)]
-        return torch.cat(parts)
+            return fitting(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]), batch)
+
+    def _delivered(self, latent_BLW: Tensor) -> Tensor:
+        return self(latent_BLW, clamp=True).float().clamp(0, 1)

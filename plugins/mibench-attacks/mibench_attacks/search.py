@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mibench.api import AccessError, MibenchError
-from mibench_attacks.batching import batches
+from mibench.api import AccessError, ClassFailed
+from mibench_attacks.batching import batches, fitting
+from mibench_attacks.descent import MakeOptimizer, Schedule, adam, constant
 
 Evaluate = Callable[[Sequence[Tensor], slice, int], Tensor]
 """``evaluate(variables_of_rows, rows, step)`` returns the loss of each of these rows (B,)."""
@@ -37,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class GradientSearch:
-    """Adam on variables that belong to independent candidates.
+    """Descent on variables that belong to independent candidates.
 
     The losses of candidates are summed, so a candidate's path depends neither on the batch size nor on the others.
 
@@ -46,18 +48,16 @@ class GradientSearch:
 
     Attributes:
         steps: number of updates.
-        lr: learning rate.
-        betas: Adam's averages; PPA's (0.1, 0.1) have almost no memory.
-        milestones: steps after which the learning rate is multiplied by ``gamma``; empty keeps it constant.
-        gamma: factor at each milestone.
-        batch: candidates differentiated at once.
+        optimizer: makes the optimiser of the variables.
+        schedule: factor of the learning rate at each step.
+        keep: where a candidate ends: at its ``"last"`` point, or at the ``"best"``, with its lowest loss.
+        batch: candidates differentiated at once; halved for as long as they do not fit into the GPU's memory.
     """
 
     steps: int = 50
-    lr: float = 0.005
-    betas: tuple[float, float] = (0.1, 0.1)
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
+    optimizer: MakeOptimizer = field(default_factory=lambda: adam(0.005, (0.1, 0.1)))
+    schedule: Schedule = constant
+    keep: Literal["last", "best"] = "last"
     batch: int = 25
 
     def run(
@@ -79,36 +79,63 @@ class GradientSearch:
             report: progress callback ``(done, total, unit, signals)``.
 
         Raises:
-            MibenchError: naming the step, if no candidate has a finite loss and gradient; the core fails the class.
+            ClassFailed: naming the step, if no candidate has a finite loss and gradient.
             AccessError: if the loss has no gradient, because the view grants none or the target blocks it.
         """
         variables = [start_N.detach().clone().requires_grad_(True) for start_N in start]
-        optimizer = torch.optim.Adam(variables, lr=self.lr, betas=self.betas)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(self.milestones), self.gamma)
+        optimizer = self.optimizer(variables)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        best = _Best(variables) if self.keep == "best" else None
         found = Found([variable_N.detach() for variable_N in variables])
         for step in range(self.steps):
-            optimizer.zero_grad()
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * self.schedule(step, self.steps)
             loss_N = self._differentiate(variables, evaluate, step, where)
             _guard_and_record(found.trace, variables, loss_N, where=f"{where}, step {step}")
+            if best is not None:
+                best.note(variables, loss_N)
             optimizer.step()
-            schedule.step()
             if project is not None:
                 with torch.no_grad():
                     project(variables)
             if report is not None:
                 report(step + 1, self.steps, "steps", {"loss": found.trace["loss"][-1]})
-        return found
+        return found if best is None else Found(best.variables, found.trace)
 
     def _differentiate(self, variables: Sequence[Tensor], evaluate: Evaluate, step: int, where: str) -> Tensor:
-        losses = []
-        for rows in batches(len(variables[0]), self.batch):
-            loss_B = evaluate([variable_N[rows] for variable_N in variables], rows, step)
-            if not loss_B.requires_grad:
-                need = "white-box access to a target that has gradients"
-                raise AccessError(f"{where}: the loss has no gradient; a gradient search needs {need}")
-            loss_B.sum().backward()
-            losses.append(loss_B.detach())
-        return torch.cat(losses)
+        """Leave the gradient of the summed loss in the variables, and return the loss of each candidate."""
+
+        def run(batch: int) -> Tensor:
+            for variable_N in variables:
+                variable_N.grad = None
+            losses = []
+            for rows in batches(len(variables[0]), batch):
+                loss_B = evaluate([variable_N[rows] for variable_N in variables], rows, step)
+                if not loss_B.requires_grad:
+                    need = "white-box access to a target that has gradients"
+                    raise AccessError(f"{where}: the loss has no gradient; a gradient search needs {need}")
+                loss_B.sum().backward()
+                losses.append(loss_B.detach())
+            return torch.cat(losses)
+
+        return fitting(run, self.batch)
+
+
+class _Best:
+    """The point of lowest finite loss of each candidate."""
+
+    def __init__(self, variables: Sequence[Tensor]) -> None:
+        self.variables = [variable_N.detach().clone() for variable_N in variables]
+        self.loss_N: Tensor | None = None
+
+    def note(self, variables: Sequence[Tensor], loss_N: Tensor) -> None:
+        """Take over the candidates that are better than before; ``loss_N`` belongs to their present points."""
+        if self.loss_N is None:
+            self.loss_N = torch.full_like(loss_N, torch.inf)
+        better_N = loss_N < self.loss_N
+        self.loss_N[better_N] = loss_N[better_N]
+        for kept, variable in zip(self.variables, variables, strict=True):
+            kept[better_N] = variable.detach()[better_N]
 
 
 def _guard_and_record(
@@ -119,7 +146,7 @@ def _guard_and_record(
     norm_N = torch.stack([gradient_N.flatten(1).norm(dim=1) for gradient_N in gradients]).norm(dim=0)
     finite_N = torch.isfinite(loss_N) & torch.isfinite(norm_N)
     if not bool(finite_N.any()):
-        raise MibenchError(
+        raise ClassFailed(
             f"{where}: none of {len(loss_N)} candidates has a finite loss and gradient. The target returns NaN or"
             " infinite logits there; check the defense's training, or try another attack loss."
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mibench.api import MibenchError, TargetView
+from mibench.api import ClassFailed, TargetView
 from mibench_attacks.batching import batches
 from mibench_attacks.transforms import RandomView
 
@@ -40,11 +40,11 @@ def best(scores_N: Tensor, keep: int, *, where: str) -> Ranking:
         where: how the error names the place, e.g. ``"class 7, final selection"``.
 
     Raises:
-        MibenchError: if fewer than ``keep`` scores are finite; the core marks the class as failed.
+        ClassFailed: if fewer than ``keep`` scores are finite; the core marks the class as failed.
     """
     usable_N = torch.isfinite(scores_N)
     if int(usable_N.sum()) < keep:
-        raise MibenchError(
+        raise ClassFailed(
             f"{where}: expected {keep} candidates with a finite target confidence, got {int(usable_N.sum())} of"
             f" {len(scores_N)}. The target returns NaN or infinite logits; check the defense's training."
         )
@@ -72,7 +72,7 @@ class RobustRank:
         """Rank images in [0, 1] by their mean softmax confidence for ``label``; ``draws`` forward passes per image.
 
         Raises:
-            MibenchError: if fewer than ``keep`` images have a finite confidence.
+            ClassFailed: if fewer than ``keep`` images have a finite confidence.
         """
         confidence_N = torch.zeros(len(x_NCSS), device=x_NCSS.device)
         with torch.no_grad():
@@ -82,3 +82,14 @@ class RobustRank:
                     logits_BK = target.logits(draw.part(rows).apply(x_NCSS[rows]))
                     confidence_N[rows] += logits_BK.float().softmax(1)[:, label]
         return best(confidence_N / self.draws, self.keep, where=f"class {label}, final selection")
+
+
+def by_confidence(x_NCSS: Tensor, label: int, target: TargetView, *, keep: int, batch: int, where: str) -> Ranking:
+    """Rank images by the target's softmax confidence for ``label``, as they are; one forward pass per image.
+
+    Raises:
+        ClassFailed: if fewer than ``keep`` images have a finite confidence.
+    """
+    with torch.no_grad():
+        parts = [target.logits(x_NCSS[rows]).float().softmax(1)[:, label] for rows in batches(len(x_NCSS), batch)]
+    return best(torch.cat(parts), keep, where=where)

@@ -1,4 +1,4 @@
-"""Differentiable random views of images: a resized crop, perhaps mirrored.
+"""Differentiable random views of images: a resized crop, perhaps mirrored, rotated, brighter or with more contrast.
 
 A view is drawn first and applied later, so that cutting a batch into smaller ones changes nothing.
 Shapes: N images, B of a batch, C channels, S = side in pixels, 4 = top, left, height, width of a box.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import affine_grid, grid_sample
 
 from mibench.api import UsageError, resize
 
@@ -25,36 +25,50 @@ class Draw:
     Attributes:
         boxes_N4: int64 on the CPU: top, left, height and width of each crop in pixels.
         flips_N: bool on the CPU: whether each image is mirrored.
+        angles_N: rotation in degrees, counter-clockwise; ``None`` for none.
+        gains_N2: factors of brightness and contrast; ``None`` for none.
     """
 
     boxes_N4: Tensor
     flips_N: Tensor
+    angles_N: Tensor | None = None
+    gains_N2: Tensor | None = None
 
     def part(self, rows: slice) -> Draw:
         """Return the parameters of some of the images."""
-        return Draw(self.boxes_N4[rows], self.flips_N[rows])
+        angles = None if self.angles_N is None else self.angles_N[rows]
+        gains = None if self.gains_N2 is None else self.gains_N2[rows]
+        return Draw(self.boxes_N4[rows], self.flips_N[rows], angles, gains)
 
     def apply(self, x_NCSS: Tensor) -> Tensor:
-        """Crop, resize back to the same side (bilinear) and mirror, differentiably."""
+        """Crop, resize back to the same side (bilinear), change colours, mirror and rotate, differentiably."""
+        x_NCSS = self._crop(x_NCSS)
+        if self.gains_N2 is not None:
+            x_NCSS = recolour(x_NCSS, self.gains_N2)
+        if bool(self.flips_N.any()):
+            x_NCSS = torch.where(self.flips_N.view(-1, 1, 1, 1).to(x_NCSS.device), hflip(x_NCSS), x_NCSS)
+        return x_NCSS if self.angles_N is None else rotate(x_NCSS, self.angles_N)
+
+    def _crop(self, x_NCSS: Tensor) -> Tensor:
         side = x_NCSS.shape[-1]
         if bool((self.boxes_N4 == self.boxes_N4[0]).all()):
             top, left, height, width = self.boxes_N4[0].tolist()
-            x_NCSS = resize(x_NCSS[..., top : top + height, left : left + width], side)
-        else:
-            x_NCSS = crop_each(x_NCSS, self.boxes_N4)
-        if not bool(self.flips_N.any()):
-            return x_NCSS
-        return torch.where(self.flips_N.view(-1, 1, 1, 1).to(x_NCSS.device), hflip(x_NCSS), x_NCSS)
+            return resize(x_NCSS[..., top : top + height, left : left + width], side)
+        return crop_each(x_NCSS, self.boxes_N4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomView:
     """A random resized crop with a random horizontal flip, drawn like torchvision's (area uniform, log ratio uniform).
 
+    The other changes are off by default.
+
     Attributes:
         scale: smallest and largest share of the area that is kept, in (0, 1].
         ratio: smallest and largest width / height of the crop.
         flip: probability of mirroring, in [0, 1].
+        rotate: largest rotation to either side, in degrees.
+        jitter: brightness and contrast are multiplied by factors within 1 - jitter and 1 + jitter.
         per_sample: draw for each image; the default draws once for the whole batch, as torchvision does on tensors and
             therefore PPA.
 
@@ -65,6 +79,8 @@ class RandomView:
     scale: tuple[float, float] = (0.9, 1.0)
     ratio: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.0
+    rotate: float = 0.0
+    jitter: float = 0.0
     per_sample: bool = False
 
     def __post_init__(self) -> None:
@@ -78,7 +94,12 @@ class RandomView:
         count = n if self.per_sample else 1
         boxes = torch.tensor([self._box(side, rng) for _ in range(count)])
         flips = torch.rand(count, generator=rng) < self.flip
-        return Draw(boxes.expand(n, 4), flips.expand(n))
+        angles, gains = None, None
+        if self.rotate:
+            angles = (self.rotate * (2 * torch.rand(count, generator=rng) - 1)).expand(n)
+        if self.jitter:
+            gains = (1 + self.jitter * (2 * torch.rand(count, 2, generator=rng) - 1)).expand(n, 2)
+        return Draw(boxes.expand(n, 4), flips.expand(n), angles, gains)
 
     def _box(self, side: int, rng: torch.Generator) -> tuple[int, int, int, int]:
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
@@ -101,6 +122,23 @@ def identity(x_BCSS: Tensor) -> Tensor:
 def hflip(x_BCSS: Tensor) -> Tensor:
     """Mirror the images left to right."""
     return x_BCSS.flip(-1)
+
+
+def recolour(x_BCSS: Tensor, gains_B2: Tensor) -> Tensor:
+    """Multiply by the brightness factor, then the distance from the mean grey by the contrast factor, uncut."""
+    brightness_B, contrast_B = (gain.view(-1, 1, 1, 1) for gain in gains_B2.to(x_BCSS).unbind(1))
+    x_BCSS = x_BCSS * brightness_B
+    grey_B = x_BCSS.mean(dim=(1, 2, 3), keepdim=True)
+    return grey_B + contrast_B * (x_BCSS - grey_B)
+
+
+def rotate(x_BCSS: Tensor, degrees_B: Tensor) -> Tensor:
+    """Rotate counter-clockwise about the centre (bilinear); pixels from outside repeat the border."""
+    radians_B = torch.deg2rad(degrees_B.to(x_BCSS))
+    cos_B, sin_B, zero_B = radians_B.cos(), radians_B.sin(), torch.zeros_like(radians_B)
+    rows = [torch.stack([cos_B, -sin_B, zero_B], 1), torch.stack([sin_B, cos_B, zero_B], 1)]
+    grid_BSS2 = affine_grid(torch.stack(rows, 1), list(x_BCSS.shape), align_corners=False)
+    return grid_sample(x_BCSS, grid_BSS2, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def crop_each(x_BCSS: Tensor, boxes_B4: Tensor) -> Tensor:

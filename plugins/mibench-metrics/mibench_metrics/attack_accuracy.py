@@ -56,7 +56,12 @@ def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measure
     for top in TOP:
         hits_N = ranks_N < top
         measured = average(
-            f"attack_acc@{top}/{evaluator}", hits_N, evidence.labels_N, evidence.num_classes, higher_is_better=False
+            f"attack_acc@{top}/{evaluator}",
+            hits_N,
+            evidence.labels_N,
+            evidence.num_classes,
+            higher_is_better=False,
+            failed=evidence.failed,
         )
         attacked = [share for share in measured.per_class if share is not None]
         details: dict[str, object] = {"classes_hit": fmean(share > 0 for share in attacked)}

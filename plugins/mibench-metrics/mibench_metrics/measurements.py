@@ -5,7 +5,7 @@ Shapes: N images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -24,6 +24,7 @@ def average(
     higher_is_better: bool,
     unit: str = "fraction",
     details: Mapping[str, Any] | None = None,
+    failed: Sequence[int] = (),
 ) -> Measurement:
     """Make a measurement whose value is the mean over images, and over the images of each class.
 
@@ -35,15 +36,20 @@ def average(
         higher_is_better: from the defender's point of view.
         unit: ``"fraction"``, ``"cosine"`` ...
         details: anything else worth keeping, plain JSON.
+        failed: classes without images that count as 0, each with as many images as the others have on average.
     """
     values_N = values_N.double()
+    per_class = class_means(values_N, labels_N, num_classes)
+    present = sum(mean is not None for mean in per_class)
+    for label in failed:
+        per_class[label] = 0.0
     return Measurement(
         name=name,
-        value=values_N.mean().item(),
+        value=values_N.mean().item() * present / (present + len(failed)),
         unit=unit,
         higher_is_better=higher_is_better,
         n=len(values_N),
-        per_class=class_means(values_N, labels_N, num_classes),
+        per_class=per_class,
         details=details or {},
     )
 

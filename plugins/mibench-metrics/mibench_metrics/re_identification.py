@@ -6,6 +6,7 @@ Shapes: N reconstructions, G gallery images, K classes, D embedding size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -50,10 +51,11 @@ class ReIdentification(Metric):
         ranks_N = label_ranks(similarity_NK, labels_N)
         cosine_N = similarity_NK.gather(1, labels_N.view(-1, 1)).squeeze(1)
         details = {"ranks": ranks_N.tolist(), **_nearest(probes_ND, labels_N, gallery_GD, own_labels_G)}
+        mean = partial(average, labels_N=labels_N, num_classes=classes, higher_is_better=False, failed=evidence.failed)
         return [
-            average("reid@1", ranks_N < 1, labels_N, classes, higher_is_better=False, details=details),
-            average("reid@5", ranks_N < 5, labels_N, classes, higher_is_better=False),
-            average("reid_cosine", cosine_N, labels_N, classes, higher_is_better=False, unit="cosine"),
+            mean("reid@1", ranks_N < 1, details=details),
+            mean("reid@5", ranks_N < 5),
+            mean("reid_cosine", cosine_N, unit="cosine"),
         ]
 
 

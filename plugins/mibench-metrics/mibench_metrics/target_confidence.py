@@ -35,8 +35,8 @@ class TargetConfidence(Metric):
         logits_NK = logits_of(target, evidence.images_NCHW, ctx)
         own_N = logits_NK.softmax(1).gather(1, labels_N.view(-1, 1)).squeeze(1).nan_to_num(0.0)
         hits_N = label_ranks(logits_NK, labels_N) < 1
-        classes = evidence.num_classes
+        classes, failed = evidence.num_classes, evidence.failed
         return [
-            average("target_conf", own_N, labels_N, classes, higher_is_better=False),
-            average("target_acc@1", hits_N, labels_N, classes, higher_is_better=False),
+            average("target_conf", own_N, labels_N, classes, higher_is_better=False, failed=failed),
+            average("target_acc@1", hits_N, labels_N, classes, higher_is_better=False, failed=failed),
         ]
