@@ -63,6 +63,7 @@ def mibench_models() -> Iterable[ModelSpec]:
 @hookimpl
 def mibench_priors() -> Iterable[PriorSpec]:
     yield _spec(PriorSpec, "linear", "Linear")
+    yield _spec(PriorSpec, "guided", "Guided")
 
 
 @hookimpl
@@ -82,6 +83,7 @@ def mibench_attacks() -> Iterable[AttackSpec]:
     yield _spec(AttackSpec, "guess", "Guess")
     yield _spec(AttackSpec, "reader", "Reader")
     yield _spec(AttackSpec, "pool", "Pool", baseline=True)
+    yield _spec(AttackSpec, "picky", "Picky")
 
 
 @hookimpl

@@ -14,14 +14,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mibench.api import (
+    Added,
     Attack,
     AttackContext,
+    ClassFailed,
     Classifier,
     ClassResult,
     Dataset,
     Defense,
     Embedder,
     Evidence,
+    GuidedPriorModel,
     ImageSet,
     Measurement,
     Metric,
@@ -164,6 +167,31 @@ class Linear(PriorModel):
 @dataclass(frozen=True, kw_only=True)
 class Plain(Defense):
     """Plain training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided(GuidedPriorModel):
+    """A linear prior whose training looks at the target's features, one pass of two images per step."""
+
+    steps: Annotated[int, Ge(1)] = 6
+
+    def build(self, *, channels: int, size: int, classes: int) -> Prior:
+        prior = LinearPrior(channels, size)
+        prior.classes = classes
+        return prior
+
+    def trainer(
+        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
+    ) -> PriorTrainer:
+        inner = LinearTrainer(prior, images, self.steps, seed)
+        step = inner.step
+
+        def guided(index: int) -> dict[str, float]:
+            target.features(images.images(torch.arange(2)))
+            return step(index)
+
+        inner.step = guided
+        return inner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +366,46 @@ class Reader(Guess):
     """Needs the public images."""
 
     needs_public: ClassVar = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picky(Guess):
+    """Uses all that an attack may: a prior of its own, tensors that it remembers, a judge; and fails on some classes.
+
+    Attributes:
+        fails: classes for which there is nothing to deliver.
+        brings: prior to attack with.
+        judged: choose by an evaluator.
+        younger: a parameter that came later.
+    """
+
+    fails: tuple[int, ...] = ()
+    brings: str = ""
+    judged: bool = False
+    younger: Annotated[int, Ge(0), Added()] = 7
+
+    def prior_choice(self) -> str | None:
+        return self.brings or None
+
+    def peeks(self) -> bool:
+        return self.judged
+
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tensor:
+        SEEN.append((target, prior, ctx))
+
+        def make() -> dict[str, Tensor]:
+            images = prior.render(prior.to_latent(prior.sample(5, ctx.rng("remember")))).clamp(0, 1)
+            return {"starts": torch.rand(self.images, prior.noise_size), "seen": target.logits(images)}
+
+        return ctx.remember("starts", make)["starts"]
+
+    def reconstruct(
+        self, label: int, shared: Tensor, target: TargetView, prior: Prior, ctx: AttackContext
+    ) -> ClassResult:
+        result = super().reconstruct(label, shared, target, prior, ctx)
+        if label in self.fails:
+            raise ClassFailed(f"class {label}: nothing finite")
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,8 @@ RAISED: dict[str, Record] = {
         }
     ),
     "target-useless": make_record(metrics={"accuracy": metric(0.15, group="utility", up=True, n=24), **low_robust()}),
+    "chosen-by-evaluator": make_record(ledger={"chosen_by": "evaluator:net"}),
+    "classes-failed": make_record(ledger={"failed": {"10": "late", "2": "no finite candidate"}}),
     "accuracy-order": make_record(metrics={"attack_acc@5/net": metric(0.5)}),
     "robust-rises-with-eps": make_record(metrics=robust(0.3)),
     "robust-above-clean": make_record(metrics=robust(0.99)),
@@ -70,6 +72,8 @@ def test_a_sound_record_has_none() -> None:
     [
         make_record(metrics=robust(zero_gradient_fraction=0.0, randomised=False, square_gain=0.001)),
         make_record(ledger={}),
+        make_record(ledger={"failed": {}, "chosen_by": ""}),
+        make_record(ledger={"failed": "hostile"}),
         make_record(ledger={"trace": {"loss_first": None, "loss_last": "hostile"}}),
         make_record(ledger={"trace": "hostile"}),
         make_record(metrics=robust(square_gain="hostile", zero_gradient_fraction=[1])),

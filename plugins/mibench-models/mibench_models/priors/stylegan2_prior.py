@@ -40,7 +40,12 @@ class StyleGan2Prior(PriorModel):
         mirror: show real images mirrored half of the time.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "small": {"channel_max": 64},
+        "rendered64": {"channel_max": 64},
+        # 200 photographs: without augmentation the discriminator knows them by heart
+        "orl64": {"channel_max": 64, "kimg": 120.0, "augment": "translate,cutout,color"},
+    }
 
     z_dim: Annotated[int, Ge(1)] = 128
     w_dim: Annotated[int, Ge(1)] = 128

@@ -1,0 +1,91 @@
+"""What attacks may do beyond the plain: bring a prior, have it trained on the target, remember, peek, and fail."""
+
+import json
+
+import pytest
+from fake_plugin import parts
+
+from mibench.api import UsageError, params
+from mibench.stages.keeper import Keeper
+from mibench.store.store import Store
+
+
+def record_of(result, defense="plain"):
+    return next(record for record in result.records if record.cell.defense == defense)
+
+
+def test_a_failed_class_counts_as_no_success_and_the_others_are_delivered(toy_run, tmp_path):
+    result = toy_run(attacks=("picky",), settings={"picky.fails": (1,)})
+    record = record_of(result)
+    assert result.exit_code == 0
+    assert record.ledger["failed"] == {"1": "class 1: nothing finite"}
+    assert record.ledger["per_class"]["1"]["backward"] > 0  # what it spent before it failed still counts
+    flags = {flag.id: flag.text for flag in record.flags}
+    assert flags["classes-failed"].startswith("1 of 3 classes failed")
+    evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
+    assert json.loads(evidence.file("trace.json").read_text())["1"] == {}
+
+
+def test_when_every_class_fails_the_cell_fails_with_the_reason(toy_run):
+    result = toy_run(attacks=("picky",), settings={"picky.fails": (0, 1, 2)})
+    record = record_of(result)
+    assert (result.exit_code, record.status) == (1, "failed")
+    assert "every class" in record.failure.error
+    assert "nothing finite" in record.failure.error
+
+
+def test_an_attack_brings_a_prior_that_is_trained_for_each_target(toy_run, tmp_path):
+    result = toy_run(attacks=("picky",), defenses=("plain", "noisy"), settings={"picky.brings": "guided"})
+    priors = {cell.prior_node.key for cell in result.planned.cells}
+    assert len(priors) == len(result.planned.cells) == 2
+    for record in result.records:
+        assert record.components["prior"].name == "guided"
+        assert record.ledger["prior_training"] == {"forward": 12, "backward": 0, "render": 0}
+    assert parts.SEEN[-1][1].classes == 3
+    own = toy_run(attacks=("picky",), settings={"picky.brings": "linear"})  # not the protocol's: it has other settings
+    assert own.planned.cells[0].prior_node.payload["prior"]["params"] == {"steps": 10}
+    with pytest.raises(UsageError, match="guidde"):
+        toy_run(attacks=("picky",), settings={"picky.brings": "guidde"})
+
+
+def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
+    honest = toy_run(attacks=("picky",))
+    assert parts.SEEN[-1][2].judge is None
+    assert "chosen_by" not in record_of(honest).ledger
+    peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": "true"}))
+    assert parts.SEEN[-1][2].judge.num_classes == 3
+    assert peeked.ledger["chosen_by"] == "evaluator:judge"
+    assert "chosen-by-evaluator" in {flag.id for flag in peeked.flags}
+
+
+def test_what_is_remembered_is_made_once_and_its_price_stays(tmp_path):
+    import torch
+
+    from mibench.testing import TinyWorld
+
+    made = []
+
+    def make(view):
+        made.append(1)
+        view.logits(torch.zeros(3, 3, 16, 16))
+        return {"draw": torch.rand(2)}
+
+    tensors, spent = [], []
+    for _ in range(2):
+        view = TinyWorld().target()
+        keeper = Keeper(tmp_path, view, 0, torch.device("cpu"))
+        tensors.append(keeper("students", lambda view=view: make(view))["draw"])
+        spent.append(view.ledger.forward)
+    assert made == [1]
+    assert spent == [3, 3]
+    assert torch.equal(*tensors)
+    before = torch.random.get_rng_state()
+    keeper("others", lambda: {"draw": torch.rand(2)})
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_younger_parameter_changes_no_key_while_it_has_its_default():
+    assert params.canonical(parts.Picky()) == params.canonical(parts.Picky(younger=7))
+    assert "younger" not in params.canonical(parts.Picky())
+    assert params.canonical(parts.Picky(younger=8))["younger"] == 8
+    assert params.build(parts.Picky, params.canonical(parts.Picky())) == parts.Picky()
