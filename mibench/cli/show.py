@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from mibench.cli.terminal import echo, echo_json, echo_table
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry, load_registry
 from mibench.results.display import printable
+
+if TYPE_CHECKING:
+    from mibench.api.attack import Attack
 
 
 @click.command()
@@ -47,15 +50,33 @@ def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
 
 
 def _costs(component: Any, presets: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a training step of a defense costs, by its own formula, for its defaults and each preset."""
+    """Return what a component costs by its own formula, for its defaults and each preset.
+
+    For a defense one training step relative to plain training; for an attack the images that pass the target forwards
+    and backwards and that the prior renders, shared by all classes and for each class.
+    """
+    from mibench.api import params
+    from mibench.api.attack import Attack
     from mibench.api.defense import Defense
 
-    if not issubclass(component, Defense):
-        return {}
-    from mibench.api import params
-
     settings: dict[str, Mapping[str, Any]] = {"defaults": {}, **presets}
-    return {"cost": {name: round(params.build(component, values).cost(), 2) for name, values in settings.items()}}
+    made = {name: params.build(component, values) for name, values in settings.items()}
+    if issubclass(component, Defense):
+        return {"cost": {name: round(one.cost(), 2) for name, one in made.items()}}
+    if issubclass(component, Attack):
+        priors = {name: one.prior_choice() for name, one in made.items()}
+        queries = {name: _queries(one) for name, one in made.items()}
+        return {"brings_prior": priors, "queries": {name: found for name, found in queries.items() if found}}
+    return {}
+
+
+def _queries(attack: Attack) -> dict[str, Mapping[str, int]] | None:
+    try:
+        one, two = attack.cost(1), attack.cost(2)
+    except NotImplementedError:
+        return None
+    each = {name: two[name] - one[name] for name in one}
+    return {"shared": {name: one[name] - each[name] for name in one}, "per_class": each}
 
 
 def _protocol(registry: Registry, entry: Registered) -> dict[str, Any]:
@@ -75,7 +96,7 @@ def _paper(entry: Registered) -> str | None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    shown = {"parameters", "presets", "content", "text", "paper", "cost", "limits"}
+    shown = {"parameters", "presets", "content", "text", "paper", "cost", "limits", "queries", "brings_prior"}
     facts = [(key, value) for key, value in document.items() if key not in shown and value not in (None, "")]
     echo_table(["", ""], facts)
     for title in ("paper", "text"):
@@ -94,12 +115,29 @@ def _print(document: dict[str, Any]) -> None:
             list(document["cost"].items()),
             title="cost of a training step, in network passes",
         )
+    if document.get("queries"):
+        _print_queries(document["queries"])
     if document.get("limits"):
         echo()
         echo("known limits", bold=True)
         for limit in document["limits"]:
             echo(f"- {printable(limit)}")
+    if any(document.get("brings_prior", {}).values()):
+        echo()
+        brought = [(name, prior or "the protocol's") for name, prior in document["brings_prior"].items()]
+        echo_table(["parameters", "prior"], brought, title="prior that it attacks with")
     presets = [(name, ", ".join(f"{k}={v!r}" for k, v in p.items())) for name, p in document.get("presets", {}).items()]
     if presets:
         echo()
         echo_table(["name", "differs from the defaults in"], presets, title=f"presets ({len(presets)})")
+
+
+def _print_queries(queries: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    kinds = ("forward", "backward", "render")
+    rows = [
+        (name, *(f"{found[part][kind]:,}" for part in ("per_class", "shared") for kind in kinds))
+        for name, found in queries.items()
+    ]
+    head = ["parameters", "forward", "backward", "render", "forward (shared)", "backward (shared)", "render (shared)"]
+    echo()
+    echo_table(head, rows, title="images per class through target and prior, by formula; shared: once for all classes")

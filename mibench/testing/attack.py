@@ -28,9 +28,12 @@ class AttackContract(ComponentContract):
 
     Attributes:
         classes: the attacked classes.
+        exact_cost: the cost formula gives what is spent; false for attacks that stop when they are done, whose formula
+            is an upper bound.
     """
 
     classes: ClassVar[Sequence[int]] = (0, 1, 2)
+    exact_cost: ClassVar[bool] = True
 
     def prior(self) -> Prior:
         """Return the prior that the attack uses; override for attacks that need blocks or a discriminator."""
@@ -101,7 +104,7 @@ class AttackContract(ComponentContract):
             require(0 <= total <= limit, f"classes report {total} {name} passes, the view counted {limit}")
 
     def test_stays_within_its_stated_cost(self) -> None:
-        """The attack spends no more passes than its cost formula says, so that plans and budgets can trust it."""
+        """The attack spends what its cost formula says, so that plans, budgets and tables can trust it."""
         made: Attack = self.make()
         try:
             cost = made.cost(len(self.classes))
@@ -110,6 +113,9 @@ class AttackContract(ComponentContract):
         per_class = {name: -(-cost[name] // len(self.classes)) for name in ("forward", "backward") if name in cost}
         target = TargetView(self.world.trained(), made.access, classes=len(self.classes), budget=Budget(**per_class))
         self.attack(self.classes, target=target)
+        spent = {name: value for name, value in asdict(target.ledger).items() if name in cost}
+        if self.exact_cost:
+            require(spent == dict(cost), f"the cost formula says {dict(cost)}, the ledger {spent}")
 
 
 def _check_result(label: int, result: ClassResult, shape: tuple[int, int, int]) -> None:

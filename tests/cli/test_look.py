@@ -64,6 +64,19 @@ def test_show_has_parameters_presets_and_paper(mibench):
     assert len(document["source_digest"]) == 64
 
 
+def test_show_counts_what_an_attack_spends(mibench):
+    """PPA's figures by hand: 200 candidates, 50 steps, 100 views each in the selection; a pool of 2000 seen twice."""
+    document = json.loads(mibench("show", "attack", "ppa", "--json").out)
+    assert document["access"] == "white-box"
+    assert document["queries"]["paper"] == {
+        "per_class": {"forward": 200 * 50 + 200 * 100, "backward": 200 * 50, "render": 200 * 50 + 200},
+        "shared": {"forward": 2 * 2000, "backward": 0, "render": 2000},
+    }
+    shown = mibench("show", "attack", "ppa")
+    assert "30,000" in shown.out
+    assert "4,000" in shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
