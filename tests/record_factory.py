@@ -90,7 +90,7 @@ def make_record(
 
     Args:
         defense: name.
-        attack: name.
+        attack: name, or ``name/preset``.
         seed: target seed.
         leakage: ``reid@1`` of the cell.
         model: architecture.
@@ -101,6 +101,8 @@ def make_record(
         **changes: fields of the record to replace; the record is sealed after that.
     """
     loaded = parse_protocol(text)
+    command = f"mibench run --defense {defense} --attack {attack}"
+    attack, _, preset = attack.partition("/")
     params = {"lam": 0.08} if params is None else params
     leak = {"reid@1": metric(leakage), "reid@5": metric(min(1, leakage + 0.2))}
     leak |= {"attack_acc@1/net": metric(0.6), "attack_acc@5/net": metric(0.8)}
@@ -116,11 +118,13 @@ def make_record(
             variant="test",
             headline=loaded.protocol.headline,
         ),
-        cell=CellRef(model=model, defense=defense, attack=attack, seed=seed, key="0" * 64),
+        cell=CellRef(
+            model=model, defense=defense, attack=attack, attack_preset=preset or None, seed=seed, key="0" * 64
+        ),
         components={
             "model": component("model", model),
             "defense": component("defense", defense, **params),
-            "attack": component("attack", attack, steps=5),
+            "attack": component("attack", attack, steps=5).model_copy(update={"preset": preset or None}),
         },
         classes={str(label): label for label in range(CLASSES)},
         metrics={**own, **(metrics or {})},
@@ -132,7 +136,7 @@ def make_record(
         self_check={"active": True, "signals": {"targeted_success": 0.99}},
         ledger={"forward": 1000, "backward": 500, "trace": {"loss_first": 3.0, "loss_last": 0.5}},
         environment={"torch": "2.11.0", "device": "cpu"},
-        command=f"mibench run --defense {defense} --attack {attack}",
+        command=command,
         timings={"target": 1.5},
     )
     own_key = key or seal(record).digest

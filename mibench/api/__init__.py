@@ -25,6 +25,7 @@ from mibench.api.specs import (
     DatasetSpec,
     DefenseSpec,
     ExecutorSpec,
+    ImporterSpec,
     MetricSpec,
     ModelSpec,
     PriorSpec,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mibench.api.data import Dataset, ImageSet, TensorImages
     from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, loss_of
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
+    from mibench.api.importer import Imported, Importer
     from mibench.api.metric import Evidence, Measurement, Metric, MetricContext, class_means
     from mibench.api.params import Added
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
@@ -52,6 +54,7 @@ _LAZY = {
     "data": ["Dataset", "ImageSet", "TensorImages"],
     "defense": ["Defense", "SelfCheck", "Start", "Step", "TrainContext", "Transform", "loss_of"],
     "images": ["check_images", "from_uint8", "resize", "to_rgb", "to_uint8"],
+    "importer": ["Imported", "Importer"],
     "metric": ["Evidence", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
     "precision": ["full_precision"],
@@ -86,6 +89,9 @@ __all__ = [
     "ExecutorSpec",
     "GuidedPriorModel",
     "ImageSet",
+    "Imported",
+    "Importer",
+    "ImporterSpec",
     "Ledger",
     "Measurement",
     "Metric",

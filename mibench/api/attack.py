@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
+from mibench.api.errors import UsageError
 from mibench.api.prior import Prior
 from mibench.api.rng import SeedPart, generator
 from mibench.api.target import Access, Ledger, TargetView
@@ -46,6 +47,10 @@ def _make(name: str, make: Callable[[], Tensors]) -> Tensors:
     return make()
 
 
+def _no_trainer(prior: Prior, images: ImageSet, steps: int, purpose: str) -> Prior:
+    raise UsageError("nothing here can train a prior; run the attack through the stage `reconstruct`")
+
+
 @dataclass
 class AttackContext:
     """What an attack may use beside the target and the prior.
@@ -59,6 +64,8 @@ class AttackContext:
         progress: ``progress(done, total, unit, signals)`` inside a class; may be ignored.
         remember: ``remember(name, make)`` returns the tensors that ``make()`` returns and keeps them, so that a resumed
             attack does not make them again (students that were distilled, say); what making them spent stays counted.
+        train_prior: ``train_prior(prior, images, steps, purpose)`` continues a prior's own training on other images and
+            returns the outcome as a new, frozen prior; the purpose names its draws. What it asks the target is counted.
         judge: an evaluator, given only to attacks that confess to ``peeks``.
     """
 
@@ -69,6 +76,7 @@ class AttackContext:
     public: ImageSet | None = None
     progress: Callable[[int, int, str, Mapping[str, float]], None] = lambda *_: None
     remember: Callable[[str, Callable[[], Tensors]], Tensors] = _make
+    train_prior: Callable[[Prior, ImageSet, int, str], Prior] = _no_trainer
     judge: Classifier | None = None
 
     def rng(self, *purpose: SeedPart) -> torch.Generator:

@@ -11,6 +11,7 @@ from mibench.api.specs import (
     DatasetSpec,
     DefenseSpec,
     ExecutorSpec,
+    ImporterSpec,
     MetricSpec,
     ModelSpec,
     PriorSpec,
@@ -63,6 +64,11 @@ class CollectHooks:
     @hookspec
     def mibench_protocols(self) -> Iterable[ProtocolSpec]:
         """Return the frozen protocols of this plugin."""
+        raise NotImplementedError
+
+    @hookspec
+    def mibench_importers(self) -> Iterable[ImporterSpec]:
+        """Return the importers of this plugin; one called NAME is the command ``mibench data import-NAME FILE``."""
         raise NotImplementedError
 
     @hookspec

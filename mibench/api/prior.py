@@ -162,6 +162,13 @@ class PriorModel(ABC):
             device: where to train.
         """
 
+    def deploy(self, prior: Prior) -> Prior:
+        """Make a trained prior ready for attacks: it is frozen and on its device; by default nothing changes.
+
+        Faster arithmetic belongs here, behind a check that images stay the same.
+        """
+        return prior
+
 
 class GuidedPriorModel(ABC):
     """A prior component whose training asks the target, so that every target gets a generator of its own.
@@ -191,3 +198,10 @@ class GuidedPriorModel(ABC):
             seed: derive all randomness from it with ``mibench.api.generator(seed, purpose, step)``.
             device: where to train.
         """
+
+    def deploy(self, prior: Prior) -> Prior:
+        """Make a trained prior ready for attacks: it is frozen and on its device; by default nothing changes.
+
+        Faster arithmetic belongs here, behind a check that images stay the same.
+        """
+        return prior

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 API_VERSION = "1"
 """Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
 
-Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol"]
+Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol", "importer"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -130,3 +130,10 @@ class ProtocolSpec(Spec):
 
     kind: ClassVar[Kind] = "protocol"
     file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImporterSpec(Spec):
+    """A reader of foreign files (:class:`mibench.api.Importer`), behind ``mibench data import-NAME``."""
+
+    kind: ClassVar[Kind] = "importer"

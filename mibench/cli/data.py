@@ -1,4 +1,4 @@
-"""``mibench data``: which datasets are ready, what the others need, and whether they read as they should."""
+"""``mibench data``: which datasets are ready, what others need, whether they read as they should; and file imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError
+from mibench.cli.imports import ImportGroup
 from mibench.cli.terminal import echo, echo_json, echo_table
 from mibench.registry.registry import Registry, load_registry
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 VERIFY_SIZE = 64
 
 
-@click.group()
+@click.group(cls=ImportGroup)
 def data() -> None:
-    """See which datasets are ready, and check them."""
+    """See which datasets are ready, check them, and import files that others published."""
 
 
 @data.command(name="list")

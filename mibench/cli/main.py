@@ -17,7 +17,7 @@ COMMANDS = {
     "list": LazyCommand("mibench.cli.list:list_components", "List what is installed, broken plugins included."),
     "show": LazyCommand("mibench.cli.show:show", "Show one component: parameters, presets, paper, licence."),
     "leaderboard": LazyCommand("mibench.cli.leaderboard:leaderboard", "Add records to a leaderboard, or print one."),
-    "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, and check them."),
+    "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, check them, import files."),
     "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
 }
 DEBUG_VARIABLE = "MIBENCH_DEBUG"

@@ -64,7 +64,7 @@ def result_tables(records: Sequence[Record]) -> Iterator[ResultTable]:
 
 def _block(record: Record) -> tuple[str, ...]:
     protocol = record.protocol
-    return (protocol.name, protocol.version, protocol.variant, record.cell.model, record.cell.attack)
+    return (protocol.name, protocol.version, protocol.variant, record.cell.model, record.cell.attack_label)
 
 
 def _table(records: list[Record]) -> ResultTable:
@@ -138,7 +138,7 @@ def flag_lines(records: Sequence[Record]) -> list[str]:
     for record in records:
         cell = record.cell
         for flag in record.flags:
-            label = f"{cell.defense} × {cell.attack} · {cell.model} · seed {cell.seed}"
+            label = f"{cell.defense} × {cell.attack_label} · {cell.model} · seed {cell.seed}"
             raised.setdefault((flag.id, flag.text), []).append(label)
     return [f"{name}: {text} ({'; '.join(cells)})" for (name, text), cells in raised.items()]
 

@@ -83,7 +83,14 @@ def cell_ref(cell: Cell) -> CellRef:
     groups = {"measures": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
     keys = {name: {metric: node.key for metric, node in nodes.items()} for name, nodes in groups.items()}
     key = digest({"protocol": cell.loaded.digest, **keys})
-    return CellRef(model=cell.model.name, defense=cell.defense.name, attack=cell.attack.name, seed=cell.seed, key=key)
+    return CellRef(
+        model=cell.model.name,
+        defense=cell.defense.name,
+        attack=cell.attack.name,
+        attack_preset=cell.attack.preset if "/" in cell.attack.asked else None,
+        seed=cell.seed,
+        key=key,
+    )
 
 
 def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:

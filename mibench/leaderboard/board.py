@@ -85,7 +85,7 @@ def _section(board: BoardFolder) -> Section:
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
     protocol = loaded.protocol
-    rows = rank(make_rows(record for _, record in board.records()))
+    rows = rank(make_rows((record for _, record in board.records()), protocol.attacks))
     return Section(board.id, loaded.digest, protocol.summary, protocol.headline, protocol.seeds, tuple(rows))
 
 

@@ -116,17 +116,22 @@ def seed_is_listed(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
 
 
 def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
-    """The attack ran with the settings that the protocol froze; a weakened attack flatters every defense."""
+    """The attack ran with the settings that the protocol froze, or with those of another preset, as another attack.
+
+    A further attack can only raise a worst case; a row without any frozen attack has no rank.
+    """
     attack, frozen = record.components.get("attack"), protocol.protocol.attacks.get(record.cell.attack)
     if attack is None:
         return
     if attack.overridden or any(flag.id == "attack-settings-overridden" for flag in record.flags):
         yield f"parameters of the attack {attack.name!r} were changed; remove every --set attack.…"
-    for key, value in (frozen.params if frozen else {}).items():
+    if frozen is None or record.cell.attack_preset:
+        return
+    if frozen.preset and attack.preset != frozen.preset:
+        yield f"the attack's preset is {attack.preset!r}; the protocol froze {frozen.preset!r}"
+    for key, value in frozen.params.items():
         if not _same(attack.params.get(key), value):
             yield f"attack parameter {key} is {attack.params.get(key)!r}; the protocol froze {value!r}"
-    if frozen and frozen.preset and attack.preset != frozen.preset:
-        yield f"the attack's preset is {attack.preset!r}; the protocol froze {frozen.preset!r}"
 
 
 def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:

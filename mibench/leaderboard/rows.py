@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from mibench.protocol.schema import Component
 from mibench.results.canonical import digest
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
 from mibench.results.flags import OUTSIDE, UNRANKED, compute_flags
@@ -15,6 +16,9 @@ from mibench.results.intervals import Interval, pooled_interval
 from mibench.results.normalize import control, headline, normalized_leakage
 from mibench.results.record import Flag, MetricValue, Record
 from mibench.results.variants import variant_note
+
+UNLISTED = "no-listed-attack"
+"""Flag of a row that no attack of the protocol was run against: others alone, weak ones even, cannot rank a defense."""
 
 
 class Estimate(NamedTuple):
@@ -27,6 +31,13 @@ class Estimate(NamedTuple):
 
     value: float
     ci95: Interval | None
+
+
+class Variant(NamedTuple):
+    """What may differ between runs of one component: parameters, and the version of its numbers."""
+
+    params: Mapping[str, Any]
+    version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ class Row:
         note: what tells this row from others of the same defense; empty if there are none.
         leakage: headline, worst case over attacks.
         higher_is_better: direction of the headline, from the defender's point of view.
-        worst_attack: the attack that reached it.
+        worst_attack: name of the attack that reached it, as in ``attacks``.
         attack_accuracy: top-1 under evaluators, worst case over attacks and evaluators.
         normalized: leakage between floor (0) and gold (1); ``None`` if the two cannot be told apart.
         accuracy: clean accuracy.
@@ -51,7 +62,8 @@ class Row:
         floor: headline on samples that nobody optimised.
         gold: headline on held-out private images.
         undefended: headline of the worst attack without a defense.
-        attacks: names of the attacks that were run.
+        attacks: names of the attacks that were run: bare with the protocol's settings, else with the preset, and with
+            what differs if that does not tell two of them apart.
         seeds: target seeds behind the worst attack.
         classes: attacked classes.
         flags: computed flags of all records, one for each identifier.
@@ -90,13 +102,18 @@ def component_digest(record: Record, role: str) -> str:
     return digest({"name": part.name, "version": part.version, "params": part.params})[:12] if part else ""
 
 
-def make_rows(records: Iterable[Record]) -> list[Row]:
-    """Group finished records by protocol, model and defense, and summarise each group. Order is that of first sight."""
+def make_rows(records: Iterable[Record], listed: Mapping[str, Component] | None = None) -> list[Row]:
+    """Group finished records by protocol, model and defense, and summarise each group. Order is that of first sight.
+
+    Args:
+        records: of any protocols.
+        listed: the attacks whose settings the protocol froze; a row with none of them has no rank.
+    """
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done" and headline(record) is not None:
             groups[_group(record)].append(record)
-    return _with_notes([_row(group) for group in groups.values()])
+    return _with_notes([_row(group, listed or {}) for group in groups.values()])
 
 
 def estimate(metrics: Sequence[MetricValue]) -> Estimate | None:
@@ -114,12 +131,15 @@ def _group(record: Record) -> tuple[str, ...]:
     return (*where, component_digest(record, "model"), component_digest(record, "defense"))
 
 
-def _row(records: Sequence[Record]) -> Row:
+def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
     first = records[0]
     by_attack = _by_attack(records)
+    as_listed = any(record.cell.attack_label in listed for record in records)
+    missing = [_unlisted(listed)] if listed and not as_listed else []
     promised = [group for group in by_attack.values() if OUTSIDE not in _flag_ids(group)]
     counted = promised or list(by_attack.values())
     worst = max(counted, key=_mean_leak)
+    worst_name = next(name for name, group in by_attack.items() if group is worst)
     lead = [value for record in worst if (value := headline(record))]
     defense = first.components.get("defense")
     leakage = Estimate(fmean(metric.value for metric in lead), pooled_interval([metric.per_class for metric in lead]))
@@ -135,7 +155,7 @@ def _row(records: Sequence[Record]) -> Row:
         params_digest=component_digest(first, "defense"),
         leakage=leakage,
         higher_is_better=up,
-        worst_attack=worst[0].cell.attack,
+        worst_attack=worst_name,
         attack_accuracy=_attack_accuracy(counted),
         normalized=None
         if floor is None or gold is None
@@ -145,19 +165,35 @@ def _row(records: Sequence[Record]) -> Row:
         floor=floor,
         gold=gold,
         undefended=undefended,
-        attacks=tuple(sorted({record.cell.attack for record in records})),
+        attacks=tuple(sorted(by_attack)),
         seeds=tuple(sorted({record.cell.seed for record in worst})),
         classes=max(sum(value is not None for value in metric.per_class) for metric in lead),
-        flags=_flags(records),
-        unranked=tuple(sorted(UNRANKED & _flag_ids(worst))),
+        flags=(*_flags(records), *missing),
+        unranked=tuple(sorted((UNRANKED & _flag_ids(worst)) | {flag.id for flag in missing})),
     )
 
 
-def _by_attack(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+def _by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Group records by name, preset, version and parameters of their attack, under names that tell groups apart."""
     groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.cell.attack, component_digest(record, "attack")].append(record)
-    return groups
+        groups[record.cell.attack_label, component_digest(record, "attack")].append(record)
+    variants = {key: _variant(group[0]) for key, group in groups.items()}
+    named = {}
+    for (label, identity), group in groups.items():
+        twins = [variant for (other, _), variant in variants.items() if other == label]
+        note = _note(variants[label, identity], twins)
+        named[f"{label} ({note})" if note else label] = group
+    return named
+
+
+def _variant(record: Record) -> Variant:
+    part = record.components.get("attack")
+    return Variant(part.params, part.version) if part else Variant({}, "")
+
+
+def _unlisted(listed: Mapping[str, Component]) -> Flag:
+    return Flag(id=UNLISTED, text=f"not attacked as the protocol froze it: run it against {', '.join(sorted(listed))}")
 
 
 def _mean_leak(records: Sequence[Record]) -> float:
@@ -211,7 +247,12 @@ def _with_notes(rows: Sequence[Row]) -> list[Row]:
 
 
 def _noted(row: Row, twins: Sequence[Row]) -> Row:
-    parts = [note] if (note := variant_note(row.params, [twin.params for twin in twins])) else []
-    if len({twin.defense_version for twin in twins}) > 1:
-        parts.append(f"version {row.defense_version}")
-    return replace(row, note=", ".join(parts))
+    variants = [Variant(twin.params, twin.defense_version) for twin in twins]
+    return replace(row, note=_note(Variant(row.params, row.defense_version), variants))
+
+
+def _note(own: Variant, twins: Sequence[Variant]) -> str:
+    parts = [note] if (note := variant_note(own.params, [twin.params for twin in twins])) else []
+    if len({twin.version for twin in twins}) > 1:
+        parts.append(f"version {own.version}")
+    return ", ".join(parts)

@@ -157,7 +157,8 @@ class _Builder:
             return join([self._named(kind, part, frozen) for part in text.split(JOINT)], self.undefended.name)
         choice = frozen if frozen and text == frozen.name else parse_choice(text)
         made = replace(self._resolve(kind, choice), asked=text)
-        if frozen is None or frozen.name != made.name:
+        another = kind == "attack" and choice is not frozen  # a preset by name is an attack of its own
+        if frozen is None or frozen.name != made.name or another:
             return made
         return replace(made, overridden=made.params != self._resolve(kind, frozen, plain=True).params)
 

@@ -22,7 +22,8 @@ class Resolved:
         component: the component's class.
         preset: named parameter set that was the starting point, if any.
         params: all parameters as plain JSON.
-        overridden: whether the parameters differ from what the protocol froze, or else from the preset.
+        overridden: whether the parameters differ from what the protocol froze, or else (also for a preset of an attack
+            that was asked for by name) from the preset.
         asked: what to type to get it again: ``name``, or ``name/preset``.
         overrides: the parameters that the user set.
         parts: the defenses that are used together; empty for a single component.

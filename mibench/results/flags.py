@@ -80,7 +80,9 @@ def target_useless(record: Record) -> str | None:
 def chosen_by_evaluator(record: Record) -> str | None:
     """The attack saw an evaluator and chose by it, as some released code does."""
     judge = record.ledger.get("chosen_by")
-    return f"{record.cell.attack} chose its images by {judge}, which also judges them" if judge else None
+    return (
+        f"{record.cell.attack} chose its images by {judge}, which also judges them" if isinstance(judge, str) else None
+    )
 
 
 def classes_failed(record: Record) -> str | None:

@@ -49,14 +49,14 @@ def label(record: Record) -> str:
     cell, protocol = record.cell, record.protocol
     variant = "" if protocol.variant == "test" else f"+{protocol.variant}"
     where = f"{protocol.name}@{protocol.version}{variant}"
-    return f"{where} · {cell.model} · {cell.defense} × {cell.attack} · seed {cell.seed}"
+    return f"{where} · {cell.model} · {cell.defense} × {cell.attack_label} · seed {cell.seed}"
 
 
 def file_name(record: Record) -> str:
     """Return the name of a record's file: protocol, model, defense, attack, seed and the start of the cell's key."""
     cell, protocol = record.cell, record.protocol
     variant = "" if protocol.variant == "test" else f"_{protocol.variant}"
-    names = (f"{protocol.name}@{protocol.version}{variant}", cell.model, cell.defense, cell.attack)
+    names = (f"{protocol.name}@{protocol.version}{variant}", cell.model, cell.defense, cell.attack_label)
     return "-".join([*map(_slug, names), f"s{cell.seed}", _slug(cell.key)[:12]]) + ".json"
 
 

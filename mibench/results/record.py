@@ -82,6 +82,7 @@ class CellRef(Part):
         model: architecture name.
         defense: defense name.
         attack: attack name.
+        attack_preset: the preset of the attack, if one was asked for by name; it makes another attack of it.
         seed: target seed.
         key: sha256 of everything that can change the cell's numbers.
     """
@@ -89,8 +90,22 @@ class CellRef(Part):
     model: str
     defense: str
     attack: str
+    attack_preset: str | None = None
     seed: int
     key: str
+
+    @property
+    def attack_label(self) -> str:
+        """What to type for the attack: ``name``, or ``name/preset``."""
+        return f"{self.attack}/{self.attack_preset}" if self.attack_preset else self.attack
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.attack_preset is None:
+            dumped.pop("attack_preset", None)
+        return dumped
 
 
 class MetricValue(Part):

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from mibench.api.classifier import freeze
+from mibench.api.data import ImageSet
 from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer
-from mibench.api.rng import seeded
+from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
@@ -60,7 +61,7 @@ def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str,
     if state is not None:
         trainer.load_state(state["trainer"])
         first = state["step"]
-        spent.add(Ledger(**state["spent"]))  # after load_state, and before it asks anything more
+        spent.add(Ledger(**state.get("spent", {})))  # after load_state, and before it asks anything more
     saved = reported = time.monotonic()
     for index in range(first, trainer.total_steps):
         signals = trainer.step(index)
@@ -75,11 +76,33 @@ def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str,
     return signals
 
 
+def continue_training(
+    ctx: StageContext, view: TargetView, prior: Prior, images: ImageSet, steps: int, purpose: str
+) -> Prior:
+    """Train a copy of a prior on, for some steps of the component that the ``prior`` input of this stage came from.
+
+    Args:
+        ctx: of a stage that has a prior.
+        view: the target, for priors whose training asks it.
+        prior: where to start; it is left alone.
+        images: what to train on.
+        steps: of the component's trainer, with fresh optimisers.
+        purpose: names the draws, together with the stage's seed.
+    """
+    component = ctx.component("prior", ctx.input("prior").payload["prior"])
+    where: dict[str, Any] = {"seed": derive_seed(ctx.payload["seed"], "train prior", purpose), "device": ctx.device}
+    asked = (view,) if component.needs_target else ()
+    trainer: PriorTrainer = component.trainer(prior.clone(), images, *asked, **where)
+    for index in range(steps):
+        trainer.step(index)
+    return freeze(trainer.finish())
+
+
 def load_prior(registry: Registry, artifact: Artifact, device: torch.device) -> Prior:
-    """Return the trained prior of an artifact, frozen."""
-    component = build_component(registry, "prior", artifact.payload["prior"])
+    """Return the trained prior of an artifact, frozen and deployed."""
+    component: PriorModel | GuidedPriorModel = build_component(registry, "prior", artifact.payload["prior"])
     with seeded(0, "placeholder"):
         prior = _build(component, artifact.payload)
     prior.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
     freeze(prior)
-    return prior.to(device)
+    return component.deploy(prior.to(device))

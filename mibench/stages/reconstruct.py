@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
 from mibench.stages.keeper import Keeper
-from mibench.stages.prior import load_prior
+from mibench.stages.prior import continue_training, load_prior
 
 
 def run(ctx: StageContext) -> None:
@@ -46,6 +47,7 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     image, seed = ctx.payload["image"], ctx.payload["seed"]
     context = AttackContext(seed, image["size"], image["channels"], ctx.device)
     context.remember = Keeper(ctx.work, view, seed, ctx.device)
+    context.train_prior = partial(continue_training, ctx, view)
     if attack.needs_public:
         context.public = load_images(ctx.registry, ctx.input("public"))
     if attack.peeks():

@@ -75,6 +75,15 @@ def test_other_parameters_and_versions_are_other_entries(tmp_path: Path) -> None
     assert len(set(add_records(saved(tmp_path, *records), tmp_path / "boards", TEXTS))) == 3
 
 
+def test_presets_of_an_attack_are_other_entries(tmp_path: Path) -> None:
+    base, boards = make_record(), tmp_path / "boards"
+    part = component("attack", "ppa", steps=5, loss="ce").model_copy(update={"preset": "ce"})
+    variant = make_record(attack="ppa/ce", leakage=0.4, components={**base.components, "attack": part})
+    entries = add_records(saved(tmp_path, base, variant), boards, TEXTS)
+    assert [load_record(entry) for entry in entries] == [base, variant]
+    assert len(set(entries)) == 2
+
+
 def test_a_board_needs_its_protocol(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"MB300 tiny@1\.0 has no frozen protocol"):
         add_records(saved(tmp_path, make_record()), tmp_path / "boards")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from record_factory import PROTOCOL_TEXT, component, make_record, metric, protocol_text
@@ -14,6 +15,7 @@ from mibench.api.errors import UsageError
 from mibench.leaderboard import add_records, load_board, to_csv, to_json, to_markdown, to_table
 from mibench.leaderboard.board import rank
 from mibench.leaderboard.rows import make_rows
+from mibench.protocol.load import parse_protocol
 from mibench.results.intervals import pooled_interval
 from mibench.results.io import RecordError, save_record
 from mibench.results.record import Record
@@ -24,9 +26,14 @@ TEXTS = {
     "tiny@1.9": protocol_text(version="1.9"),
 }
 
+SMALL = protocol_text().replace("{name: ppa, params", "{name: ppa, preset: small, params")
+LISTED = parse_protocol(SMALL).protocol.attacks
+
 
 def board_of(folder: Path, *records: Record) -> Path:
-    add_records([save_record(record, folder / "run") for record in records], folder / "boards", TEXTS)
+    small = records[0].protocol.digest == parse_protocol(SMALL).digest
+    texts = {**TEXTS, "tiny@1.0": SMALL} if small else TEXTS
+    add_records([save_record(record, folder / "run") for record in records], folder / "boards", texts)
     return folder / "boards"
 
 
@@ -74,6 +81,57 @@ def test_settings_of_an_attack_keep_its_means_apart() -> None:
     )
     [row] = make_rows([base, strong])
     assert row.leakage.value == pytest.approx(0.5)
+
+
+def attacked(
+    preset: str | None, leakage: float, *, seed: int = 0, attack: str = "ppa", text: str = SMALL, **params: Any
+) -> Record:
+    """Return a record of an attack with a preset."""
+    part = component("attack", attack, **({"steps": 5} | params)).model_copy(update={"preset": preset})
+    refs = {**make_record().components, "attack": part}
+    asked = attack if preset in (None, "small", "tiny") else f"{attack}/{preset}"
+    return make_record(attack=asked, leakage=leakage, seed=seed, text=text, components=refs)
+
+
+def test_presets_of_an_attack_are_attacks_of_their_own_in_one_row(tmp_path: Path) -> None:
+    usual = [attacked("small", 0.2, seed=seed) for seed in (0, 1)]
+    board = load_board(board_of(tmp_path, *usual, attacked("ce", 0.5, loss="ce"), attacked(None, 0.1, attack="rlb")))
+    [row] = board.rows
+    assert (row.attacks, row.worst_attack, row.rank, row.unranked) == (("ppa", "ppa/ce", "rlb"), "ppa/ce", 1, ())
+    assert row.leakage.value == pytest.approx(0.5)
+    assert row.seeds == (0,)
+    [table] = to_table(board)
+    assert [table.rows[0][table.columns.index(name)] for name in ("worst attack", "attacks")] == ["ppa/ce", "3"]
+    [line] = csv.DictReader(io.StringIO(to_csv(board)))
+    assert (line["worst_attack"], line["attacks"]) == ("ppa/ce", "ppa ppa/ce rlb")
+    assert json.loads(to_json(board))["boards"][0]["rows"][0]["attacks"] == ["ppa", "ppa/ce", "rlb"]
+
+
+def test_a_weak_variant_hides_no_strong_attack() -> None:
+    [row] = make_rows([attacked("small", 0.5), attacked("smoke", 0.1, steps=1)], LISTED)
+    assert (row.worst_attack, row.leakage.value) == ("ppa", pytest.approx(0.5))
+
+
+@pytest.mark.parametrize("other", [attacked("smoke", 0.01, steps=1), attacked(None, 0.01, attack="prior-random")])
+def test_a_row_without_any_listed_attack_has_no_rank(tmp_path: Path, other: Record) -> None:
+    refs = {**attacked("small", 0.4).components, "defense": component("defense", "sound")}
+    sound = make_record(defense="sound", leakage=0.4, text=SMALL, components=refs)
+    first, last = load_board(board_of(tmp_path, other, sound)).rows
+    assert (first.defense, first.rank) == ("sound", 1)
+    assert (last.defense, last.rank, last.unranked) == ("atat", 0, ("no-listed-attack",))
+    assert "run it against ppa" in last.flags[-1].text
+
+
+def test_names_of_attacks_say_what_differs() -> None:
+    newer = attacked("small", 0.3)
+    part = newer.components["attack"].model_copy(update={"version": "2"})
+    newer = newer.model_copy(update={"components": {**newer.components, "attack": part}})
+    [row] = make_rows([attacked("small", 0.2), newer], LISTED)
+    assert (row.attacks, row.unranked) == (("ppa (version 1)", "ppa (version 2)"), ())
+    [row] = make_rows([attacked(None, 0.2, attack="rlb"), attacked(None, 0.3, attack="rlb", steps=9)])
+    assert row.attacks == ("rlb (steps=5)", "rlb (steps=9)")
+    [row] = make_rows([attacked("tiny", 0.2, attack="rlb"), attacked("other", 0.3, attack="rlb")])
+    assert row.attacks == ("rlb", "rlb/other")
 
 
 def test_flags_are_computed_again() -> None:

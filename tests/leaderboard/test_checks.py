@@ -63,6 +63,31 @@ def test_a_sound_record_breaks_none() -> None:
     assert check_record(SOUND, PROTOCOL) == []
 
 
+def test_another_preset_is_another_attack_but_changed_settings_are_refused() -> None:
+    part = component("attack", "ppa", steps=1, loss="ce").model_copy(update={"preset": "ce"})
+    variant = make_record(attack="ppa/ce", components={**SOUND.components, "attack": part})
+    assert check_record(variant, PROTOCOL) == []
+    changed = part.model_copy(update={"overridden": True})
+    [finding] = check_record(make_record(attack="ppa/ce", components={**SOUND.components, "attack": changed}), PROTOCOL)
+    assert finding.id == "MB303"
+
+
+def test_the_frozen_preset_without_the_frozen_parameters_is_refused() -> None:
+    frozen = PROTOCOL.protocol.attacks["ppa"].model_copy(update={"preset": "small"})
+    protocol = PROTOCOL.protocol.model_copy(update={"attacks": {"ppa": frozen}})
+    loaded = type(PROTOCOL)(protocol, "test", PROTOCOL.digest, PROTOCOL.text, PROTOCOL.id)
+
+    def broken(preset: str | None, **params: Any) -> list[str]:
+        part = component("attack", "ppa", **params).model_copy(update={"preset": preset})
+        return [
+            found.id for found in check_record(make_record(components={**SOUND.components, "attack": part}), loaded)
+        ]
+
+    assert broken("small", steps=5) == []
+    assert broken("small", steps=1) == ["MB303"]
+    assert broken(None, steps=5) == ["MB303"]
+
+
 @pytest.mark.parametrize(("identifier", "record"), BROKEN)
 def test_is_found(identifier: str, record: Record) -> None:
     found = check_record(record, PROTOCOL)

@@ -70,7 +70,9 @@ def test_without_a_preset_named_like_the_protocol_the_defaults_hold(toy_registry
     ],
 )
 def test_presets_of_an_attack(toy_registry, attack, params):
-    assert cell(toy_registry, attacks=(attack,)).attack.params == params
+    found = cell(toy_registry, attacks=(attack,)).attack
+    assert (found.params, found.overridden) == (params, False)
+    assert cell(toy_registry, attacks=(attack,), settings={"attack.lr": 0.2}).attack.overridden
 
 
 @pytest.mark.parametrize(("model", "width"), [((), 3), (("tiny",), 3), (("tiny/wide",), 6)])

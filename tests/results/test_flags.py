@@ -72,7 +72,7 @@ def test_a_sound_record_has_none() -> None:
     [
         make_record(metrics=robust(zero_gradient_fraction=0.0, randomised=False, square_gain=0.001)),
         make_record(ledger={}),
-        make_record(ledger={"failed": {}, "chosen_by": ""}),
+        make_record(ledger={"failed": {}, "chosen_by": ["hostile"]}),
         make_record(ledger={"failed": "hostile"}),
         make_record(ledger={"trace": {"loss_first": None, "loss_last": "hostile"}}),
         make_record(ledger={"trace": "hostile"}),

@@ -167,7 +167,9 @@ def _name(record: Record, others: Sequence[Record]) -> str:
     cell = record.cell
     twins = [_params(other) for other in others if other.cell.defense == cell.defense]
     note = variant_note(_params(record), twins)
-    return printable(f"{cell.defense}{f' ({note})' if note else ''} × {cell.attack} · {cell.model} · {cell.seed}", 80)
+    return printable(
+        f"{cell.defense}{f' ({note})' if note else ''} × {cell.attack_label} · {cell.model} · {cell.seed}", 80
+    )
 
 
 def _params(record: Record) -> Mapping[str, Any]:

@@ -18,6 +18,90 @@ def mibench_attacks() -> Iterator[AttackSpec]:
         access="white-box",
     )
     yield AttackSpec(
+        name="if-gmi",
+        factory="mibench_attacks.if_gmi:IntermediateFeatures",
+        summary="IF-GMI: PPA, then search the features between the blocks of the generator too",
+        paper="if_gmi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="ppdg-mi",
+        factory="mibench_attacks.ppdg_mi:PseudoPrivateTuning",
+        summary="PPDG-MI: PPA in rounds, each class's generator tuned towards its best images in between",
+        paper="ppdg_mi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="plg-mi",
+        factory="mibench_attacks.plg_mi:PseudoLabelGuided",
+        summary="PLG-MI: search the noise of a conditional GAN that the target guided",
+        paper="plg_mi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="diff-mi",
+        factory="mibench_attacks.diff_mi:DiffusionInversion",
+        summary="Diff-MI: optimise pixels between a target-specific diffusion model and the target",
+        paper="diff_mi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="mirror",
+        factory="mibench_attacks.mirror:Mirror",
+        summary="MIRROR: search style vectors inside a box of P-space",
+        paper="mirror.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="vmi",
+        factory="mibench_attacks.vmi:VariationalInversion",
+        summary="Variational Model Inversion: fit normalising flows over latents to each class",
+        paper="vmi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="deep-inversion",
+        factory="mibench_attacks.deep_inversion:DeepInversion",
+        summary="DeepInversion: optimise pixels under the target's BatchNorm statistics, without a prior",
+        paper="deep_inversion.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="public-nearest",
+        factory="mibench_attacks.public_nearest:PublicNearest",
+        summary="Floor control: the public photographs that the target likes best, of other people",
+        access="scores",
+        baseline=True,
+    )
+    yield AttackSpec(
+        name="gmi",
+        factory="mibench_attacks.gmi:GenerativeInversion",
+        summary="Generative Model Inversion: descend in the noise of a GAN, kept real by its critic",
+        paper="gmi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="ked-mi",
+        factory="mibench_attacks.ked_mi:DistributionalInversion",
+        summary="KED-MI: learn a Gaussian of noise per class, in a GAN trained on the target's labels",
+        paper="ked_mi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="lomma",
+        factory="mibench_attacks.lomma:Lomma",
+        summary="GMI or KED-MI with a logit loss, averaged over the target and students distilled from it",
+        paper="lomma.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
+        name="ppdg-vanilla",
+        factory="mibench_attacks.ppdg_vanilla:PseudoPrivateVanilla",
+        summary="PPDG-vanilla: GMI, KED-MI or PLG-MI in rounds, their GAN trained on with the best images in between",
+        paper="ppdg_mi.bib",
+        access="white-box",
+    )
+    yield AttackSpec(
         name="prior-topconf",
         factory="mibench_attacks.baselines:PriorTopConfidence",
         summary="Floor control: the prior's samples that the target likes best, not optimised",

@@ -12,13 +12,28 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Le
 
-from mibench.api import Access, Attack, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import Access, Added, Attack, AttackContext, ClassResult, Prior, TargetView, UsageError
 from mibench_attacks.pool import CandidatePool, ScoredPool
 from mibench_attacks.rendering import Renderer
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorRandom(Attack):
+class _OfPrior(Attack):
+    """Base of the floors of a prior.
+
+    Attributes:
+        prior: prior whose floor it is, as 'name' or 'name/preset'; empty takes the protocol's.
+    """
+
+    prior: Annotated[str, Added()] = ""
+
+    def prior_choice(self) -> str | None:
+        """Return the chosen prior."""
+        return self.prior or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorRandom(_OfPrior):
     """Random samples of the prior for each class. The target is never asked, so these images leak nothing.
 
     Attributes:
@@ -34,6 +49,7 @@ class PriorRandom(Attack):
         "celeba": {},
         "dogs": {},
         "small": {"final": 6},
+        "stylegan2": {"final": 6, "prior": "stylegan2"},
         "smoke": {"final": 4},
     }
 
@@ -63,7 +79,7 @@ class PriorRandom(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorTopConfidence(Attack):
+class PriorTopConfidence(_OfPrior):
     """The samples of a pool that the target likes best as each class: PPA's pool without its optimisation.
 
     Attributes:
@@ -83,6 +99,7 @@ class PriorTopConfidence(Attack):
         "celeba": {"pool": 5000},
         "dogs": {},
         "small": {"pool": 500, "final": 6},
+        "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
         "smoke": {"pool": 64, "final": 4},
     }
 

@@ -5,14 +5,16 @@ Shapes: N candidates, M delivered images, L style layers, W size of a style vect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api.rng import SeedPart
 from mibench_attacks.alignment import averaged
 from mibench_attacks.descent import adam, at_milestones
 from mibench_attacks.gradient_attack import GradientAttack
@@ -22,6 +24,28 @@ from mibench_attacks.rendering import Renderer
 from mibench_attacks.search import GradientSearch
 from mibench_attacks.selection import RobustRank
 from mibench_attacks.transforms import RandomView
+
+_SMALL: dict[str, Any] = {"pool": 500, "candidates": 16, "final": 6, "draws": 25}
+_ADAPTIVE: dict[str, Any] = {**_SMALL, "lr": 0.2, "truncation": 1.0}
+
+ImageLoss = Callable[[Tensor, slice, int], Tensor]
+"""``loss(images, rows, step)`` of the images of these candidates, one value each (B,)."""
+
+
+class Inverted(NamedTuple):
+    """What one pass of the attack found for a class, best first.
+
+    Attributes:
+        latents_MLW: optimised latents; L is 1 for a single style vector.
+        images_MCSS: their images, as delivered.
+        scores_M: their robust confidence.
+        trace: of the search.
+    """
+
+    latents_MLW: Tensor
+    images_MCSS: Tensor
+    scores_M: Tensor
+    trace: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +86,28 @@ class PlugAndPlay(GradientAttack):
         UsageError: unless final <= candidates <= pool and all ranges are possible.
     """
 
+    name: ClassVar[str] = "ppa"
     access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "celeba": {"pool": 5000, "steps": 70},
         "dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
         # the configuration of the AT-AT paper's code: a schedule that the PPA paper's configurations do not have
-        "atat-paper": {"milestones": (30, 40), "gamma": 0.1},
-        "atat-paper-celeba": {"pool": 5000, "milestones": (30, 40), "gamma": 0.1},
+        "seed": {"milestones": (30, 40), "gamma": 0.1},
+        "seed-celeba": {"pool": 5000, "milestones": (30, 40), "gamma": 0.1},
+        # the baseline of AlignMI, which has no final selection: one draw of views only orders what is delivered
+        "alignmi-baseline": {"candidates": 100, "final": 100, "steps": 70, "draws": 1},
         # for 64-pixel priors on two CPU cores: every phase at its published length except for the numbers of images
-        "small": {"pool": 500, "candidates": 16, "final": 6, "draws": 25},
+        "small": _SMALL,
+        # adaptive variants: the settings that orl64 and rendered64 freeze for PPA on their PCA prior (lr, truncation),
+        # repeated here because a preset that is asked for by name replaces a protocol's settings, and one change
+        "ce": {**_ADAPTIVE, "loss": "ce"},
+        "logit": {**_ADAPTIVE, "loss": "logit"},
+        "max-margin": {**_ADAPTIVE, "loss": "max_margin"},
+        "paa": {**_ADAPTIVE, "align": "paa", "n_aug": 20},
+        "taa": {**_ADAPTIVE, "align": "taa", "n_aug": 20},
+        # the same budget on the generator that IF-GMI, PPDG-MI and MIRROR attack with, at IF-GMI's rate
+        "stylegan2": {**_SMALL, "prior": "stylegan2", "lr": 0.02},
         "smoke": {"pool": 64, "candidates": 8, "final": 4, "steps": 5, "draws": 5},
     }
 
@@ -103,46 +139,23 @@ class PlugAndPlay(GradientAttack):
     def __post_init__(self) -> None:
         if not self.final <= self.candidates <= self.pool:
             counts = f"final {self.final}, candidates {self.candidates}, pool {self.pool}"
-            raise UsageError(f"attack 'ppa': expected final <= candidates <= pool, got {counts}")
+            raise UsageError(f"attack {self.name!r}: expected final <= candidates <= pool, got {counts}")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise UsageError(f"attack 'ppa': expected betas in [0, 1), got {self.betas}")
+            raise UsageError(f"attack {self.name!r}: expected betas in [0, 1), got {self.betas}")
         self._objective()  # impossible crops are refused here, not after hours of work
         self._ranking()
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Draw and score the pool that all classes choose from."""
-        pool = CandidatePool(
-            size=self.pool,
-            truncation=self.truncation,
-            cutoff=self.cutoff,
-            score_with=self.score_with,
-            batch=self.batch,
-        )
-        return pool.fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
+        return self._fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
 
     def reconstruct(
         self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Select, optimise and choose: the whole attack on one class."""
         with target.spending() as spent:
-            render, objective = Renderer(prior, target, ctx.size), self._objective()
-            chosen = shared.select(label, self.candidates)
-            rng, rng_align = ctx.rng("class", label, "crop"), ctx.rng("class", label, "align")
-            shape = (self.candidates, ctx.channels, ctx.size)
-            draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(self.steps)]
-            copies = [self.alignment.draw(*shape, rng_align) for _ in range(self.steps)]
-
-            def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
-                views = [draw.part(rows) for draw in draws[step]]
-                perturbed = [copy.part(rows) for copy in copies[step]]
-                x_BCSS = render(variables[0], clamp=self.clip)
-                return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
-
-            start_NLW = chosen.latents_MLW[:, :1] if self.single_w else chosen.latents_MLW
-            found = self._search().run([start_NLW], loss, where=f"class {label}", report=ctx.progress)
-            images_NCSS = render.deliver(found.variables[0], batch=self.batch)
-            ranking = self._ranking().rank(images_NCSS, label, target, ctx.rng("class", label, "select"))
-        return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
+            found = self._invert(label, shared, Renderer(prior, target, ctx.size), ctx)
+        return ClassResult(label, found.images_MCSS, found.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images: the pool under 2 views, then per class candidates x (steps x views x copies + draws + 1)."""
@@ -154,13 +167,54 @@ class PlugAndPlay(GradientAttack):
             "render": self.pool + updates + num_classes * self.candidates,
         }
 
+    def _fill(self, render: Renderer, rng: torch.Generator) -> ScoredPool:
+        pool = CandidatePool(
+            size=self.pool,
+            truncation=self.truncation,
+            cutoff=self.cutoff,
+            score_with=self.score_with,
+            batch=self.batch,
+        )
+        return pool.fill(render, rng)
+
+    def _start(self, label: int, pool: ScoredPool) -> Tensor:
+        latents_NLW = pool.select(label, self.candidates).latents_MLW
+        return latents_NLW[:, :1] if self.single_w else latents_NLW
+
+    def _invert(self, label: int, pool: ScoredPool, render: Renderer, ctx: AttackContext) -> Inverted:
+        loss_of = self._loss(label, self.steps, render.target, ctx)
+
+        def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
+            return loss_of(render(variables[0], clamp=self.clip), rows, step)
+
+        start_NLW = self._start(label, pool)
+        found = self._search(self.steps).run([start_NLW], loss, where=f"class {label}", report=ctx.progress)
+        images_NCSS = render.deliver(found.variables[0], batch=self.batch)
+        index_M, scores_M = self._ranking().rank(images_NCSS, label, render.target, ctx.rng("class", label, "select"))
+        return Inverted(found.variables[0][index_M], images_NCSS[index_M], scores_M, found.trace)
+
+    def _loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> ImageLoss:
+        """Draw the views and copies of ``steps`` steps and return the loss under them; ``part`` tells draws apart."""
+        objective = self._objective()
+        rng, rng_align = (ctx.rng("class", label, purpose, *part) for purpose in ("crop", "align"))
+        shape = (self.candidates, ctx.channels, ctx.size)
+        draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(steps)]
+        copies = [self.alignment.draw(*shape, rng_align) for _ in range(steps)]
+
+        def loss(x_BCSS: Tensor, rows: slice, step: int) -> Tensor:
+            views = [draw.part(rows) for draw in draws[step]]
+            perturbed = [copy.part(rows) for copy in copies[step]]
+            return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
+
+        return loss
+
     def _objective(self) -> Objective:
         view = RandomView(scale=self.crop_scale, ratio=self.crop_ratio, per_sample=self.per_sample)
         return Objective(loss=identity_loss(self.loss, topk=self.topk), view=view, views=self.views)
 
-    def _search(self) -> GradientSearch:
+    def _search(self, steps: int) -> GradientSearch:
         return GradientSearch(
-            steps=self.steps,
+            steps=steps,
             optimizer=adam(self.lr, self.betas),
             schedule=at_milestones(self.milestones, self.gamma),
             batch=self.batch,

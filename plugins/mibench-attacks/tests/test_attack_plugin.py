@@ -13,10 +13,11 @@ from mibench_attacks.ppa import PlugAndPlay
 
 from mibench.api import Attack, UsageError
 from mibench.api.params import build, canonical, describe
+from mibench.protocol.load import load_protocol
+from mibench.registry import load_registry
 
 SOURCE = Path(mibench_attacks.__file__).parent
 SPECS = {spec.name: spec for spec in mibench_attacks.mibench_attacks()}
-CLASSES = {"ppa": PlugAndPlay, "prior-topconf": PriorTopConfidence, "prior-random": PriorRandom}
 
 
 def component(spec):
@@ -24,12 +25,17 @@ def component(spec):
     return getattr(importlib.import_module(module), name)
 
 
+CLASSES = {name: component(spec) for name, spec in SPECS.items()}
+FLOORS = {"prior-topconf", "prior-random", "public-nearest"}
+
+
 def test_specs_tell_the_truth():
-    assert {name: component(spec) for name, spec in SPECS.items()} == CLASSES
+    assert {"ppa": PlugAndPlay, "prior-topconf": PriorTopConfidence}.items() <= CLASSES.items()
     for name, spec in SPECS.items():
         assert spec.access == component(spec).access
         assert issubclass(component(spec), Attack)
-        assert spec.baseline == name.startswith("prior-")
+        assert spec.baseline == (name in FLOORS)
+        assert name in FLOORS or (SOURCE / spec.paper).read_text().startswith("@")
     assert "icml" in (SOURCE / SPECS["ppa"].paper).read_text().lower()
 
 
@@ -39,7 +45,8 @@ def test_specs_tell_the_truth():
 def test_presets_and_defaults_build(name, preset):
     made = build(CLASSES[name], CLASSES[name].presets[preset] if preset else {}, owner=name)
     assert build(CLASSES[name], canonical(made)) == made
-    assert made.cost(2)["render"] > 0
+    cost = made.cost(2)
+    assert cost["render"] + cost["forward"] > 0
 
 
 def test_published_presets_hold_the_published_numbers():
@@ -50,20 +57,29 @@ def test_published_presets_hold_the_published_numbers():
     assert settings("paper") == (2000, 200, 50, 50, 0.005, 0.9, ())
     assert settings("celeba") == (5000, 200, 50, 70, 0.005, 0.9, ())
     assert settings("dogs") == (2000, 200, 50, 100, 0.01, 0.75, ())
-    assert settings("atat-paper") == (2000, 200, 50, 50, 0.005, 0.9, (30, 40))
-    assert settings("atat-paper-celeba") == (5000, 200, 50, 50, 0.005, 0.9, (30, 40))
+    assert settings("seed") == (2000, 200, 50, 50, 0.005, 0.9, (30, 40))
+    assert settings("seed-celeba") == (5000, 200, 50, 50, 0.005, 0.9, (30, 40))
+    assert settings("alignmi-baseline") == (2000, 100, 100, 70, 0.005, 0.9, ())
     assert dict(PlugAndPlay().cost(1)) == {"forward": 4000 + 30_000, "backward": 10_000, "render": 2000 + 10_200}
 
 
 def test_controls_have_the_budgets_of_the_attack_that_they_control():
-    for preset in PlugAndPlay.presets:
-        if preset.startswith("atat"):
-            continue
+    for preset in ("paper", "celeba", "dogs", "small", "smoke"):
         ppa = build(PlugAndPlay, PlugAndPlay.presets[preset])
         top = build(PriorTopConfidence, PriorTopConfidence.presets[preset])
         random = build(PriorRandom, PriorRandom.presets[preset])
         assert (ppa.pool, ppa.final, ppa.truncation) == (top.pool, top.final, top.truncation)
         assert (ppa.final, ppa.truncation) == (random.final, random.truncation)
+
+
+@pytest.mark.parametrize("protocol", ["orl64", "rendered64"])
+@pytest.mark.parametrize("preset", ["ce", "logit", "max-margin", "paa", "taa"])
+def test_adaptive_variants_differ_from_what_the_protocols_freeze_in_one_thing(protocol, preset):
+    frozen = load_protocol(load_registry(), protocol).protocol.attacks["ppa"]
+    usual = canonical(build(PlugAndPlay, {**PlugAndPlay.presets[frozen.preset], **frozen.params}))
+    variant = canonical(build(PlugAndPlay, PlugAndPlay.presets[preset]))
+    changed = {name for name in variant if variant[name] != usual.get(name)}
+    assert changed == ({"align", "n_aug"} if preset in ("paa", "taa") else {"loss"})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +107,7 @@ def test_every_parameter_is_documented(made):
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys, mibench_attacks\n"
-        "assert len(list(mibench_attacks.mibench_attacks())) == 3\n"
+        "assert len(list(mibench_attacks.mibench_attacks())) > 3\n"
         "heavy = {'torch', 'numpy', 'pydantic', 'torchvision'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

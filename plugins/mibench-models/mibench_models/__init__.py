@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mibench.api import ModelSpec, PriorSpec, hookimpl
+from mibench.api import ImporterSpec, ModelSpec, PriorSpec, hookimpl
 
 
 @hookimpl
@@ -18,10 +18,34 @@ def mibench_priors() -> Iterable[PriorSpec]:
     """Return the image priors of this distribution."""
     return [
         PriorSpec(
+            name="dcgan",
+            factory="mibench_models.priors.dcgan_prior:DcganPrior",
+            summary="GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty",
+            paper="bib/dcgan.bib",
+        ),
+        PriorSpec(
+            name="ked-gan",
+            factory="mibench_models.priors.ked_gan_prior:KedGanPrior",
+            summary="KED-MI's generator: DCGAN trained on public images that the target labels, one per target",
+            paper="bib/ked_gan.bib",
+        ),
+        PriorSpec(
             name="pca",
             factory="mibench_models.priors.pca:PcaPrior",
             summary="principal components of public images: linear, instant, without truncation artefacts",
             paper="bib/eigenfaces.bib",
+        ),
+        PriorSpec(
+            name="plg-cgan",
+            factory="mibench_models.priors.plg_cgan:PlgCgan",
+            summary="PLG-MI's generator: conditional GAN on public images that the target labels, one per target",
+            paper="bib/plg_mi.bib",
+        ),
+        PriorSpec(
+            name="diffusion",
+            factory="mibench_models.priors.diffusion_prior:Diffusion",
+            summary="Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target",
+            paper="bib/diff_mi.bib",
         ),
         PriorSpec(
             name="stylegan2",
@@ -29,7 +53,24 @@ def mibench_priors() -> Iterable[PriorSpec]:
             summary="small StyleGAN2 with mapping network, style blocks and discriminator",
             paper="bib/stylegan2.bib",
         ),
+        PriorSpec(
+            name="stylegan2-file",
+            factory="mibench_models.priors.stylegan2_file:StyleGan2File",
+            summary="StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan",
+            paper="bib/stylegan2.bib",
+        ),
     ]
+
+
+@hookimpl
+def mibench_importers() -> Iterable[ImporterSpec]:
+    """Return the readers of foreign files of this distribution."""
+    yield ImporterSpec(
+        name="stylegan",
+        factory="mibench_models.priors.stylegan_import:StyleGanImporter",
+        summary="read FILE, a pickle of stylegan2-ada-pytorch, as data; write safetensors for the prior stylegan2-file",
+        paper="bib/stylegan2.bib",
+    )
 
 
 @hookimpl

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Gt, Le
 
-from mibench.api import ImageSet, Prior, PriorModel, PriorTrainer
+from mibench.api import Added, ImageSet, Prior, PriorModel, PriorTrainer
+from mibench_models.priors.stylegan2.compute import Compute
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
@@ -38,13 +39,16 @@ class StyleGan2Prior(PriorModel):
         ema_rampup: the half-life is at most this fraction of the images seen so far.
         augment: "none" or a comma-separated policy of flip, translate, cutout, color.
         mirror: show real images mirrored half of the time.
+        compute: arithmetic of the trained generator in attacks: fp32, tf32 or bf16 (mapping stays float32).
+        compile: compile the trained generator for attacks with torch.compile.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "small": {"channel_max": 64},
-        "rendered64": {"channel_max": 64},
+        "smoke": {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_max": 8, "kimg": 0.08, "batch": 8},
+        "small": {"channel_max": 64, "kimg": 100.0},
+        "rendered64": {"channel_max": 64, "kimg": 100.0},
         # 200 photographs: without augmentation the discriminator knows them by heart
-        "orl64": {"channel_max": 64, "kimg": 120.0, "augment": "translate,cutout,color"},
+        "orl64": {"channel_max": 64, "kimg": 64.0, "augment": "translate,cutout,color"},
     }
 
     z_dim: Annotated[int, Ge(1)] = 128
@@ -66,6 +70,8 @@ class StyleGan2Prior(PriorModel):
     ema_rampup: Annotated[float, Gt(0)] = 0.05
     augment: str = "none"
     mirror: bool = True
+    compute: Annotated[Compute, Added()] = "fp32"
+    compile: Annotated[bool, Added()] = False
 
     def build(self, *, channels: int, size: int) -> StyleGan2:
         """Make untrained networks, discriminator included. Called with torch's global generator seeded."""
@@ -86,3 +92,11 @@ class StyleGan2Prior(PriorModel):
         if not isinstance(prior, StyleGan2):
             raise TypeError(f"expected a StyleGan2 that build() made, got {type(prior).__name__}")
         return GanTrainer(self, prior, images, seed=seed, device=device)
+
+    def deploy(self, prior: Prior) -> Prior:
+        """Switch the trained generator to ``compute`` and compile it; see ``stylegan2/deploy.py``."""
+        from mibench_models.priors.stylegan2.deploy import deploy
+
+        if not isinstance(prior, StyleGan2):
+            raise TypeError(f"expected a StyleGan2 that build() made, got {type(prior).__name__}")
+        return deploy(prior, compute=self.compute, compiled=self.compile)

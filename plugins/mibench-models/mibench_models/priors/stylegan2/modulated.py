@@ -12,8 +12,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu
+from torch.nn.functional import leaky_relu
 
+from mibench_models.priors.stylegan2.compute import Compute, convolve
 from mibench_models.priors.stylegan2.layers import LRELU_GAIN, SLOPE, EqualLinear
 from mibench_models.priors.stylegan2.resample import binomial_filter, conv_upsample
 
@@ -24,7 +25,9 @@ def demodulation(w_OIKK: Tensor, style_BI: Tensor) -> Tensor:
     return torch.rsqrt(style_BI.square() @ power_OI.T + 1e-8)
 
 
-def modulated_conv(x_BIHW: Tensor, w_OIKK: Tensor, style_BI: Tensor, *, fir_44: Tensor | None = None) -> Tensor:
+def modulated_conv(
+    x_BIHW: Tensor, w_OIKK: Tensor, style_BI: Tensor, *, fir_44: Tensor | None = None, compute: Compute = "fp32"
+) -> Tensor:
     """Convolve with weights scaled per input channel and sample, without demodulation.
 
     Args:
@@ -32,14 +35,17 @@ def modulated_conv(x_BIHW: Tensor, w_OIKK: Tensor, style_BI: Tensor, *, fir_44: 
         w_OIKK: shared weights.
         style_BI: scale of each input channel.
         fir_44: smoothing filter of an upsampling convolution; ``None`` keeps the side.
+        compute: arithmetic of the convolution; see ``compute.convolve``.
 
     Returns:
         (B, O, H, W), or twice the side.
     """
-    scaled_BIHW = x_BIHW * style_BI[:, :, None, None]
+    if compute == "bf16":
+        x_BIHW = x_BIHW.bfloat16()
+    scaled_BIHW = x_BIHW * style_BI[:, :, None, None].to(x_BIHW.dtype)
     if fir_44 is not None:
-        return conv_upsample(scaled_BIHW, w_OIKK, fir_44)
-    return conv2d(scaled_BIHW, w_OIKK, padding=w_OIKK.shape[-1] // 2)
+        return conv_upsample(scaled_BIHW, w_OIKK, fir_44, compute)
+    return convolve(scaled_BIHW, w_OIKK, compute, stride=1, padding=w_OIKK.shape[-1] // 2, transposed=False)
 
 
 class SynthesisLayer(nn.Module):
@@ -51,8 +57,10 @@ class SynthesisLayer(nn.Module):
         noise_const: (R, R) fixed noise.
         noise_strength: scalar, starts at 0.
         bias: (O,).
+        compute: arithmetic of the convolution; bf16 also keeps the features in bfloat16.
     """
 
+    compute: Compute = "fp32"
     fir: Tensor
     noise_const: Tensor
 
@@ -77,17 +85,19 @@ class SynthesisLayer(nn.Module):
             noise: CPU generator of fresh noise (training); ``None`` uses the fixed noise.
         """
         style_BI = self.affine(w_BW)
-        y_BORR = modulated_conv(x_BIHW, self.weight, style_BI, fir_44=self.fir if self.up else None)
-        demod_BO11 = (demodulation(self.weight, style_BI) * LRELU_GAIN)[:, :, None, None]
+        y_BORR = modulated_conv(
+            x_BIHW, self.weight, style_BI, fir_44=self.fir if self.up else None, compute=self.compute
+        )
+        demod_BO11 = (demodulation(self.weight, style_BI) * LRELU_GAIN)[:, :, None, None].to(y_BORR.dtype)
         grain = self._noise(len(x_BIHW), noise) * (self.noise_strength * LRELU_GAIN)
         if noise is None:  # noise and bias are one constant map: a single fused operation
             offset = grain + (self.bias * LRELU_GAIN)[:, None, None]
-            y_BORR = torch.addcmul(offset, y_BORR, demod_BO11)
+            y_BORR = torch.addcmul(offset.to(y_BORR.dtype), y_BORR, demod_BO11)
         else:
             y_BORR = torch.addcmul(grain, y_BORR, demod_BO11) + (self.bias * LRELU_GAIN)[:, None, None]
         y_BORR = leaky_relu(y_BORR, SLOPE)
         if self.clamp is not None:
-            y_BORR = y_BORR.clamp(-self.clamp * LRELU_GAIN, self.clamp * LRELU_GAIN)
+            y_BORR = y_BORR.clamp(-self.clamp, self.clamp)
         return y_BORR
 
     def _noise(self, batch: int, noise: torch.Generator | None) -> Tensor:
@@ -104,7 +114,10 @@ class ToRgb(nn.Module):
         affine: style vector to the scales of the input channels.
         weight: (channels, I, 1, 1).
         bias: (channels,).
+        compute: arithmetic of the convolution; the image is float32 in any case.
     """
+
+    compute: Compute = "fp32"
 
     def __init__(self, inputs: int, channels: int, *, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
@@ -116,6 +129,6 @@ class ToRgb(nn.Module):
 
     def forward(self, x_BIHW: Tensor, w_BW: Tensor) -> Tensor:
         """Return an image (B, channels, H, W)."""
-        y_BCHW = modulated_conv(x_BIHW, self.weight, self.affine(w_BW) * self.weight_gain)
-        y_BCHW = y_BCHW + self.bias[:, None, None]
+        y_BCHW = modulated_conv(x_BIHW, self.weight, self.affine(w_BW) * self.weight_gain, compute=self.compute)
+        y_BCHW = y_BCHW.to(self.bias.dtype) + self.bias[:, None, None]
         return y_BCHW if self.clamp is None else y_BCHW.clamp(-self.clamp, self.clamp)

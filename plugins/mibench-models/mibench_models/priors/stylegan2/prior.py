@@ -73,21 +73,31 @@ class StyleGan2(Prior):
             ValueError: if ``start`` is not a block, or if it is not 0 and there is nothing to start from.
         """
         for index in range(start, self.blocks):
-            carry = self.step_block(index, latent_BLW, carry)
+            carry = self._advance(index, latent_BLW, carry)
         if carry is None or carry.image is None:
             raise ValueError(f"expected start in [0, {self.blocks}), got {start}")
         return (carry.image + 1) / 2
 
     def step_block(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
-        """Run one block. The carried image is the sum of RGB outputs so far, in [-1, 1] units.
+        """Run one block. The carried image is the sum of RGB outputs so far, in [-1, 1] units; features are float32.
 
         Raises:
             ValueError: if a block after the first gets no features.
         """
+        features, image = self._advance(index, latent_BLW, carry)
+        return Carry(None if features is None else features.to(latent_BLW.dtype), image)
+
+    def _advance(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
+        """Run one block; features keep the type that the next block computes in."""
         features, image = (None, None) if carry is None else carry
         if index > 0 and features is None:
             raise ValueError(f"block {index} starts from features; pass the carry of block {index - 1}")
         return Carry(*self.generator.synthesis.run_block(index, latent_BLW, features, image))
+
+    @property
+    def tunable(self) -> list[nn.Parameter]:
+        """The weights of the synthesis network."""
+        return list(self.generator.synthesis.parameters())
 
     @property
     def discriminator(self) -> nn.Module | None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
+from mibench_models.priors.stylegan2.compute import Compute, convolve
+
 TAPS = (1.0, 3.0, 3.0, 1.0)
 """The filter along one axis before normalisation."""
 
@@ -46,15 +48,15 @@ def downsample(x_BCHW: Tensor, fir_44: Tensor) -> Tensor:
     return conv2d(x_BCHW, _depthwise(fir_44, channels), stride=2, padding=1, groups=channels)
 
 
-def conv_upsample(x_BIHW: Tensor, w_OI33: Tensor, fir_44: Tensor) -> Tensor:
-    """Insert zeros, convolve with a 3 x 3 kernel, smooth: the upsampling convolution of StyleGAN2.
+def conv_upsample(x_BIHW: Tensor, w_OI33: Tensor, fir_44: Tensor, compute: Compute = "fp32") -> Tensor:
+    """Insert zeros, convolve with a 3 x 3 kernel (in the given arithmetic), smooth: StyleGAN2's upsampling convolution.
 
     Returns:
         (B, O, 2H, 2W).
     """
-    y_BOhw = conv_transpose2d(x_BIHW, w_OI33.transpose(0, 1), stride=2)
+    y_BOhw = convolve(x_BIHW, w_OI33.transpose(0, 1), compute, stride=2, padding=0, transposed=True)
     channels = y_BOhw.shape[1]
-    return conv2d(y_BOhw, _depthwise(fir_44 * 4, channels), padding=1, groups=channels)
+    return conv2d(y_BOhw, _depthwise(fir_44 * 4, channels).to(y_BOhw.dtype), padding=1, groups=channels)
 
 
 def conv_downsample(x_BIHW: Tensor, w_OIKK: Tensor, fir_44: Tensor) -> Tensor:

@@ -1,0 +1,55 @@
+"""P-space: style vectors before the last leaky ReLU of a mapping network, where they are nearly Gaussian (MIRROR).
+
+Shapes: N latents, L style layers, W size of a style vector.
+Source: An et al., "MIRROR", NDSS 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+Space = Literal["p", "latent"]
+
+_SLOPE = 0.2  # of the mapping network's leaky ReLUs; its gain only scales, and scaling commutes with both maps
+
+
+def to_p(w_NLW: Tensor) -> Tensor:
+    """Undo the leaky ReLU: a leaky ReLU of slope 5."""
+    return leaky_relu(w_NLW, 1 / _SLOPE)
+
+
+def to_w(p_NLW: Tensor) -> Tensor:
+    """Apply the leaky ReLU of slope 0.2."""
+    return leaky_relu(p_NLW, _SLOPE)
+
+
+@dataclass(frozen=True)
+class Box:
+    """The box mean +- k * std of each coordinate over a sample, in P-space or in the space of the latents themselves.
+
+    Attributes:
+        space: ``"p"`` or ``"latent"``.
+        low_LW: lower bounds in that space.
+        high_LW: upper bounds in that space.
+    """
+
+    space: Space
+    low_LW: Tensor
+    high_LW: Tensor
+
+    @classmethod
+    def around(cls, latents_NLW: Tensor, *, space: Space, k: float) -> Self:
+        """Measure the box on a sample of latents."""
+        points_NLW = to_p(latents_NLW) if space == "p" else latents_NLW
+        mean_LW, reach_LW = points_NLW.mean(0), k * points_NLW.std(0, correction=0)
+        return cls(space, mean_LW - reach_LW, mean_LW + reach_LW)
+
+    def clip(self, latents_NLW: Tensor) -> Tensor:
+        """Return the nearest latents whose coordinates are within the box."""
+        if self.space == "latent":
+            return latents_NLW.clamp(self.low_LW, self.high_LW)
+        return to_w(to_p(latents_NLW).clamp(self.low_LW, self.high_LW))

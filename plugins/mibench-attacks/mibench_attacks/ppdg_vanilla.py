@@ -1,0 +1,176 @@
+"""PPDG-vanilla, Peng et al., "Pseudo-Private Data Guided Model Inversion Attacks", NeurIPS 2024, low resolution.
+
+Shapes: N candidates of a class, M of them kept, P public images, K classes, C channels, S = protocol's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from mibench.api import (
+    Access,
+    Attack,
+    AttackContext,
+    ClassResult,
+    ImageSet,
+    Prior,
+    TargetView,
+    TensorImages,
+    UsageError,
+    derive_seed,
+    to_uint8,
+)
+from mibench_attacks.gmi import GenerativeInversion
+from mibench_attacks.gradient_attack import GradientAttack
+from mibench_attacks.ked_mi import DistributionalInversion
+from mibench_attacks.plg_mi import PseudoLabelGuided
+from mibench_attacks.selection import RobustRank
+from mibench_attacks.transforms import RandomView
+
+HostName = Literal["gmi", "ked-mi", "plg-mi"]
+HOSTS: dict[HostName, type[GradientAttack]] = {
+    "gmi": GenerativeInversion,
+    "ked-mi": DistributionalInversion,
+    "plg-mi": PseudoLabelGuided,
+}
+VIEW = RandomView(scale=(0.8, 1.0), flip=0.5, rotate=5.0, jitter=0.2)
+"""Views of the ranking that chooses pseudo-private images."""
+
+
+class Tuned(NamedTuple):
+    """What the classes share before the last round.
+
+    Attributes:
+        prior: trained on with the pseudo-private images of all earlier rounds.
+        host: what the host attack prepared with it.
+    """
+
+    prior: Prior
+    host: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoPrivateVanilla(Attack):
+    """Attack all classes, add the best images to the public ones, train the GAN on with them, attack again.
+
+    The host is an attack on a GAN that was trained here. Each round but the last attacks every class with many
+    candidates, keeps the share that the target likes best under random views, and continues the GAN's own training
+    on public and pseudo-private images. Deliberate differences from the released code: a training is a number of
+    updates and not of passes, its optimisers start afresh, and it has as many pseudo-private images as public ones at
+    most, each once.
+
+    Attributes:
+        host: the attack of each round.
+        host_preset: preset of the host, which also names its prior.
+        rounds: attacks; 1 is the host alone.
+        candidates: images per class that a round before the last makes.
+        keep: images per class that become pseudo-private, the best of the candidates.
+        draws: random views over which the choice averages the target's confidence.
+        tune_steps: steps of the GAN's training between rounds.
+        batch: images processed at once; does not change results.
+
+    Raises:
+        UsageError: unless keep <= candidates.
+    """
+
+    access: ClassVar[Access] = Access.WHITE_BOX
+    needs_public: ClassVar[bool] = True
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # ten passes through about 30 000 public images, in batches of 64, five per step (derived)
+        "paper": {},
+        # a quarter is kept around PLG-MI, and its training is counted in updates there too
+        "paper-plg": {"host": "plg-mi", "candidates": 200, "keep": 50, "tune_steps": 100},
+        # for 64-pixel priors on two CPU cores
+        "small": {"host_preset": "small", "candidates": 8, "keep": 4, "draws": 25, "tune_steps": 150},
+        "orl64": {"host_preset": "orl64", "candidates": 8, "keep": 4, "draws": 25, "tune_steps": 150},
+        "rendered64": {"host_preset": "rendered64", "candidates": 8, "keep": 4, "draws": 25, "tune_steps": 150},
+        "smoke": {"host_preset": "smoke", "candidates": 4, "keep": 2, "draws": 2, "tune_steps": 2},
+    }
+
+    host: HostName = "gmi"
+    host_preset: str = "paper"
+    rounds: Annotated[int, Ge(1)] = 2
+    candidates: Annotated[int, Ge(1)] = 1000
+    keep: Annotated[int, Ge(1)] = 500
+    draws: Annotated[int, Ge(1)] = 100
+    tune_steps: Annotated[int, Ge(1)] = 940
+    batch: Annotated[int, Ge(1)] = 25
+
+    def __post_init__(self) -> None:
+        if self.keep > self.candidates:
+            raise UsageError(f"attack 'ppdg-vanilla': expected keep <= candidates, got {self.keep} > {self.candidates}")
+        self._host()
+
+    def prior_choice(self) -> str | None:
+        """Return the host's prior."""
+        return self._host().prior_choice()
+
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tuned:
+        """Do all rounds but the last, on every class; a resumed attack finds the weights that they led to."""
+        for index in range(self.rounds - 1):
+            weights = ctx.remember(f"round {index}", partial(self._tune, index, target, prior, ctx))
+            prior = prior.clone()
+            prior.load_state_dict(dict(weights))
+        return Tuned(prior, self._host().prepare(target, prior, ctx))
+
+    def reconstruct(
+        self, label: int, shared: Tuned, target: TargetView, prior: Prior, ctx: AttackContext
+    ) -> ClassResult:
+        """Attack one class with the tuned GAN."""
+        return self._host().reconstruct(label, shared.host, target, shared.prior, ctx)
+
+    def cost(self, num_classes: int) -> Mapping[str, int]:
+        """Count images when all classes are attacked: the host's in each round, and the draws of the choices.
+
+        Without what a guided GAN asks while it is trained on.
+        """
+        early, last = self._many().cost(num_classes), self._host().cost(num_classes)
+        total = {name: (self.rounds - 1) * early[name] + last[name] for name in last}
+        total["forward"] += (self.rounds - 1) * num_classes * self.candidates * self.draws
+        return total
+
+    def _tune(self, index: int, target: TargetView, prior: Prior, ctx: AttackContext) -> dict[str, Tensor]:
+        found, labels = self._pseudo_private(index, target, prior, ctx)
+        images = _join(ctx.public, found, labels)
+        return ctx.train_prior(prior, images, self.tune_steps, f"round {index}").state_dict()
+
+    def _pseudo_private(
+        self, index: int, target: TargetView, prior: Prior, ctx: AttackContext
+    ) -> tuple[Tensor, Tensor]:
+        host, early = self._many(), replace(ctx, seed=derive_seed(ctx.seed, "round", index))
+        shared, kept = host.prepare(target, prior, early), []
+        rank = RobustRank(keep=self.keep, draws=self.draws, view=VIEW, batch=self.batch)
+        for label in range(target.num_classes):
+            images_NCSS = host.reconstruct(label, shared, target, prior, early).images_NCHW
+            best = rank.rank(images_NCSS, label, target, early.rng("class", label, "pseudo-private"))
+            kept.append(images_NCSS[best.index_M])
+        return torch.cat(kept).cpu(), torch.arange(target.num_classes).repeat_interleave(self.keep)
+
+    def _host(self) -> GradientAttack:
+        known = HOSTS[self.host].presets
+        if self.host_preset not in known:
+            raise UsageError(f"attack {self.host!r} has no preset {self.host_preset!r}; choose from {sorted(known)}")
+        return HOSTS[self.host](**known[self.host_preset])
+
+    def _many(self) -> GradientAttack:
+        """Return the host with all candidates delivered."""
+        number = "draws" if self.host == "ked-mi" else "restarts"
+        changes: dict[str, Any] = {"final": self.candidates, number: self.candidates}
+        return replace(self._host(), **changes)
+
+
+def _join(public: ImageSet | None, found_MCSS: Tensor, labels_M: Tensor) -> ImageSet:
+    """Put public and pseudo-private images together; labels of public identities follow those of the classes."""
+    if public is None:
+        raise UsageError("attack 'ppdg-vanilla' needs public images")
+    pixels = torch.cat([to_uint8(public.all_images()), to_uint8(found_MCSS)])
+    classes = int(labels_M.max()) + 1
+    labels = torch.cat([public.labels_N + classes, labels_M])
+    return TensorImages(pixels, labels, classes + public.num_classes)

@@ -1,0 +1,85 @@
+"""PLG-MI: a conditional prior, two random views, the contract of attacks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from mibench_attacks.objectives import max_margin, topk_margin
+from mibench_attacks.plg_mi import PseudoLabelGuided
+from mibench_models.priors.plg_cgan import PlgCgan
+
+from mibench.api import Prior, UsageError, freeze, run_attack, seeded
+from mibench.testing import AttackContract, TinyWorld
+
+SMALL = {"restarts": 5, "final": 3, "steps": 4, "batch": 2}
+
+
+def conditional(world: TinyWorld) -> Prior:
+    model = PlgCgan(z_dim=8, width=2)
+    with seeded("plg prior"):
+        return freeze(model.build(channels=world.channels, size=world.size, classes=world.classes))
+
+
+class TestContract(AttackContract):
+    component = PseudoLabelGuided
+    settings = SMALL
+
+    def prior(self):
+        return conditional(self.world)
+
+
+class TestContractGrey(TestContract):
+    world = TinyWorld(channels=1)
+    settings = SMALL | {"loss": "poincare", "align": "paa", "n_aug": 2}
+
+
+def attacked(attack, world=TinyWorld(), classes=(2, 0), prior=None):  # noqa: B008
+    target = world.target()
+    prior = prior or conditional(world)
+    return list(run_attack(attack, classes, target, prior, world.attack_context(seed=4))), target
+
+
+@pytest.mark.parametrize("more", [{}, {"align": "taa", "n_aug": 2, "views": 1}, {"final": 5, "steps": 0}])
+def test_cost_is_exact(more):
+    attack = PseudoLabelGuided(**SMALL | more)
+    results, target = attacked(attack)
+    assert vars(target.ledger) == dict(attack.cost(2))
+    assert [result.spent.render for result in results] == [attack.cost(1)["render"]] * 2
+
+
+def test_the_batch_changes_nothing():
+    attack = PseudoLabelGuided(**SMALL)
+    for one, other in zip(attacked(attack)[0], attacked(replace(attack, batch=100))[0], strict=True):
+        torch.testing.assert_close(one.images_NCHW, other.images_NCHW, atol=2e-4, rtol=0)
+
+
+def test_the_loss_falls_and_confidence_orders():
+    world = TinyWorld()
+    attack = PseudoLabelGuided(restarts=6, final=4, steps=25, flip=0.0, rotate=0.0, jitter=0.0, crop_scale=(1.0, 1.0))
+    (result,), target = attacked(attack, world, [1])
+    assert sum(result.trace["loss"][-3:]) < sum(result.trace["loss"][:3])
+    truth = target.logits(result.images_NCHW).softmax(1)[:, 1]
+    torch.testing.assert_close(result.scores_N, truth, atol=1e-5, rtol=0)
+
+
+def test_a_prior_without_the_classes_is_refused():
+    world = TinyWorld()
+    for prior in (world.prior(), conditional(TinyWorld(classes=5))):
+        with pytest.raises(UsageError, match="prior=plg-cgan"):
+            attacked(PseudoLabelGuided(**SMALL), world, prior=prior)
+
+
+def test_more_final_images_than_starts_are_refused():
+    with pytest.raises(UsageError, match="final <= restarts"):
+        PseudoLabelGuided(restarts=2, final=3)
+
+
+def test_the_prior_of_each_preset():
+    assert PseudoLabelGuided().prior_choice() == "plg-cgan"
+    assert PseudoLabelGuided(**PseudoLabelGuided.presets["smoke"]).prior_choice() == "plg-cgan/smoke"
+
+
+def test_margins_of_the_reference_vector():
+    logits, y = torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])
+    assert max_margin(logits, y).item() == -1
+    assert topk_margin(logits, y, k=2).item() == -2
