@@ -92,7 +92,8 @@ def continue_training(
     component = ctx.component("prior", ctx.input("prior").payload["prior"])
     where: dict[str, Any] = {"seed": derive_seed(ctx.payload["seed"], "train prior", purpose), "device": ctx.device}
     asked = (view,) if component.needs_target else ()
-    trainer: PriorTrainer = component.trainer(prior.clone(), images, *asked, **where)
+    copy = prior.clone().train().requires_grad_(True)  # as `build` makes them
+    trainer: PriorTrainer = component.trainer(copy, images, *asked, **where)
     for index in range(steps):
         trainer.step(index)
     return freeze(trainer.finish())

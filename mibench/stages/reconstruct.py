@@ -18,6 +18,7 @@ from torch import Tensor
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.errors import ClassFailed, MibenchError
 from mibench.api.images import check_images, to_uint8
+from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, TargetView
@@ -53,11 +54,11 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     if attack.peeks():
         context.judge = load_classifier(ctx.registry, ctx.input(_judge(ctx)), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
-    with view.spending() as spent, seeded(seed, "network"):
+    with view.spending() as spent, full_precision(), seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)
     _write_json(ctx.work / "shared.json", asdict(spent))
     for position, label in enumerate(todo):
-        with view.spending() as spent, seeded(seed, "network", label):
+        with view.spending() as spent, full_precision(), seeded(seed, "network", label):
             result = _reconstruct(attack, label, shared, view, prior, context)
         if isinstance(result, ClassResult):
             _save_class(ctx.work, result, image)

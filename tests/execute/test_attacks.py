@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from fake_plugin import parts
 
 from mibench.api import UsageError, params
@@ -48,6 +49,17 @@ def test_an_attack_brings_a_prior_that_is_trained_for_each_target(toy_run, tmp_p
         toy_run(attacks=("picky",), settings={"picky.brings": "guidde"})
 
 
+@pytest.mark.parametrize(("brings", "asked"), [("linear", 0), ("guided", 6)])
+def test_an_attack_may_train_its_prior_on(toy_run, brings, asked):
+    settings = {"picky.brings": brings, "picky.trains": "3"}
+    spent = record_of(toy_run(attacks=("picky",), settings=settings)).ledger["shared"]
+    before, after, _ = parts.SEEN[-1]
+    weights, tuned = before.state_dict(), after.state_dict()
+    assert any(not torch.equal(weights[name], tuned[name]) for name in weights)
+    assert not any(parameter.requires_grad for parameter in after.parameters())
+    assert spent["forward"] == asked + 5  # the guided training looks at two images in each step
+
+
 def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
     honest = toy_run(attacks=("picky",))
     assert parts.SEEN[-1][2].judge is None
@@ -59,8 +71,6 @@ def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
 
 
 def test_what_is_remembered_is_made_once_and_its_price_stays(tmp_path):
-    import torch
-
     from mibench.testing import TinyWorld
 
     made = []

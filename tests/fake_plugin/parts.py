@@ -376,12 +376,14 @@ class Picky(Guess):
         fails: classes for which there is nothing to deliver.
         brings: prior to attack with.
         judged: choose by an evaluator.
+        trains: steps for which the prior is trained on, before the attack.
         younger: a parameter that came later.
     """
 
     fails: tuple[int, ...] = ()
     brings: str = ""
     judged: bool = False
+    trains: Annotated[int, Ge(0)] = 0
     younger: Annotated[int, Ge(0), Added()] = 7
 
     def prior_choice(self) -> str | None:
@@ -392,6 +394,10 @@ class Picky(Guess):
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tensor:
         SEEN.append((target, prior, ctx))
+        if self.trains:
+            shown = to_uint8(prior.render(prior.to_latent(prior.sample(4, ctx.rng("shown")))).detach())
+            images = TensorImages(shown, torch.zeros(4, dtype=torch.long), 1)
+            SEEN.append((prior, ctx.train_prior(prior, images, self.trains, "on"), ctx))
 
         def make() -> dict[str, Tensor]:
             images = prior.render(prior.to_latent(prior.sample(5, ctx.rng("remember")))).clamp(0, 1)

@@ -79,10 +79,11 @@ class DcganPrior(AlternatingRecipe, PriorModel):
         "paper": {},
         # 100 passes through about 30 600 images of five digits
         "mnist": {"steps": 9_560},
-        # seven minutes of one CPU thread at 64 px: a quarter of the width, half the batch; not tuned
-        "small": {"width": 16, "steps": 580, "batch": 32, "mirror": True},
-        "orl64": {"width": 16, "steps": 580, "batch": 32, "mirror": True},
-        "rendered64": {"width": 16, "steps": 580, "batch": 32, "mirror": True},
+        # seven minutes of one CPU thread at 64 px: a quarter of the width, half the batch. After one minute on
+        # rendered64's public people lr 5e-4 was nearer to them than 2e-4 (Frechet distance in 40 components .23, .59)
+        "small": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
+        "orl64": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
+        "rendered64": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
         "smoke": {"z_dim": 16, "width": 4, "steps": 20, "n_critic": 2, "batch": 8},
     }
 
