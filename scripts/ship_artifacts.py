@@ -1,11 +1,13 @@
 """Copy the prior and the evaluators of a protocol from a store into mibench-models, each with a card.
 
-Usage: python scripts/ship_artifacts.py PROTOCOL [--store FOLDER] [--without-prior]
+Usage: python scripts/ship_artifacts.py PROTOCOL [--store FOLDER] [--without-prior] [--attack ATTACK]
+
+With --attack only the prior that this attack brings is copied (stylegan2 for if-gmi, say).
 
 The PCA prior of orl64 is not shipped: it takes a second to make, and principal components are nearly the photographs
 themselves, which nobody licensed for redistribution.
 
-Make them first, from nothing: mibench run --protocol PROTOCOL --no-shipped --store FOLDER
+Make them first, from nothing: mibench run --protocol PROTOCOL --no-shipped --store FOLDER [--attack ATTACK]
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from mibench.plan.cells import expand
+from mibench.plan.cells import Cell, expand
 from mibench.plan.node import Node
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
@@ -31,7 +33,7 @@ CARD = """# {title}
 | | |
 |---|---|
 | data | {data} |
-| made by | `mibench run --protocol {protocol} --no-shipped` |
+| made by | `{command}` |
 | component | `{component}` |
 | seed | {seed} |
 | key | `{key}` |
@@ -51,30 +53,37 @@ def main() -> None:
     parser.add_argument("protocol")
     parser.add_argument("--store", type=Path, default=default_root())
     parser.add_argument("--without-prior", action="store_true")
+    parser.add_argument("--attack")
     arguments = parser.parse_args()
     registry, store = load_registry(), Store(arguments.store)
-    cell = expand(Request(protocols=(arguments.protocol,)), registry)[0]
-    nodes = cell.graph.evaluators() if arguments.without_prior else {"prior": cell.graph.prior()}
-    nodes |= cell.graph.evaluators()
+    request = Request(protocols=(arguments.protocol,), **({"attacks": (arguments.attack,)} if arguments.attack else {}))
+    cell = expand(request, registry)[0]
+    command = f"mibench run --protocol {cell.loaded.id} --no-shipped"
+    nodes = {} if arguments.without_prior or arguments.attack else {"prior": cell.graph.prior()}
+    if arguments.attack:
+        nodes, command = {cell.prior.name: cell.prior_node}, f"{command} --attack {arguments.attack}"
+    else:
+        nodes |= cell.graph.evaluators()
     for name, node in nodes.items():
-        ship(cell.loaded.protocol.name, cell.loaded.id, name, node, store, cell.graph.nodes)
+        ship(cell, name, node, store, command)
 
 
-def ship(short: str, protocol: str, name: str, node: Node, store: Store, nodes: dict[str, Node]) -> None:
-    """Copy one artifact and write its card."""
+def ship(cell: Cell, name: str, node: Node, store: Store, command: str) -> None:
+    """Copy one artifact and write its card, which says by what command it was made."""
     artifact = store.get(node.stage, node.key)
     weights = artifact.file("weights.safetensors")
     if weights.stat().st_size > LARGEST:
         raise SystemExit(f"{weights} has {weights.stat().st_size} bytes; at most {LARGEST} are shipped")
-    place = SHIPPED / f"{short}-{name}"
+    place = SHIPPED / f"{cell.loaded.protocol.name}-{name}"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(artifact.path, place)
-    (source,) = (nodes[key] for key in node.needs.values())
-    place.with_suffix(".md").write_text(card(protocol, name, node, artifact, source), encoding="utf-8")
+    (source,) = (cell.graph.nodes[key] for key in node.needs.values())
+    text = card(cell.loaded.id, name, node, artifact, source, command)
+    place.with_suffix(".md").write_text(text, encoding="utf-8")
     print(place.relative_to(SHIPPED.parents[3]), f"{weights.stat().st_size / 2**20:.1f} MB")
 
 
-def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node) -> str:
+def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node, command: str) -> str:
     """Render the card of an artifact."""
     report = artifact.json("report.json")
     entry = node.payload["prior"] if node.stage == "prior" else node.payload["model"]
@@ -89,6 +98,7 @@ def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node)
         what=what,
         stage=node.stage,
         protocol=protocol,
+        command=command,
         data=f"{source.label}, parameters {dataset['params']}",
         component=f"{entry['name']} {entry['params']}",
         seed=node.payload["seed"],

@@ -39,8 +39,9 @@ def add(records: Sequence[Path], folder: Path) -> None:
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
+@click.option("--by-attack", is_flag=True, help="A row for each attack, baselines included, instead of the worst case.")
 @click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
-def show(protocol: str | None, form: str | None, folder: Path) -> None:
+def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) -> None:
     """Print the board of PROTOCOL, or all boards.
 
     PROTOCOL is `name` or `name@version`.
@@ -48,7 +49,7 @@ def show(protocol: str | None, form: str | None, folder: Path) -> None:
     from mibench import leaderboard as boards
     from mibench.cli.terminal import echo, echo_table
 
-    board = boards.load_board(folder, protocol)
+    board = boards.load_board(folder, protocol, by_attack=by_attack)
     if form in FORMATS:
         render = {"json": boards.to_json, "csv": boards.to_csv, "markdown": boards.to_markdown}[form]
         click.echo(render(board), nl=False)

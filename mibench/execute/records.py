@@ -125,6 +125,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
         licence=_joined(entry.spec.licence for entry in entries),
         overridden=resolved.overridden,
         access=_access(resolved),
+        baseline=getattr(resolved.registered.spec, "baseline", False),
     )
 
 

@@ -12,7 +12,7 @@ from mibench.leaderboard.board import load_board
 from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
-from mibench.leaderboard.rows import component_digest
+from mibench.leaderboard.variants import component_digest
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.display import printable
 from mibench.results.io import file_name, load_record, save_record, write_atomic

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mibench.leaderboard.layout import BoardFolder, choose
-from mibench.leaderboard.rows import Row, make_rows
+from mibench.leaderboard.rows import Row, flag_fewer, make_rows
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,19 @@ class Board:
         return tuple(row for section in self.sections for row in section.rows)
 
 
-def load_board(folder: Path, protocol: str | None = None) -> Board:
+def load_board(folder: Path, protocol: str | None = None, *, by_attack: bool = False) -> Board:
     """Read the boards below a leaderboards folder.
 
     Args:
         folder: the leaderboards folder.
         protocol: ``name@version``, or ``name`` for its newest version; ``None`` for all that there are.
+        by_attack: a row for each attack, baselines included, and no ranks.
 
     Raises:
         UsageError: if there is no board, or none of that name (with a suggestion).
         RecordError: for a damaged entry.
     """
-    return Board(tuple(_section(board) for board in choose(folder, protocol)))
+    return Board(tuple(_section(board, by_attack) for board in choose(folder, protocol)))
 
 
 def rank(rows: Sequence[Row]) -> list[Row]:
@@ -80,12 +81,16 @@ def rank(rows: Sequence[Row]) -> list[Row]:
     return ranked
 
 
-def _section(board: BoardFolder) -> Section:
+def _section(board: BoardFolder, by_attack: bool) -> Section:
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
     protocol = loaded.protocol
-    rows = rank(make_rows((record for _, record in board.records()), protocol.attacks))
+    records = [record for _, record in board.records()]
+    if by_attack:
+        rows = [replace(row, rank=0) for row in rank(make_rows(records, each_attack=True))]
+    else:
+        rows = rank(flag_fewer(make_rows(records, protocol.attacks)))
     return Section(board.id, loaded.digest, protocol.summary, protocol.headline, protocol.seeds, tuple(rows))
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mibench.leaderboard.board import Board, Section
-from mibench.leaderboard.rows import Estimate, Row
+from mibench.leaderboard.estimates import Estimate
+from mibench.leaderboard.rows import Row
 from mibench.results.display import printable, short, with_interval
 
 
@@ -77,7 +78,7 @@ def _table(section: Section) -> TextTable:
         rows=rows,
         footer=controls + printable(f"leakage is {section.headline}, worst case over attacks, mean over seeds, "
         "[95 % over classes]; overlapping intervals share a rank; "
-        "without a rank: inactive, useless, or attacked outside of its threat model (see flags)"),
+        "without a rank: see flags"),
     )  # fmt: skip
 
 

@@ -6,38 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
+from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
+from mibench.leaderboard.variants import Variant, by_attack, component_digest, is_baseline, note_on
 from mibench.protocol.schema import Component
-from mibench.results.canonical import digest
-from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.columns import clean_accuracy
 from mibench.results.flags import OUTSIDE, UNRANKED, compute_flags
-from mibench.results.intervals import Interval, pooled_interval
-from mibench.results.normalize import control, headline, normalized_leakage
-from mibench.results.record import Flag, MetricValue, Record
-from mibench.results.variants import variant_note
+from mibench.results.intervals import pooled_interval
+from mibench.results.normalize import headline, normalized_leakage
+from mibench.results.record import Flag, Record
 
 UNLISTED = "no-listed-attack"
 """Flag of a row that no attack of the protocol was run against: others alone, weak ones even, cannot rank a defense."""
-
-
-class Estimate(NamedTuple):
-    """A number with its 95 % interval over classes.
-
-    Attributes:
-        value: mean over seeds.
-        ci95: bootstrap over classes of the seed averages; ``None`` if it cannot be formed.
-    """
-
-    value: float
-    ci95: Interval | None
-
-
-class Variant(NamedTuple):
-    """What may differ between runs of one component: parameters, and the version of its numbers."""
-
-    params: Mapping[str, Any]
-    version: str
+FEWER = "fewer-attacks"
+"""Flag of a row that met fewer attacks than another of its board: a worst case over fewer is lower by that alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +45,8 @@ class Row:
         floor: headline on samples that nobody optimised.
         gold: headline on held-out private images.
         undefended: headline of the worst attack without a defense.
-        attacks: names of the attacks that were run: bare with the protocol's settings, else with the preset, and with
-            what differs if that does not tell two of them apart.
+        attacks: names of the attacks that were run, without baselines: bare with the protocol's settings, else with the
+            preset, and with what differs if that does not tell two of them apart.
         seeds: target seeds behind the worst attack.
         classes: attacked classes.
         flags: computed flags of all records, one for each identifier.
@@ -96,33 +79,34 @@ class Row:
     rank: int = 0
 
 
-def component_digest(record: Record, role: str) -> str:
-    """Return 12 digits that identify a component's version of numbers and its parameters; empty if it is not stated."""
-    part = record.components.get(role)
-    return digest({"name": part.name, "version": part.version, "params": part.params})[:12] if part else ""
-
-
-def make_rows(records: Iterable[Record], listed: Mapping[str, Component] | None = None) -> list[Row]:
+def make_rows(
+    records: Iterable[Record], listed: Mapping[str, Component] | None = None, *, each_attack: bool = False
+) -> list[Row]:
     """Group finished records by protocol, model and defense, and summarise each group. Order is that of first sight.
 
     Args:
         records: of any protocols.
         listed: the attacks whose settings the protocol froze; a row with none of them has no rank.
+        each_attack: a row for each attack, baselines included, instead of their worst case.
     """
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done" and headline(record) is not None:
-            groups[_group(record)].append(record)
+            attack = (record.cell.attack_label, component_digest(record, "attack")) if each_attack else ()
+            groups[*_group(record), *attack].append(record)
     return _with_notes([_row(group, listed or {}) for group in groups.values()])
 
 
-def estimate(metrics: Sequence[MetricValue]) -> Estimate | None:
-    """Return the mean over seeds with its interval; ``None`` without any value."""
-    if not metrics:
-        return None
-    return Estimate(
-        fmean(metric.value for metric in metrics), pooled_interval([metric.per_class for metric in metrics])
-    )
+def flag_fewer(rows: Sequence[Row]) -> list[Row]:
+    """Flag rows that met fewer attacks than the most attacked one, beside attacks outside of threat models."""
+    most = max((len(row.attacks) for row in rows), default=0)
+    text = "met {0} of the {1} attacks that another row met; a worst case over fewer is lower by that alone"
+    return [
+        row
+        if len(row.attacks) == most
+        else replace(row, flags=(*row.flags, Flag(id=FEWER, text=text.format(len(row.attacks), most))))
+        for row in rows
+    ]
 
 
 def _group(record: Record) -> tuple[str, ...]:
@@ -133,17 +117,17 @@ def _group(record: Record) -> tuple[str, ...]:
 
 def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
     first = records[0]
-    by_attack = _by_attack(records)
+    attacks = by_attack([record for record in records if not is_baseline(record)] or records)
     as_listed = any(record.cell.attack_label in listed for record in records)
     missing = [_unlisted(listed)] if listed and not as_listed else []
-    promised = [group for group in by_attack.values() if OUTSIDE not in _flag_ids(group)]
-    counted = promised or list(by_attack.values())
+    promised = [group for group in attacks.values() if OUTSIDE not in _flag_ids(group)]
+    counted = promised or list(attacks.values())
     worst = max(counted, key=_mean_leak)
-    worst_name = next(name for name, group in by_attack.items() if group is worst)
+    worst_name = next(name for name, group in attacks.items() if group is worst)
     lead = [value for record in worst if (value := headline(record))]
     defense = first.components.get("defense")
     leakage = Estimate(fmean(metric.value for metric in lead), pooled_interval([metric.per_class for metric in lead]))
-    floor, gold, undefended = (_control(worst, name) for name in ("floor", "gold", "undefended"))
+    floor, gold, undefended = (mean_control(worst, name) for name in ("floor", "gold", "undefended"))
     up = lead[0].higher_is_better
     once = list({record.cell.seed: record for record in reversed(records)}.values())
     return Row(
@@ -156,40 +140,21 @@ def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
         leakage=leakage,
         higher_is_better=up,
         worst_attack=worst_name,
-        attack_accuracy=_attack_accuracy(counted),
+        attack_accuracy=worst_attack_accuracy(counted),
         normalized=None
         if floor is None or gold is None
         else normalized_leakage(leakage.value, floor, gold, higher_is_better=up),
         accuracy=estimate([value for record in once if (value := clean_accuracy(record.metrics))]),
-        robust=_robust(once),
+        robust=robust_accuracies(once),
         floor=floor,
         gold=gold,
         undefended=undefended,
-        attacks=tuple(sorted(by_attack)),
+        attacks=tuple(sorted(attacks)),
         seeds=tuple(sorted({record.cell.seed for record in worst})),
         classes=max(sum(value is not None for value in metric.per_class) for metric in lead),
         flags=(*_flags(records), *missing),
         unranked=tuple(sorted((UNRANKED & _flag_ids(worst)) | {flag.id for flag in missing})),
     )
-
-
-def _by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Group records by name, preset, version and parameters of their attack, under names that tell groups apart."""
-    groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        groups[record.cell.attack_label, component_digest(record, "attack")].append(record)
-    variants = {key: _variant(group[0]) for key, group in groups.items()}
-    named = {}
-    for (label, identity), group in groups.items():
-        twins = [variant for (other, _), variant in variants.items() if other == label]
-        note = _note(variants[label, identity], twins)
-        named[f"{label} ({note})" if note else label] = group
-    return named
-
-
-def _variant(record: Record) -> Variant:
-    part = record.components.get("attack")
-    return Variant(part.params, part.version) if part else Variant({}, "")
 
 
 def _unlisted(listed: Mapping[str, Component]) -> Flag:
@@ -199,30 +164,6 @@ def _unlisted(listed: Mapping[str, Component]) -> Flag:
 def _mean_leak(records: Sequence[Record]) -> float:
     values = [value for record in records if (value := headline(record))]
     return fmean(-metric.value if metric.higher_is_better else metric.value for metric in values)
-
-
-def _attack_accuracy(attacks: Iterable[Sequence[Record]]) -> Estimate | None:
-    found = []
-    for records in attacks:
-        judged: defaultdict[str, list[MetricValue]] = defaultdict(list)
-        for record in records:
-            for judge, metric in attack_accuracies(record.metrics).items():
-                judged[judge].append(metric)
-        found += [made for metrics in judged.values() if (made := estimate(metrics))]
-    return max(found, key=lambda made: made.value, default=None)
-
-
-def _robust(records: Sequence[Record]) -> dict[str, Estimate]:
-    by_eps: defaultdict[str, list[MetricValue]] = defaultdict(list)
-    for record in records:
-        for eps, metric in robust_columns(record.metrics).items():
-            by_eps[eps].append(metric)
-    return {eps: made for eps in sorted(by_eps, key=float) if (made := estimate(by_eps[eps]))}
-
-
-def _control(records: Sequence[Record], name: str) -> float | None:
-    values = [metric.value for record in records if (metric := control(record, name))]
-    return fmean(values) if values else None
 
 
 def _flags(records: Sequence[Record]) -> tuple[Flag, ...]:
@@ -248,11 +189,4 @@ def _with_notes(rows: Sequence[Row]) -> list[Row]:
 
 def _noted(row: Row, twins: Sequence[Row]) -> Row:
     variants = [Variant(twin.params, twin.defense_version) for twin in twins]
-    return replace(row, note=_note(Variant(row.params, row.defense_version), variants))
-
-
-def _note(own: Variant, twins: Sequence[Variant]) -> str:
-    parts = [note] if (note := variant_note(own.params, [twin.params for twin in twins])) else []
-    if len({twin.version for twin in twins}) > 1:
-        parts.append(f"version {own.version}")
-    return ", ".join(parts)
+    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants))

@@ -52,6 +52,7 @@ class ComponentRef(Part):
         licence: SPDX identifier.
         access: of an attack, what of the target it uses; of a defense, the attacker it is meant to hold against
             ("black-box" if one who sees the weights looks through it); ``None`` for other kinds and in old records.
+        baseline: an attack that optimises nothing and serves as a control; no board counts it as a worst case.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class ComponentRef(Part):
     source_digest: str
     licence: str = "MIT"
     access: str | None = None
+    baseline: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -72,6 +74,8 @@ class ComponentRef(Part):
         dumped: dict[str, Any] = dump(self)
         if self.access is None:
             dumped.pop("access", None)
+        if not self.baseline:
+            dumped.pop("baseline", None)
         return dumped
 
 

@@ -122,6 +122,28 @@ def test_a_row_without_any_listed_attack_has_no_rank(tmp_path: Path, other: Reco
     assert "run it against ppa" in last.flags[-1].text
 
 
+def test_a_baseline_is_no_worst_case_but_has_a_row_of_its_own_if_asked_for(tmp_path: Path) -> None:
+    nearest = attacked(None, 0.9, attack="nearest")
+    part = nearest.components["attack"].model_copy(update={"baseline": True})
+    nearest = make_record(attack="nearest", leakage=0.9, text=SMALL, components={**nearest.components, "attack": part})
+    folder = board_of(tmp_path, attacked("small", 0.3), nearest)
+    [row] = load_board(folder).rows
+    assert (row.attacks, row.leakage.value) == (("ppa",), pytest.approx(0.3))
+    each = load_board(folder, by_attack=True).rows
+    assert [(row.worst_attack, row.leakage.value, row.rank) for row in each] == [
+        ("ppa", pytest.approx(0.3), 0),
+        ("nearest", pytest.approx(0.9), 0),
+    ]
+
+
+def test_a_row_that_met_fewer_attacks_says_so(tmp_path: Path) -> None:
+    refs = {**attacked("small", 0.1).components, "defense": component("defense", "lucky")}
+    lucky = make_record(defense="lucky", leakage=0.1, text=SMALL, components=refs)
+    folder = board_of(tmp_path, attacked("small", 0.2), attacked("ce", 0.4, loss="ce"), lucky)
+    flags = {row.defense: [flag.id for flag in row.flags] for row in load_board(folder).rows}
+    assert flags == {"atat": [], "lucky": ["fewer-attacks"]}
+
+
 def test_names_of_attacks_say_what_differs() -> None:
     newer = attacked("small", 0.3)
     part = newer.components["attack"].model_copy(update={"version": "2"})
