@@ -16,49 +16,25 @@ def mibench_models() -> Iterable[ModelSpec]:
 @hookimpl
 def mibench_priors() -> Iterable[PriorSpec]:
     """Return the image priors of this distribution."""
+    rows = [
+        ("dcgan", "dcgan_prior:DcganPrior", "dcgan",
+         "GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty"),
+        ("ked-gan", "ked_gan_prior:KedGanPrior", "ked_gan",
+         "KED-MI's generator: DCGAN trained on public images that the target labels, one per target"),
+        ("pca", "pca:PcaPrior", "eigenfaces",
+         "principal components of public images: linear, instant, without truncation artefacts"),
+        ("plg-cgan", "plg_cgan:PlgCgan", "plg_mi",
+         "PLG-MI's generator: conditional GAN on public images that the target labels, one per target"),
+        ("diffusion", "diffusion_prior:Diffusion", "diff_mi",
+         "Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target"),
+        ("stylegan2", "stylegan2_prior:StyleGan2Prior", "stylegan2",
+         "small StyleGAN2 with mapping network, style blocks and discriminator"),
+        ("stylegan2-file", "stylegan2_file:StyleGan2File", "stylegan2",
+         "StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan"),
+    ]  # fmt: skip
     return [
-        PriorSpec(
-            name="dcgan",
-            factory="mibench_models.priors.dcgan_prior:DcganPrior",
-            summary="GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty",
-            paper="bib/dcgan.bib",
-        ),
-        PriorSpec(
-            name="ked-gan",
-            factory="mibench_models.priors.ked_gan_prior:KedGanPrior",
-            summary="KED-MI's generator: DCGAN trained on public images that the target labels, one per target",
-            paper="bib/ked_gan.bib",
-        ),
-        PriorSpec(
-            name="pca",
-            factory="mibench_models.priors.pca:PcaPrior",
-            summary="principal components of public images: linear, instant, without truncation artefacts",
-            paper="bib/eigenfaces.bib",
-        ),
-        PriorSpec(
-            name="plg-cgan",
-            factory="mibench_models.priors.plg_cgan:PlgCgan",
-            summary="PLG-MI's generator: conditional GAN on public images that the target labels, one per target",
-            paper="bib/plg_mi.bib",
-        ),
-        PriorSpec(
-            name="diffusion",
-            factory="mibench_models.priors.diffusion_prior:Diffusion",
-            summary="Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target",
-            paper="bib/diff_mi.bib",
-        ),
-        PriorSpec(
-            name="stylegan2",
-            factory="mibench_models.priors.stylegan2_prior:StyleGan2Prior",
-            summary="small StyleGAN2 with mapping network, style blocks and discriminator",
-            paper="bib/stylegan2.bib",
-        ),
-        PriorSpec(
-            name="stylegan2-file",
-            factory="mibench_models.priors.stylegan2_file:StyleGan2File",
-            summary="StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan",
-            paper="bib/stylegan2.bib",
-        ),
+        PriorSpec(name=name, factory=f"mibench_models.priors.{factory}", summary=summary, paper=f"bib/{paper}.bib")
+        for name, factory, paper, summary in rows
     ]
 
 
