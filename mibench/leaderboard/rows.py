@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import Any
 
 from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
-from mibench.leaderboard.variants import Variant, by_attack, component_digest, is_baseline, note_on
+from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
 from mibench.protocol.schema import Component
 from mibench.results.columns import clean_accuracy
-from mibench.results.flags import OUTSIDE, UNRANKED, compute_flags
+from mibench.results.flags import OUTSIDE, PEEKED, UNRANKED, compute_flags
 from mibench.results.intervals import pooled_interval
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.record import Flag, Record
@@ -92,7 +92,7 @@ def make_rows(
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done" and headline(record) is not None:
-            attack = (record.cell.attack_label, component_digest(record, "attack")) if each_attack else ()
+            attack = (record.cell.attack_label, attack_digest(record)) if each_attack else ()
             groups[*_group(record), *attack].append(record)
     return _with_notes([_row(group, listed or {}) for group in groups.values()])
 
@@ -120,7 +120,7 @@ def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
     attacks = by_attack([record for record in records if not is_baseline(record)] or records)
     as_listed = any(record.cell.attack_label in listed for record in records)
     missing = [_unlisted(listed)] if listed and not as_listed else []
-    promised = [group for group in attacks.values() if OUTSIDE not in _flag_ids(group)]
+    promised = [group for group in attacks.values() if not {OUTSIDE, PEEKED} & _flag_ids(group)]
     counted = promised or list(attacks.values())
     worst = max(counted, key=_mean_leak)
     worst_name = next(name for name, group in attacks.items() if group is worst)

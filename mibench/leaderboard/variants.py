@@ -24,11 +24,16 @@ def component_digest(record: Record, role: str) -> str:
     return digest({"name": part.name, "version": part.version, "params": part.params})[:12] if part else ""
 
 
+def attack_digest(record: Record) -> str:
+    """Return digits that identify a record's attack and the prior that it attacked with."""
+    return component_digest(record, "attack") + component_digest(record, "prior")
+
+
 def by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Group records by name, preset, version and parameters of their attack, under names that tell groups apart."""
     groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.cell.attack_label, component_digest(record, "attack")].append(record)
+        groups[record.cell.attack_label, attack_digest(record)].append(record)
     variants = {key: _variant(group[0]) for key, group in groups.items()}
     named = {}
     for (label, identity), group in groups.items():

@@ -141,6 +141,11 @@ class _Builder:
     def _prior(self, attack: Resolved) -> Resolved:
         choice = attack.build().prior_choice()
         prior = self._resolve("prior", parse_choice(choice)) if choice else self.graph.fixed.prior
+        if prior.component.needs_target and attack.component.access != "white-box":
+            raise UsageError(
+                f"attack {attack.name!r} declares {attack.component.access} access; the prior {prior.name!r} is trained"
+                " with the target's gradients. Choose a prior that is trained on public images alone."
+            )
         # The very same generator must not be trained twice under two names.
         return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
 

@@ -94,7 +94,7 @@ class Graph:
         """What an attack makes of a target, with the protocol's prior or its own."""
         needs = {"target": target, "prior": self.prior(prior, target)}
         if attack.component.needs_public:
-            needs["public"] = self.data("public")
+            needs["public"] = self._prior_images()
         if attack.build().peeks():
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
         budget = self.fixed.protocol.budget.model_dump(mode="json")

@@ -64,7 +64,9 @@ def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str,
         spent.add(Ledger(**state.get("spent", {})))  # after load_state, and before it asks anything more
     saved = reported = time.monotonic()
     for index in range(first, trainer.total_steps):
-        signals = trainer.step(index)
+        # A target that answers at random draws from torch's generators: each step has draws of its own.
+        with seeded(ctx.payload["seed"], "network", index):
+            signals = trainer.step(index)
         now = time.monotonic()
         if now - reported > REPORT_SECONDS or index + 1 == trainer.total_steps:
             ctx.progress(index + 1, trainer.total_steps, "steps", signals)
@@ -95,7 +97,8 @@ def continue_training(
     copy = prior.clone().train().requires_grad_(True)  # as `build` makes them
     trainer: PriorTrainer = component.trainer(copy, images, *asked, **where)
     for index in range(steps):
-        trainer.step(index)
+        with seeded(where["seed"], "network", index):
+            trainer.step(index)
     return freeze(trainer.finish())
 
 

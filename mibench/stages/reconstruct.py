@@ -21,7 +21,7 @@ from mibench.api.images import check_images, to_uint8
 from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
 from mibench.api.rng import seeded
-from mibench.api.target import Budget, TargetView
+from mibench.api.target import Budget, Ledger, TargetView
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
@@ -39,6 +39,9 @@ def run(ctx: StageContext) -> None:
     ctx.progress(len(classes) - len(todo), len(classes), "classes", {})
     if todo or not (ctx.work / "shared.json").is_file():
         view = TargetView(classifier, attack.access, classes=len(classes), budget=Budget(**ctx.payload["budget"]))
+        for label in set(classes) - set(todo):
+            info = json.loads(_info(ctx.work, label).read_text(encoding="utf-8"))
+            view.ledger.add(Ledger(**info["spent"]))  # the budget holds over restarts
         _attack(ctx, attack, view, todo, len(classes))
     _assemble(ctx, classes)
 

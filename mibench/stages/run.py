@@ -36,6 +36,8 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
     Raises:
         MibenchError: if the stage fails; its checkpoints stay for the next try.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what libraries draw on "the" GPU is seeded there too
     with store.lock(node.key):
         found = store.find(node.stage, node.key)
         if found is not None:

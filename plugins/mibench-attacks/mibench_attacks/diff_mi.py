@@ -66,7 +66,7 @@ class DiffusionInversion(GradientAttack):
     access: ClassVar[Access] = Access.WHITE_BOX
     needs_public: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
+        "paper": {"prior": "diffusion/paper"},
         # for 64-pixel priors on two CPU cores: the published lengths, for six images
         "small": {**SMALL, "prior": "diffusion/small"},
         "orl64": SMALL,

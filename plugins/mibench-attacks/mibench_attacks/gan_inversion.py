@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +51,21 @@ def of_class(loss: IdentityLoss, label: int, target: TargetView) -> ImageLoss:
     return lambda x_BCSS: loss(target.logits(x_BCSS), torch.full((len(x_BCSS),), label, device=x_BCSS.device))
 
 
-def gan_loss(identity: ImageLoss, critic: nn.Module, realism: Realism, *, id_weight: float) -> ImageLoss:
-    """Return ``id_weight * identity(x) + prior term of D(x)``. The discriminator sees what the target sees."""
-    return lambda x_BCSS: id_weight * identity(x_BCSS) + REALISM[realism](critic(x_BCSS))
+class GanLoss(NamedTuple):
+    """A loss in two terms that are added.
+
+    Attributes:
+        identity: of framed images, as the target sees them.
+        realism: of whole images, as the discriminator was trained on them.
+    """
+
+    identity: ImageLoss
+    realism: ImageLoss
+
+
+def gan_loss(identity: ImageLoss, critic: nn.Module, realism: Realism, *, id_weight: float) -> GanLoss:
+    """Return ``id_weight * identity(x)`` and the prior term of ``D(x)``."""
+    return GanLoss(lambda x: id_weight * identity(x), lambda whole: REALISM[realism](critic(whole)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +84,17 @@ class GanInversion:
     final: int
     batch: int
 
-    def run(self, label: int, loss: ImageLoss, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
+    def run(self, label: int, loss: GanLoss, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
         """Minimise the loss of rendered images; scores are the target's confidence in the images as delivered."""
         with target.spending() as spent:
             render = Renderer(prior, target, ctx.size)
             shape = (self.search.per_step, ctx.channels, ctx.size)
 
             def of_noise(z_BZ: Tensor, rows: slice, step: int) -> Tensor:
-                x_BCSS = render(prior.to_latent(z_BZ), clamp=False)
+                whole_BCHW = render.whole(prior.to_latent(z_BZ))
                 copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", step))
-                return averaged(x_BCSS, loss, [copy.part(rows) for copy in copies])
+                perturbed = [copy.part(rows) for copy in copies]
+                return averaged(render.frame(whole_BCHW), loss.identity, perturbed) + loss.realism(whole_BCHW)
 
             found = self.search.find(label, prior.noise_size, of_noise, ctx)
             images_NCSS = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import AttackContext, ClassFailed, ClassResult, Prior, TargetView, UsageError
 from mibench_attacks.batching import batches
 from mibench_attacks.constraints import within_l1_balls
 from mibench_attacks.entrance import Entrance
@@ -159,10 +159,15 @@ class IntermediateFeatures(PlugAndPlay):
             accuracy = {stage: _accuracy(x_NCSS, label, ctx, self.batch) for stage, x_NCSS in shown.items()}
             stage = max(accuracy, key=lambda stage: accuracy[stage])
             shown = {stage: shown[stage]}
-        rankings = {
-            stage: self._ranking().rank(x_NCSS, label, target, ctx.rng("class", label, "select"))
-            for stage, x_NCSS in shown.items()
-        }
+        rankings: dict[int, Ranking] = {}
+        failed: list[ClassFailed] = []
+        for stage, x_NCSS in shown.items():
+            try:
+                rankings[stage] = self._ranking().rank(x_NCSS, label, target, ctx.rng("class", label, "select"))
+            except ClassFailed as reason:
+                failed.append(reason)  # another stage may have enough finite candidates
+        if not rankings:
+            raise failed[0]
         stage = max(rankings, key=lambda stage: rankings[stage].scores_M.mean().item())
         return stage, rankings[stage]
 

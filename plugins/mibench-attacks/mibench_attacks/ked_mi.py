@@ -47,9 +47,9 @@ class DistributionalInversion(GradientAttack):
 
     access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
+        "paper": {"prior": "ked-gan/paper"},
         # the scripts of the released code
-        "scripts": {"steps": 2400},
+        "scripts": {"prior": "ked-gan/paper", "steps": 2400},
         # for 64-pixel priors on two CPU cores: fewer steps with more samples each
         "small": {"prior": "ked-gan/small", "samples": 4, "draws": 6, "final": 6, "steps": 300},
         "orl64": {"samples": 4, "draws": 6, "final": 6, "steps": 300},

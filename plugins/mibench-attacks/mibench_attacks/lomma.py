@@ -77,8 +77,8 @@ class Lomma(GradientAttack):
     access: ClassVar[Access] = Access.WHITE_BOX
     needs_public: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "paper-ked": {"host": "ked"},
+        "paper": {"prior": "dcgan/paper"},
+        "paper-ked": {"host": "ked", "prior": "ked-gan/paper"},
         # for 64-pixel priors on two CPU cores
         "small": {**SMALL, "prior": "dcgan/small", "public_images": 1000},
         "small-ked": {**SMALL, "host": "ked", "prior": "ked-gan/small", "public_images": 1000},

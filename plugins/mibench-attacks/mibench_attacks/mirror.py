@@ -24,7 +24,7 @@ from mibench_attacks.search import GradientSearch
 from mibench_attacks.selection import by_confidence
 from mibench_attacks.transforms import RandomView, identity
 
-_SMALL: dict[str, Any] = {"pool": 2000, "steps": 150, "final": 6}
+_SMALL: dict[str, Any] = {"prior": "stylegan2", "pool": 2000, "steps": 150, "final": 6}
 
 
 class Shared(NamedTuple):
@@ -68,8 +68,8 @@ class Mirror(GradientAttack):
         "released": {"lr": 0.2, "weight": 1.0},
         # ours, for two CPU cores
         "small": _SMALL,
-        "orl64": {**_SMALL, "prior": "stylegan2"},
-        "rendered64": {**_SMALL, "prior": "stylegan2"},
+        "orl64": _SMALL,
+        "rendered64": _SMALL,
         "smoke": {"pool": 64, "steps": 5, "final": 4, "space": "latent"},
     }
 

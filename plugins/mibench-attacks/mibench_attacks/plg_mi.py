@@ -54,7 +54,7 @@ class PseudoLabelGuided(GradientAttack):
 
     access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
+        "paper": {"prior": "plg-cgan/paper"},
         # for 64-pixel priors on two CPU cores
         "small": {"prior": "plg-cgan/small", "restarts": 8, "final": 6, "steps": 150},
         "orl64": {"restarts": 8, "final": 6, "steps": 150},
@@ -100,10 +100,8 @@ class PseudoLabelGuided(GradientAttack):
         with target.spending() as spent:
             render, objective = Renderer(prior, target, ctx.size), self._objective()
             start_NZ = prior.sample(self.restarts, ctx.rng("class", label, "start"))
-            rng, rng_align = ctx.rng("class", label, "view"), ctx.rng("class", label, "align")
-            shape = (self.restarts, ctx.channels, ctx.size)
+            rng, shape = ctx.rng("class", label, "view"), (self.restarts, ctx.channels, ctx.size)
             draws = [objective.draw(self.restarts, ctx.size, rng) for _ in range(self.steps)]
-            copies = [self.alignment.draw(*shape, rng_align) for _ in range(self.steps)]
 
             def latent(z_BZ: Tensor) -> Tensor:
                 y_B = torch.full((len(z_BZ),), label, device=z_BZ.device)
@@ -112,7 +110,8 @@ class PseudoLabelGuided(GradientAttack):
             def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
                 views = [draw.part(rows) for draw in draws[step]]
                 x_BCSS = render(latent(variables[0]), clamp=False)
-                perturbed = [copy.part(rows) for copy in copies[step]]
+                copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", step))
+                perturbed = [copy.part(rows) for copy in copies]
                 return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
 
             search = GradientSearch(steps=self.steps, optimizer=adam(self.lr), batch=self.batch)

@@ -194,16 +194,15 @@ class PlugAndPlay(GradientAttack):
         return Inverted(found.variables[0][index_M], images_NCSS[index_M], scores_M, found.trace)
 
     def _loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> ImageLoss:
-        """Draw the views and copies of ``steps`` steps and return the loss under them; ``part`` tells draws apart."""
+        """Draw the views of ``steps`` steps and return the loss under them; ``part`` tells draws apart."""
         objective = self._objective()
-        rng, rng_align = (ctx.rng("class", label, purpose, *part) for purpose in ("crop", "align"))
-        shape = (self.candidates, ctx.channels, ctx.size)
+        rng, shape = ctx.rng("class", label, "crop", *part), (self.candidates, ctx.channels, ctx.size)
         draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(steps)]
-        copies = [self.alignment.draw(*shape, rng_align) for _ in range(steps)]
 
         def loss(x_BCSS: Tensor, rows: slice, step: int) -> Tensor:
             views = [draw.part(rows) for draw in draws[step]]
-            perturbed = [copy.part(rows) for copy in copies[step]]
+            copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", *part, step))
+            perturbed = [copy.part(rows) for copy in copies]
             return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
 
         return loss

@@ -18,6 +18,7 @@ from mibench.api import (
     Access,
     Attack,
     AttackContext,
+    ClassFailed,
     ClassResult,
     ImageSet,
     Prior,
@@ -63,8 +64,7 @@ class PseudoPrivateVanilla(Attack):
     The host is an attack on a GAN that was trained here. Each round but the last attacks every class with many
     candidates, keeps the share that the target likes best under random views, and continues the GAN's own training
     on public and pseudo-private images. Deliberate differences from the released code: a training is a number of
-    updates and not of passes, its optimisers start afresh, and it has as many pseudo-private images as public ones at
-    most, each once.
+    updates and not of passes, and its optimisers start afresh. A class for which a round finds nothing adds nothing.
 
     Attributes:
         host: the attack of each round.
@@ -84,9 +84,9 @@ class PseudoPrivateVanilla(Attack):
     needs_public: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # ten passes through about 30 000 public images, in batches of 64, five per step (derived)
-        "paper": {},
+        "paper": {"host_preset": "ppdg"},
         # a quarter is kept around PLG-MI, and its training is counted in updates there too
-        "paper-plg": {"host": "plg-mi", "candidates": 200, "keep": 50, "tune_steps": 100},
+        "paper-plg": {"host": "plg-mi", "host_preset": "paper", "candidates": 200, "keep": 50, "tune_steps": 100},
         # for 64-pixel priors on two CPU cores
         "small": {"host_preset": "small", "candidates": 8, "keep": 4, "draws": 25, "tune_steps": 150},
         "orl64": {"host_preset": "orl64", "candidates": 8, "keep": 4, "draws": 25, "tune_steps": 150},
@@ -95,7 +95,7 @@ class PseudoPrivateVanilla(Attack):
     }
 
     host: HostName = "gmi"
-    host_preset: str = "paper"
+    host_preset: str = "ppdg"
     rounds: Annotated[int, Ge(1)] = 2
     candidates: Annotated[int, Ge(1)] = 1000
     keep: Annotated[int, Ge(1)] = 500
@@ -137,21 +137,30 @@ class PseudoPrivateVanilla(Attack):
         return total
 
     def _tune(self, index: int, target: TargetView, prior: Prior, ctx: AttackContext) -> dict[str, Tensor]:
-        found, labels = self._pseudo_private(index, target, prior, ctx)
-        images = _join(ctx.public, found, labels)
+        images = _join(ctx.public, *self._pseudo_private(index, target, prior, ctx), target.num_classes)
         return ctx.train_prior(prior, images, self.tune_steps, f"round {index}").state_dict()
 
     def _pseudo_private(
         self, index: int, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> tuple[Tensor, Tensor]:
         host, early = self._many(), replace(ctx, seed=derive_seed(ctx.seed, "round", index))
-        shared, kept = host.prepare(target, prior, early), []
+        shared = host.prepare(target, prior, early)
         rank = RobustRank(keep=self.keep, draws=self.draws, view=VIEW, batch=self.batch)
-        for label in range(target.num_classes):
-            images_NCSS = host.reconstruct(label, shared, target, prior, early).images_NCHW
-            best = rank.rank(images_NCSS, label, target, early.rng("class", label, "pseudo-private"))
-            kept.append(images_NCSS[best.index_M])
-        return torch.cat(kept).cpu(), torch.arange(target.num_classes).repeat_interleave(self.keep)
+
+        def best(label: int) -> dict[str, Tensor]:
+            try:
+                images_NCSS = host.reconstruct(label, shared, target, prior, early).images_NCHW
+                found = rank.rank(images_NCSS, label, target, early.rng("class", label, "pseudo-private"))
+            except ClassFailed:
+                return {"pixels": torch.zeros(0, ctx.channels, ctx.size, ctx.size, dtype=torch.uint8)}
+            return {"pixels": to_uint8(images_NCSS[found.index_M])}
+
+        kept = [
+            ctx.remember(f"round {index} class {label}", partial(best, label))["pixels"].cpu()
+            for label in range(target.num_classes)
+        ]
+        labels = [label for label, pixels in enumerate(kept) for _ in pixels]
+        return torch.cat(kept), torch.tensor(labels, dtype=torch.long)
 
     def _host(self) -> GradientAttack:
         known = HOSTS[self.host].presets
@@ -166,11 +175,10 @@ class PseudoPrivateVanilla(Attack):
         return replace(self._host(), **changes)
 
 
-def _join(public: ImageSet | None, found_MCSS: Tensor, labels_M: Tensor) -> ImageSet:
+def _join(public: ImageSet | None, pixels_MCSS: Tensor, labels_M: Tensor, classes: int) -> ImageSet:
     """Put public and pseudo-private images together; labels of public identities follow those of the classes."""
     if public is None:
         raise UsageError("attack 'ppdg-vanilla' needs public images")
-    pixels = torch.cat([to_uint8(public.all_images()), to_uint8(found_MCSS)])
-    classes = int(labels_M.max()) + 1
+    pixels = torch.cat([to_uint8(public.all_images()), pixels_MCSS])
     labels = torch.cat([public.labels_N + classes, labels_M])
     return TensorImages(pixels, labels, classes + public.num_classes)

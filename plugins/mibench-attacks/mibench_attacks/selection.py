@@ -87,9 +87,15 @@ class RobustRank:
 def by_confidence(x_NCSS: Tensor, label: int, target: TargetView, *, keep: int, batch: int, where: str) -> Ranking:
     """Rank images by the target's softmax confidence for ``label``, as they are; one forward pass per image.
 
+    Ranked by the log-odds in double precision, because after an attack most confidences are 1 in float32; scores are
+    confidences.
+
     Raises:
         ClassFailed: if fewer than ``keep`` images have a finite confidence.
     """
     with torch.no_grad():
-        parts = [target.logits(x_NCSS[rows]).float().softmax(1)[:, label] for rows in batches(len(x_NCSS), batch)]
-    return best(torch.cat(parts), keep, where=where)
+        logits_NK = torch.cat([target.logits(x_NCSS[rows]).double() for rows in batches(len(x_NCSS), batch)])
+    rivals_NK = logits_NK.clone()
+    rivals_NK[:, label] = -torch.inf
+    ranking = best(logits_NK[:, label] - rivals_NK.logsumexp(1), keep, where=where)
+    return Ranking(ranking.index_M, ranking.scores_M.sigmoid().float())

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, seeded
+from mibench.api import GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView
 from mibench_models.priors.dcgan import Dcgan, Generator
 from mibench_models.priors.gan_alternating import AlternatingRecipe, AlternatingTrainer
 from mibench_models.priors.ked_gan import (
@@ -51,7 +51,7 @@ class KedTrainer(AlternatingTrainer):
         """Return ``soft-CE(D(x), T(x)) + weight * (real or fake)`` and both parts."""
         x_BCHW = self.real("labelled", update)
         # A target that answers at random must answer the same in a resumed training.
-        with torch.no_grad(), seeded(self.seed, "target", update):
+        with torch.no_grad():
             q_BK = self.target.logits(x_BCHW).float().softmax(1)
         with torch.no_grad():
             fake_BCHW = self.fake("critic noise", update)
