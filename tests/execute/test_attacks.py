@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_plugin import parts
 
-from mibench.api import UsageError, params
+from mibench.api import Access, UsageError, params
 from mibench.stages.keeper import Keeper
 from mibench.store.store import Store
 
@@ -47,6 +47,12 @@ def test_an_attack_brings_a_prior_that_is_trained_for_each_target(toy_run, tmp_p
     assert own.planned.cells[0].prior_node.payload["prior"]["params"] == {"steps": 10}
     with pytest.raises(UsageError, match="guidde"):
         toy_run(attacks=("picky",), settings={"picky.brings": "guidde"})
+
+
+def test_a_prior_with_the_targets_gradients_is_no_prior_of_a_black_box_attack(toy_run, monkeypatch):
+    monkeypatch.setattr(parts.Picky, "access", Access.SCORES)
+    with pytest.raises(UsageError, match="trained with the target's gradients"):
+        toy_run(attacks=("picky",), settings={"picky.brings": "guided"})
 
 
 @pytest.mark.parametrize(("brings", "asked"), [("linear", 0), ("guided", 6)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fake_plugin import HERE, PROTOCOL, parts
 
-from mibench.api import AttackContext, MibenchError
+from mibench.api import AttackContext, MibenchError, seeded
 from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.stages import prior, train
@@ -284,6 +284,26 @@ def test_run_node_takes_what_another_process_made_while_it_waited(toy_registry, 
 
 class _Killed(Exception):
     pass
+
+
+@pytest.mark.parametrize("noise", [1, 2])
+def test_a_step_of_a_prior_draws_the_same_wherever_its_training_began(toy_registry, tmp_path, monkeypatch, noise):
+    """A target that answers at random draws from torch's global generator while a prior asks it."""
+    drawn = []
+    step = parts.LinearTrainer.step
+    monkeypatch.setattr(
+        parts.LinearTrainer, "step", lambda self, index: drawn.append(float(torch.rand(()))) or step(self, index)
+    )
+    request = Request(protocols=("toy",), attacks=("guess",), defenses=("plain",), store=tmp_path)
+    public, node = (p.node for p in plan_request(request, toy_registry).nodes if p.label.endswith("public identities"))
+    torch.rand(noise)
+    for wanted in (public, node):
+        run_node(wanted, Store(tmp_path), toy_registry, CPU, lambda *_: None)
+    expected = []
+    for index in range(12):
+        with seeded(node.payload["seed"], "network", index):
+            expected.append(float(torch.rand(())))
+    assert drawn == expected
 
 
 def test_a_prior_that_is_killed_before_its_commit_reports_the_same(toy_registry, tmp_path, monkeypatch):

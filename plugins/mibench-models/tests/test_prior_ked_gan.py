@@ -112,18 +112,6 @@ def test_training_steps_resumes_and_freezes(world: TinyWorld) -> None:
     loaded.load_state_dict(prior.state_dict())
 
 
-def test_a_resumed_training_gets_the_same_answers_from_a_target_that_draws() -> None:
-    def noisy() -> TargetView:
-        classifier = WORLD.trained()
-        classifier.head.register_forward_hook(lambda _, __, out: out + torch.randn_like(out))
-        return TargetView(classifier, Access.WHITE_BOX)
-
-    whole, second = _trainer(target=noisy()), _trainer(target=noisy())
-    signals = [whole.step(0), whole.step(1)]
-    torch.rand(3)
-    assert signals == [second.step(0), second.step(1)]
-
-
 def test_the_target_is_asked_for_each_labelled_batch_and_shapes_the_result() -> None:
     target, trainer = WORLD.target(), None
     trainer = _trainer(target=target)
