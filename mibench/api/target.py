@@ -49,6 +49,10 @@ class Ledger:
         self.backward += other.backward
         self.render += other.render
 
+    def restore(self, earlier: Ledger) -> None:
+        """Go back to an earlier state, when what was spent since is done again."""
+        self.forward, self.backward, self.render = earlier.forward, earlier.backward, earlier.render
+
     def copy(self) -> Ledger:
         """Return the present state."""
         return Ledger(**asdict(self))

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 
+from mibench.api import Ledger
+
 T = TypeVar("T")
 
 
@@ -20,13 +22,32 @@ def batches(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
-def fitting(run: Callable[[int], T], batch: int) -> T:
-    """Return ``run(batch)``, with half the batch again and again while the GPU's memory is too small for it."""
-    while True:
-        try:
-            return run(batch)
-        except torch.cuda.OutOfMemoryError:
-            if batch == 1:
-                raise
-            batch = (batch + 1) // 2
-        torch.cuda.empty_cache()  # outside of the handler, which keeps the failed tensors alive
+class Fit:
+    """Finds the batch that fits into the GPU's memory, and stays with it.
+
+    Args:
+        batch: where to begin; halved for as long as a call does not fit.
+        ledger: what a call that did not fit has spent is taken back, because it is done again.
+    """
+
+    def __init__(self, batch: int, ledger: Ledger | None = None) -> None:
+        self.batch = batch
+        self.ledger = ledger
+
+    def __call__(self, run: Callable[[int], T]) -> T:
+        """Return ``run(batch)``.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: if not even a batch of 1 fits.
+        """
+        before = self.ledger.copy() if self.ledger else None
+        while True:
+            try:
+                return run(self.batch)
+            except torch.cuda.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+                self.batch = (self.batch + 1) // 2
+            torch.cuda.empty_cache()  # outside of the handler, which keeps the failed tensors alive
+            if self.ledger and before:
+                self.ledger.restore(before)

@@ -128,7 +128,8 @@ class DiffusionInversion(GradientAttack):
                 return turns.denoising(x_BCSS, rows, turn)
 
             search = GradientSearch(steps=2 * self.steps, optimizer=adamax(self.lr), batch=self.batch)
-            found = search.run([start_NCSS], loss, where=f"class {label}", report=ctx.progress)
+            where = f"class {label}"
+            found = search.run([start_NCSS], loss, where=where, report=ctx.progress, ledger=target.ledger)
             with torch.no_grad():
                 clean_NCSS = turns.refined(found.variables[0])
                 images_NCSS = render.frame((clean_NCSS.clamp(-1, 1) + 1) / 2).float().clamp(0, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mibench.api import Carry, Prior
-from mibench_attacks.batching import batches, fitting
+from mibench_attacks.batching import Fit, batches
 from mibench_attacks.rendering import Renderer
 
 _ALL = slice(None)
@@ -58,7 +58,7 @@ class Entrance:
             return torch.cat([self._part(rows).render(render, clamp=True) for rows in self._rows(size)])
 
         with torch.no_grad():
-            return fitting(show, batch).float().clamp(0, 1)
+            return Fit(batch, render.target.ledger)(show).float().clamp(0, 1)
 
     def through(self, prior: Prior, *, batch: int) -> Entrance:
         """Run the block, without gradient, and return the entrance of the next; the image is the same from there."""
@@ -69,7 +69,7 @@ class Entrance:
             return [prior.step_block(self.block, w, part.carry) for w, part in zip(expanded, parts, strict=True)]
 
         with torch.no_grad():
-            passed = fitting(run, batch)
+            passed = Fit(batch)(run)
         features, images = ([tensor for tensor in both if tensor is not None] for both in zip(*passed, strict=True))
         carry = Carry(torch.cat(features), torch.cat(images) if images else None)
         return Entrance(self.latent_NLW, self.block + 1, carry)

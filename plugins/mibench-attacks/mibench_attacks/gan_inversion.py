@@ -96,7 +96,7 @@ class GanInversion:
                 perturbed = [copy.part(rows) for copy in copies]
                 return averaged(render.frame(whole_BCHW), loss.identity, perturbed) + loss.realism(whole_BCHW)
 
-            found = self.search.find(label, prior.noise_size, of_noise, ctx)
+            found = self.search.find(label, prior.noise_size, of_noise, ctx, target.ledger)
             images_NCSS = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)
             where = f"class {label}, final selection"
             ranking = by_confidence(images_NCSS, label, target, keep=self.final, batch=self.batch, where=where)

@@ -151,7 +151,8 @@ class IntermediateFeatures(PlugAndPlay):
 
         project = within_l1_balls(begin.variables, self.radii[stage]) if self.radii else None
         where = f"class {label}, stage {stage}"
-        return self._search(steps).run(begin.variables, loss, where=where, project=project, report=ctx.progress)
+        run, ledger = self._search(steps).run, render.target.ledger
+        return run(begin.variables, loss, where=where, project=project, report=ctx.progress, ledger=ledger)
 
     def _choose(self, shown: Shown, label: int, target: TargetView, ctx: AttackContext) -> tuple[int, Ranking]:
         """Return a stage, the earliest among equals, and the ranking of its candidates; all stages see equal views."""

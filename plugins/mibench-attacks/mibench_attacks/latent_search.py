@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from mibench.api import AttackContext
+from mibench.api import AttackContext, Ledger
 from mibench_attacks.descent import adam, nesterov
 from mibench_attacks.search import GradientSearch
 
@@ -47,8 +47,10 @@ class LatentSearch(Protocol):
     def delivered(self) -> int:
         """Noises that are found."""
 
-    def find(self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext) -> FoundNoise:
-        """Minimise the loss; draws depend on seed and class only."""
+    def find(
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+    ) -> FoundNoise:
+        """Minimise the loss, which spends what is in ``ledger``; draws depend on seed and class only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,9 @@ class PointSearch:
         """All points."""
         return self.restarts
 
-    def find(self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext) -> FoundNoise:
+    def find(
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+    ) -> FoundNoise:
         """Descend from N(0, 1)."""
         start_NZ = torch.randn(self.restarts, noise_size, generator=ctx.rng("class", label, "start")).to(ctx.device)
         optimizer = nesterov(self.lr / self.batch_ref, self.momentum)
@@ -97,7 +101,7 @@ class PointSearch:
 
         found = search.run(
             [start_NZ], lambda variables, rows, step: loss(variables[0], rows, step),
-            where=f"class {label}", project=project, report=ctx.progress,
+            where=f"class {label}", project=project, report=ctx.progress, ledger=ledger,
         )  # fmt: skip
         return FoundNoise(found.variables[0], found.trace)
 
@@ -132,7 +136,9 @@ class GaussianSearch:
         """The draws."""
         return self.draws
 
-    def find(self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext) -> FoundNoise:
+    def find(
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+    ) -> FoundNoise:
         """Descend, and draw."""
         shape = (1, noise_size)
         start = [torch.zeros(shape, device=ctx.device), torch.ones(shape, device=ctx.device)]
@@ -143,7 +149,7 @@ class GaussianSearch:
             return loss_S.mean(0, keepdim=True)
 
         search = GradientSearch(steps=self.steps, optimizer=adam(self.lr))
-        found = search.run(start, evaluate, where=f"class {label}", report=ctx.progress)
+        found = search.run(start, evaluate, where=f"class {label}", report=ctx.progress, ledger=ledger)
         eps_NZ = torch.randn(self.draws, noise_size, generator=ctx.rng("class", label, "draws"))
         return FoundNoise(self._sample(found.variables, eps_NZ), found.trace)
 

@@ -125,7 +125,9 @@ class Mirror(GradientAttack):
 
             start_NLW = box.clip(shared.pool.select(label, self.candidates).latents_MLW)
             where = f"class {label}"
-            found = self._search().run([start_NLW], loss, where=where, project=project, report=ctx.progress)
+            found = self._search().run(
+                [start_NLW], loss, where=where, project=project, report=ctx.progress, ledger=target.ledger
+            )
             images_NCSS = render.deliver(found.variables[0], batch=self.batch)
             ranking = by_confidence(images_NCSS, label, target, keep=self.final, batch=self.batch, where=where)
         return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)

@@ -115,7 +115,8 @@ class PseudoLabelGuided(GradientAttack):
                 return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
 
             search = GradientSearch(steps=self.steps, optimizer=adam(self.lr), batch=self.batch)
-            found = search.run([start_NZ], loss, where=f"class {label}", report=ctx.progress)
+            where = f"class {label}"
+            found = search.run([start_NZ], loss, where=where, report=ctx.progress, ledger=target.ledger)
             with torch.no_grad():
                 images_NCSS = render.deliver(latent(found.variables[0]), batch=self.batch)
             where = f"class {label}, final selection"

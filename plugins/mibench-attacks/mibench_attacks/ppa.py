@@ -188,7 +188,9 @@ class PlugAndPlay(GradientAttack):
             return loss_of(render(variables[0], clamp=self.clip), rows, step)
 
         start_NLW = self._start(label, pool)
-        found = self._search(self.steps).run([start_NLW], loss, where=f"class {label}", report=ctx.progress)
+        found = self._search(self.steps).run(
+            [start_NLW], loss, where=f"class {label}", report=ctx.progress, ledger=render.target.ledger
+        )
         images_NCSS = render.deliver(found.variables[0], batch=self.batch)
         index_M, scores_M = self._ranking().rank(images_NCSS, label, render.target, ctx.rng("class", label, "select"))
         return Inverted(found.variables[0][index_M], images_NCSS[index_M], scores_M, found.trace)

@@ -79,7 +79,7 @@ class PriorTuning:
             loss_B = self._distances(self.features(x_BCHW, side=AREA), wanted_KF, rows)
             return loss_B if critic is None else loss_B + self.d_weight * softplus(-critic(x_BCHW))
 
-        return self.search.run([start_K1W], loss, where=f"{where}, neighbours")
+        return self.search.run([start_K1W], loss, where=f"{where}, neighbours", ledger=render.target.ledger)
 
     def tune(self, latent_K1W: Tensor, x_KCHW: Tensor, render: Renderer, *, where: str) -> list[float]:
         """Move the generator's weights so that the latents render the images; return the loss before each step.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mibench.api import Carry, Prior, TargetView, freeze
-from mibench_attacks.batching import fitting
+from mibench_attacks.batching import Fit
 
 
 class Renderer:
@@ -49,7 +49,8 @@ class Renderer:
     def deliver(self, latent_NLW: Tensor, *, batch: int) -> Tensor:
         """Return final images (N, C, S, S): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
         with torch.no_grad():
-            return fitting(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]), batch)
+            fit = Fit(batch, self.target.ledger)
+            return fit(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]))
 
     def _delivered(self, latent_BLW: Tensor) -> Tensor:
         return self(latent_BLW, clamp=True).float().clamp(0, 1)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mibench.api import AccessError, ClassFailed
-from mibench_attacks.batching import batches, fitting
+from mibench.api import AccessError, ClassFailed, Ledger
+from mibench_attacks.batching import Fit, batches
 from mibench_attacks.descent import MakeOptimizer, Schedule, adam, constant
 
 Evaluate = Callable[[Sequence[Tensor], slice, int], Tensor]
@@ -68,6 +69,7 @@ class GradientSearch:
         where: str,
         project: Project | None = None,
         report: Report | None = None,
+        ledger: Ledger | None = None,
     ) -> Found:
         """Minimise from ``start`` (which is not changed).
 
@@ -77,6 +79,7 @@ class GradientSearch:
             where: how errors name the search, e.g. ``"class 7"``.
             project: constraint.
             report: progress callback ``(done, total, unit, signals)``.
+            ledger: in which ``evaluate`` enters what it spends; a step that is done again is counted once.
 
         Raises:
             ClassFailed: naming the step, if no candidate has a finite loss and gradient.
@@ -85,12 +88,12 @@ class GradientSearch:
         variables = [start_N.detach().clone().requires_grad_(True) for start_N in start]
         optimizer = self.optimizer(variables)
         rates = [group["lr"] for group in optimizer.param_groups]
-        best = _Best(variables) if self.keep == "best" else None
+        best, fit = _Best(variables) if self.keep == "best" else None, Fit(self.batch, ledger)
         found = Found([variable_N.detach() for variable_N in variables])
         for step in range(self.steps):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.schedule(step, self.steps)
-            loss_N = self._differentiate(variables, evaluate, step, where)
+            loss_N = fit(partial(_differentiate, variables, evaluate, step, where))
             _guard_and_record(found.trace, variables, loss_N, where=f"{where}, step {step}")
             if best is not None:
                 best.note(variables, loss_N)
@@ -102,23 +105,20 @@ class GradientSearch:
                 report(step + 1, self.steps, "steps", {"loss": found.trace["loss"][-1]})
         return found if best is None else Found(best.variables, found.trace)
 
-    def _differentiate(self, variables: Sequence[Tensor], evaluate: Evaluate, step: int, where: str) -> Tensor:
-        """Leave the gradient of the summed loss in the variables, and return the loss of each candidate."""
 
-        def run(batch: int) -> Tensor:
-            for variable_N in variables:
-                variable_N.grad = None
-            losses = []
-            for rows in batches(len(variables[0]), batch):
-                loss_B = evaluate([variable_N[rows] for variable_N in variables], rows, step)
-                if not loss_B.requires_grad:
-                    need = "white-box access to a target that has gradients"
-                    raise AccessError(f"{where}: the loss has no gradient; a gradient search needs {need}")
-                loss_B.sum().backward()
-                losses.append(loss_B.detach())
-            return torch.cat(losses)
-
-        return fitting(run, self.batch)
+def _differentiate(variables: Sequence[Tensor], evaluate: Evaluate, step: int, where: str, batch: int) -> Tensor:
+    """Leave the gradient of the summed loss in the variables, and return the loss of each candidate."""
+    for variable_N in variables:
+        variable_N.grad = None
+    losses = []
+    for rows in batches(len(variables[0]), batch):
+        loss_B = evaluate([variable_N[rows] for variable_N in variables], rows, step)
+        if not loss_B.requires_grad:
+            need = "white-box access to a target that has gradients"
+            raise AccessError(f"{where}: the loss has no gradient; a gradient search needs {need}")
+        loss_B.sum().backward()
+        losses.append(loss_B.detach())
+    return torch.cat(losses)
 
 
 class _Best:

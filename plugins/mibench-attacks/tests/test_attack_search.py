@@ -5,7 +5,7 @@ from mibench_attacks.descent import adam, at_milestones, cosine, nesterov, rampe
 from mibench_attacks.search import GradientSearch
 from torch.testing import assert_close
 
-from mibench.api import AccessError, MibenchError
+from mibench.api import AccessError, Ledger, MibenchError
 
 BETAS = (0.1, 0.1)
 CENTRE = torch.tensor([1.0, -2.0])
@@ -56,14 +56,16 @@ def test_too_large_a_batch_is_halved_until_it_fits():
 
     def hungry(variables, rows, step):
         tried.append(rows.stop - rows.start)
+        ledger.forward += tried[-1]
         if tried[-1] > 2:
             raise torch.cuda.OutOfMemoryError
         return bowl(variables, rows, step)
 
-    start = torch.linspace(-3, 3, 10).view(5, 2)
-    found = GradientSearch(steps=1, batch=5).run([start], hungry, where="class 0")
-    plain = GradientSearch(steps=1, batch=5).run([start], bowl, where="class 0")
-    assert tried == [5, 3, 2, 2, 1]
+    start, ledger = torch.linspace(-3, 3, 10).view(5, 2), Ledger(forward=7)
+    found = GradientSearch(steps=2, batch=5).run([start], hungry, where="class 0", ledger=ledger)
+    plain = GradientSearch(steps=2, batch=5).run([start], bowl, where="class 0")
+    assert tried == [5, 3, 2, 2, 1, 2, 2, 1]  # the next step begins where the first one ended
+    assert ledger.forward == 7 + 5 + 5  # and what did not fit is not counted
     assert_close(found.variables[0], plain.variables[0])
 
 
