@@ -23,6 +23,13 @@ class Added:
     """
 
 
+class Deployed(Added):
+    """Marks a parameter of a prior that acts when the trained prior attacks and not while it is trained.
+
+    It belongs to the keys of attacks, not to that of the prior, which is not trained again when it changes.
+    """
+
+
 class Parameter(NamedTuple):
     """One parameter as ``mibench show`` prints it."""
 
@@ -71,6 +78,13 @@ def canonical(component: Any) -> dict[str, Any]:
         if young and getattr(component, field.name) == _default(field):
             del dumped[field.name]
     return dumped
+
+
+def split_deployed(component: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the canonical parameters of a component in two parts: the others, and those marked :class:`Deployed`."""
+    hints = typing.get_type_hints(component, include_extras=True)
+    later = {n for n, hint in hints.items() if any(isinstance(entry, Deployed) for entry in _split(hint)[1])}
+    return {n: v for n, v in values.items() if n not in later}, {n: v for n, v in values.items() if n in later}
 
 
 def describe(component: type) -> list[Parameter]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mibench.api.params import split_deployed
 from mibench.plan.node import Node, make_node
 from mibench.plan.resolve import Resolved
 from mibench.protocol.schema import Evaluator, Protocol, Recipe
@@ -78,8 +79,9 @@ class Graph:
             needs["target"] = target
             label = f"{prior.name} for {target.label}"
             extra["classes"] = len(self.fixed.identities.private)
-        seed = self.fixed.protocol.prior.seed
-        return self._add(make_node("prior", label, needs, prior=prior.entry(), seed=seed, image=self._image, **extra))
+        seed, entry = self.fixed.protocol.prior.seed, prior.entry()
+        entry["params"], _ = split_deployed(prior.component, prior.params)
+        return self._add(make_node("prior", label, needs, prior=entry, seed=seed, image=self._image, **extra))
 
     def evaluators(self) -> dict[str, Node]:
         """The judges that are trained on the private data."""
@@ -97,9 +99,12 @@ class Graph:
             needs["public"] = self._prior_images()
         if attack.build().peeks():
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
-        budget = self.fixed.protocol.budget.model_dump(mode="json")
+        inputs: dict[str, Any] = {"budget": self.fixed.protocol.budget.model_dump(mode="json")}
+        used = prior or self.fixed.prior
+        if deployed := split_deployed(used.component, used.params)[1]:
+            inputs["deploy"] = deployed
         return self._add(
-            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, budget=budget)
+            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, **inputs)
         )
 
     def gold(self) -> Node:

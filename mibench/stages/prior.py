@@ -102,9 +102,13 @@ def continue_training(
     return freeze(trainer.finish())
 
 
-def load_prior(registry: Registry, artifact: Artifact, device: torch.device) -> Prior:
-    """Return the trained prior of an artifact, frozen and deployed."""
-    component: PriorModel | GuidedPriorModel = build_component(registry, "prior", artifact.payload["prior"])
+def load_prior(
+    registry: Registry, artifact: Artifact, device: torch.device, settings: Mapping[str, Any] | None = None
+) -> Prior:
+    """Return the trained prior of an artifact, frozen and deployed; ``settings`` are parameters that act only then."""
+    entry = artifact.payload["prior"]
+    entry = {**entry, "params": {**entry["params"], **(settings or {})}}
+    component: PriorModel | GuidedPriorModel = build_component(registry, "prior", entry)
     with seeded(0, "placeholder"):
         prior = _build(component, artifact.payload)
     prior.load_state_dict(load_tensors(artifact.file("weights.safetensors")))

@@ -47,7 +47,7 @@ def run(ctx: StageContext) -> None:
 
 
 def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
-    prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device)
+    prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device, ctx.payload.get("deploy"))
     image, seed = ctx.payload["image"], ctx.payload["seed"]
     context = AttackContext(seed, image["size"], image["channels"], ctx.device)
     context.remember = Keeper(ctx.work, view, seed, ctx.device)

@@ -55,6 +55,18 @@ def test_a_prior_with_the_targets_gradients_is_no_prior_of_a_black_box_attack(to
         toy_run(attacks=("picky",), settings={"picky.brings": "guided"})
 
 
+def test_what_acts_on_a_trained_prior_alone_trains_no_other(toy_run):
+    quiet = toy_run(attacks=("picky",), settings={"picky.brings": "linear"})
+    before = parts.SEEN[-1][1].basis.clone()
+    loud = toy_run(attacks=("picky",), settings={"picky.brings": "linear/loud"})
+    one, other = quiet.planned.cells[0], loud.planned.cells[0]
+    assert one.prior_node.key == other.prior_node.key
+    assert one.evidence.key != other.evidence.key
+    assert "deploy" not in one.evidence.payload
+    assert torch.equal(parts.SEEN[-1][1].basis, 2 * before)
+    assert record_of(loud).components["prior"].params["gain"] == 2.0
+
+
 @pytest.mark.parametrize(("brings", "asked"), [("linear", 0), ("guided", 6)])
 def test_an_attack_may_train_its_prior_on(toy_run, brings, asked):
     settings = {"picky.brings": brings, "picky.trains": "3"}

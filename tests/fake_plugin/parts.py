@@ -22,6 +22,7 @@ from mibench.api import (
     ClassResult,
     Dataset,
     Defense,
+    Deployed,
     Embedder,
     Evidence,
     GuidedPriorModel,
@@ -153,9 +154,20 @@ class LinearTrainer(PriorTrainer):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(PriorModel):
-    """A linear prior."""
+    """A linear prior.
 
+    Attributes:
+        steps: gradient steps.
+        gain: contrast of a trained prior in attacks.
+    """
+
+    presets: ClassVar = {"loud": {"gain": 2.0}}
     steps: Annotated[int, Ge(1)] = 10
+    gain: Annotated[float, Gt(0), Deployed()] = 1.0
+
+    def deploy(self, prior: Prior) -> Prior:
+        prior.basis.mul_(self.gain)
+        return prior
 
     def build(self, *, channels: int, size: int) -> Prior:
         return LinearPrior(channels, size)

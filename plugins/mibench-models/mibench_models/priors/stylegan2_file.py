@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from mibench.api import Carry, DataError, ImageSet, Prior, PriorModel, PriorTrainer, freeze, to_rgb
+from mibench.api import Carry, DataError, Deployed, ImageSet, Prior, PriorModel, PriorTrainer, freeze, to_rgb
 from mibench_models.priors.stylegan2.compute import Compute
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
@@ -125,8 +125,8 @@ class StyleGan2File(PriorModel):
     folder: str = ""
     sha256: str = ""
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
-    compute: Compute = "fp32"
-    compile: bool = False
+    compute: Annotated[Compute, Deployed()] = "fp32"
+    compile: Annotated[bool, Deployed()] = False
 
     def missing(self) -> list[str]:
         """Return how to get the weights, if they are not there."""
