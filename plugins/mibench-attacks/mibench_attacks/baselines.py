@@ -49,6 +49,9 @@ class PriorRandom(_OfPrior):
         "celeba": {},
         "dogs": {},
         "small": {"final": 6},
+        # for the PCA priors of these protocols, where truncation only takes variety away
+        "orl64": {"final": 6, "truncation": 1.0},
+        "rendered64": {"final": 6, "truncation": 1.0},
         "stylegan2": {"final": 6, "prior": "stylegan2"},
         "smoke": {"final": 4},
     }
@@ -99,6 +102,9 @@ class PriorTopConfidence(_OfPrior):
         "celeba": {"pool": 5000},
         "dogs": {},
         "small": {"pool": 500, "final": 6},
+        # the floor of these protocols
+        "orl64": {"pool": 500, "final": 6, "truncation": 1.0},
+        "rendered64": {"pool": 500, "final": 6, "truncation": 1.0},
         "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
         "smoke": {"pool": 64, "final": 4},
     }
