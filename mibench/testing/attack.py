@@ -77,7 +77,7 @@ class AttackContract(ComponentContract):
             self.attack(self.classes[:1], target=target, prior=prior)
 
     def test_target_and_prior_are_left_alone(self) -> None:
-        """The weights of target and prior, and whether they are frozen, are the same after the attack."""
+        """Weights of target and prior, and whether they are frozen, are the same after the attack; no gradients stay."""
         classifier, prior = self.world.trained(), self.prior()
         before = [(snapshot(module.state_dict()), _modes(module)) for module in (classifier, prior)]
         target = TargetView(classifier, self.make().access, classes=len(self.classes))
@@ -85,6 +85,8 @@ class AttackContract(ComponentContract):
         for module, (state, modes), name in zip((classifier, prior), before, ("target", "prior"), strict=True):
             require(same_tensors(state, snapshot(module.state_dict())), f"the attack changed weights of the {name}")
             require(modes == _modes(module), f"the attack left the {name} unfrozen or in another mode")
+            spoilt = any(parameter.grad is not None for parameter in module.parameters())
+            require(not spoilt, f"the attack left gradients in weights of the {name}; it computed them for nothing")
 
     def test_every_pass_is_counted(self) -> None:
         """All passes through the target go through the view, which grants the declared access and counts."""

@@ -233,6 +233,7 @@ class BestOfPrior(Attack):
     def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
         images = self.candidates(label, prior, ctx)
         with target.spending() as spent:
+            target.ledger.render += self.pool
             scores = self.scores(label, images, target)
         best = scores.topk(self.keep).indices
         return ClassResult(label, images[best], scores[best], spent)
@@ -327,10 +328,10 @@ class WorstFirst(BestOfPrior):
     [
         (BestOfPrior, set()),
         (OutOfRange, {"delivers_images"}),
-        (DependsOnOrder, {"class_order_does_not_matter"}),
+        (DependsOnOrder, {"class_order_does_not_matter", "stays_within_its_stated_cost"}),
         (DrawsGloballyToo, {"global_rng_is_untouched", "same_seed_same_images", "class_order_does_not_matter"}),
         (WritesTarget, {"target_and_prior_are_left_alone"}),
-        (Bypasses, {"every_pass_is_counted"}),
+        (Bypasses, {"every_pass_is_counted", "stays_within_its_stated_cost"}),
         (Overspends, {"stays_within_its_stated_cost"}),
         (WorstFirst, {"delivers_images"}),
     ],
