@@ -77,7 +77,7 @@ class AttackContract(ComponentContract):
             self.attack(self.classes[:1], target=target, prior=prior)
 
     def test_target_and_prior_are_left_alone(self) -> None:
-        """Weights of target and prior, and whether they are frozen, are the same after the attack; no gradients stay."""
+        """Weights of target and prior and whether they are frozen are the same after the attack; no gradients stay."""
         classifier, prior = self.world.trained(), self.prior()
         before = [(snapshot(module.state_dict()), _modes(module)) for module in (classifier, prior)]
         target = TargetView(classifier, self.make().access, classes=len(self.classes))
