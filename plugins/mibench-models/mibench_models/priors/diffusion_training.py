@@ -8,7 +8,6 @@ step, and a state holds its answers about public images, so that a resumed train
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch.optim import AdamW
 
-from mibench.api import ImageSet, MibenchError, PriorTrainer, TargetView, freeze, generator
+from mibench.api import ImageSet, PriorTrainer, TargetView, freeze, generator
+from mibench_models.priors.descent import descend, finite
 from mibench_models.priors.diffusion_process import add_noise
 from mibench_models.priors.gan_state import adam_state, load_adam_state, load_module_state, module_state
 from mibench_models.priors.guidance import changed, margin
@@ -74,10 +74,7 @@ class DiffusionTrainer(PriorTrainer):
             )
             self.labelled = True
         signals = self._denoising_step(index) if index < self.settings.steps else self._tuning_step(index)
-        found = {name: value.item() for name, value in signals.items()}
-        if not all(math.isfinite(value) for value in found.values()):
-            raise MibenchError(f"prior training diverged at step {index}: {found}; lower lr or tune_lr")
-        return found
+        return finite(signals, index, advice="lower lr or tune_lr")
 
     def state(self) -> dict[str, Tensor]:
         """Return both networks, both optimisers and what the target said about public images."""
@@ -121,7 +118,7 @@ class DiffusionTrainer(PriorTrainer):
             noisy_BCHW.contiguous(memory_format=torch.channels_last), time_B, weights_BK.to(self.device)
         )
         loss = (estimate_BCHW - noise_BCHW).square().mean()
-        _descend(self.adam, loss)
+        descend(self.adam, loss)
         self._update_average(index)
         return {"loss": loss.detach()}
 
@@ -146,7 +143,7 @@ class DiffusionTrainer(PriorTrainer):
         y_B = y_B.repeat(len(seen) * settings.tune_views)
         margin_B = margin(logits_BK, y_B, k=settings.topk)
         distance_B = (features_BD - self._class_features()[y_B]).square().mean(1)
-        _descend(self.adam_tune, (margin_B + settings.feature_weight * distance_B).mean())
+        descend(self.adam_tune, (margin_B + settings.feature_weight * distance_B).mean())
         for weights in self.tuned:
             weights.requires_grad_(False)
         hits_B = (logits_BK.argmax(1) == y_B).float().view(settings.tune_views, len(seen), -1)[:, -1]
@@ -163,9 +160,3 @@ class DiffusionTrainer(PriorTrainer):
 
     def _rng(self, purpose: str, index: int) -> torch.Generator:
         return generator(self.seed, purpose, index)
-
-
-def _descend(optimizer: AdamW, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

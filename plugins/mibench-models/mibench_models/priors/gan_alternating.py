@@ -7,7 +7,6 @@ uninterrupted one bit by bit on a CPU.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
@@ -19,6 +18,7 @@ from torch.optim import Adam
 
 from mibench.api import ImageSet, MibenchError, Prior, PriorTrainer, UsageError, freeze, generator
 from mibench_models.priors.dcgan import Dcgan
+from mibench_models.priors.descent import descend, finite
 from mibench_models.priors.gan_augment import flip
 from mibench_models.priors.gan_state import adam_state, load_adam_state, load_module_state, module_state
 
@@ -102,16 +102,13 @@ class AlternatingTrainer(PriorTrainer):
         signals: dict[str, Tensor] = {}
         for update in range(index * self.recipe.n_critic, (index + 1) * self.recipe.n_critic):
             loss_d, signals = self.critic_loss(update)
-            _descend(self.adam_d, loss_d)
+            descend(self.adam_d, loss_d)
             signals = {"loss_d": loss_d, **signals}
         self.prior.critic.requires_grad_(False)
         loss_g = self.generator_loss(index)
-        _descend(self.adam_g, loss_g)
+        descend(self.adam_g, loss_g)
         self.prior.critic.requires_grad_(True)
-        found = {name: value.item() for name, value in {"loss_g": loss_g, **signals}.items()}
-        if not all(math.isfinite(value) for value in found.values()):
-            raise MibenchError(f"prior training diverged at step {index}: {found}; lower lr")
-        return found
+        return finite({"loss_g": loss_g, **signals}, index, advice="lower lr")
 
     def state(self) -> dict[str, Tensor]:
         """Return both networks and both optimisers."""
@@ -145,9 +142,3 @@ class AlternatingTrainer(PriorTrainer):
         z_BZ = self.prior.sample(self.recipe.batch, self.rng(purpose, update))
         image_BCHW: Tensor = self.prior.generator(z_BZ)
         return image_BCHW
-
-
-def _descend(optimizer: Adam, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

@@ -18,6 +18,7 @@ from torch.optim import Adam
 
 from mibench.api import ImageSet, MibenchError, PriorTrainer
 from mibench_models.priors import gan_losses
+from mibench_models.priors.descent import descend, finite
 from mibench_models.priors.gan_augment import augment, parse_policy
 from mibench_models.priors.gan_batches import Batches
 from mibench_models.priors.gan_state import adam_state, load_adam_state, load_module_state, module_state
@@ -81,10 +82,7 @@ class GanTrainer(PriorTrainer):
         if self.settings.r1_gamma and index % self.settings.r1_interval == 0:
             signals["r1"] = self._r1_step(index)
         self._update_average(index)
-        found = {name: value.item() for name, value in signals.items()}
-        if not all(math.isfinite(value) for value in found.values()):
-            raise MibenchError(f"prior training diverged at step {index}: {found}; lower lr or raise r1_gamma")
-        return found
+        return finite(signals, index, advice="lower lr or raise r1_gamma")
 
     def state(self) -> dict[str, Tensor]:
         """Return both generators, the discriminator, both optimisers and the mean path length."""
@@ -118,7 +116,7 @@ class GanTrainer(PriorTrainer):
         self.critic.requires_grad_(False)
         fake_BCHW, w_BW = self._fake("g", index)
         loss = gan_losses.generator_loss(self._judge(fake_BCHW, "g", index))
-        _descend(self.adam_g, loss)
+        descend(self.adam_g, loss)
         self.critic.requires_grad_(True)
         self.live.mapping.update_average(w_BW.detach())
         return {"loss_g": loss.detach()}
@@ -131,7 +129,7 @@ class GanTrainer(PriorTrainer):
         lengths_B = gan_losses.path_lengths(x_BCHW, ws_BLW, noise_BCHW)
         self.mean_path = self.mean_path.lerp(lengths_B.mean().detach(), PATH_DECAY)
         penalty = (lengths_B - self.mean_path).square().mean()
-        _descend(self.adam_g, penalty * self.settings.path_weight * self.settings.path_interval)
+        descend(self.adam_g, penalty * self.settings.path_weight * self.settings.path_interval)
         return penalty.detach()
 
     def _discriminator_step(self, index: int) -> dict[str, Tensor]:
@@ -140,13 +138,13 @@ class GanTrainer(PriorTrainer):
         fake_B = self._judge(fake_BCHW, "d fake", index)
         real_B = self._judge(self._real("real", index), "d real", index)
         loss = gan_losses.discriminator_loss(real_B, fake_B)
-        _descend(self.adam_d, loss)
+        descend(self.adam_d, loss)
         return {"loss_d": loss.detach(), "real": real_B.detach().mean(), "fake": fake_B.detach().mean()}
 
     def _r1_step(self, index: int) -> Tensor:
         x_BCHW = self._real("r1", index).requires_grad_(True)
         penalty = gan_losses.r1_penalty(self._judge(x_BCHW, "r1", index), x_BCHW)
-        _descend(self.adam_d, penalty * (self.settings.r1_gamma / 2 * self.settings.r1_interval))
+        descend(self.adam_d, penalty * (self.settings.r1_gamma / 2 * self.settings.r1_interval))
         return penalty.detach()
 
     @torch.no_grad()
@@ -175,9 +173,3 @@ class GanTrainer(PriorTrainer):
 def _adam(module: nn.Module, lr: float, interval: int) -> Adam:
     lazy_lr, betas = gan_losses.lazy_adam(lr, BETAS, interval)
     return Adam(module.parameters(), lr=lazy_lr, betas=betas, eps=1e-8, fused=True)
-
-
-def _descend(optimizer: Adam, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

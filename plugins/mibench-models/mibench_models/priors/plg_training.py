@@ -7,7 +7,6 @@ step, and a state holds its pseudo labels, so that a resumed training does not a
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot, relu
 from torch.optim import Adam
 
-from mibench.api import ImageSet, MibenchError, PriorTrainer, TargetView, freeze, generator
+from mibench.api import ImageSet, PriorTrainer, TargetView, freeze, generator
+from mibench_models.priors.descent import descend, finite
 from mibench_models.priors.gan_state import adam_state, load_adam_state, load_module_state, module_state
 from mibench_models.priors.guidance import changed, margin
 from mibench_models.priors.pseudo_labels import draw_pairs, pseudo_labels
@@ -65,10 +65,7 @@ class CganTrainer(PriorTrainer):
         signals = self._generator_step(index)
         for turn in range(self.settings.critic_steps):
             signals |= self._critic_step(index, turn)
-        found = {name: value.item() for name, value in signals.items()}
-        if not all(math.isfinite(value) for value in found.values()):
-            raise MibenchError(f"prior training diverged at step {index}: {found}; lower the learning rates or alpha")
-        return found
+        return finite(signals, index, advice="lower the learning rates or alpha")
 
     def state(self) -> dict[str, Tensor]:
         """Return both networks with their running statistics and norms, both optimisers and the pseudo labels."""
@@ -101,7 +98,7 @@ class CganTrainer(PriorTrainer):
             logits_BK = self.target.logits(changed(fake_BCHW, self._rng("change", index)))
             signals["margin"] = margin(logits_BK, y_B).mean()
             loss = loss + self.settings.alpha * signals["margin"]
-        _descend(self.adam_g, loss)
+        descend(self.adam_g, loss)
         self.prior.critic.requires_grad_(True)
         return {"loss_g": loss.detach(), **{name: value.detach() for name, value in signals.items()}}
 
@@ -112,7 +109,7 @@ class CganTrainer(PriorTrainer):
         fake_B = self.prior.critic(fake_BCHW, self._weights(fake_y_B))
         real_B = self.prior.critic(real_BCHW, self._weights(real_y_B))
         loss = relu(1 - real_B).mean() + relu(1 + fake_B).mean()
-        _descend(self.adam_d, loss)
+        descend(self.adam_d, loss)
         return {"loss_d": loss.detach(), "real": real_B.detach().mean(), "fake": fake_B.detach().mean()}
 
     def _fake(self, purpose: str, *when: int) -> tuple[Tensor, Tensor]:
@@ -135,9 +132,3 @@ class CganTrainer(PriorTrainer):
 
     def _rng(self, purpose: str, *when: int) -> torch.Generator:
         return generator(self.seed, purpose, *when)
-
-
-def _descend(optimizer: Adam, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
