@@ -102,7 +102,7 @@ class Mirror(GradientAttack):
             size=self.pool, truncation=self.truncation, cutoff=self.cutoff, views=(identity,), batch=self.batch
         )
         filled = pool.fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
-        return Shared(filled, Box.around(filled.latents_NLW, space=self.space, k=self.k))
+        return Shared(filled, Box.around(filled.latents_NLW, space=self.space, k=self.k).to(prior.device))
 
     def reconstruct(
         self, label: int, shared: Shared, target: TargetView, prior: Prior, ctx: AttackContext

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
@@ -47,6 +48,10 @@ class Box:
         points_NLW = to_p(latents_NLW) if space == "p" else latents_NLW
         mean_LW, reach_LW = points_NLW.mean(0), k * points_NLW.std(0, correction=0)
         return cls(space, mean_LW - reach_LW, mean_LW + reach_LW)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the box on a device; a sample that is too large for one is measured elsewhere."""
+        return type(self)(self.space, self.low_LW.to(device), self.high_LW.to(device))
 
     def clip(self, latents_NLW: Tensor) -> Tensor:
         """Return the nearest latents whose coordinates are within the box."""

@@ -41,8 +41,8 @@ class ScoredPool:
     """A filled pool.
 
     Attributes:
-        latents_NLW: all latents.
-        scores_NK: mean softmax over views, for each latent and class.
+        latents_NLW: all latents, in main memory: MIRROR's 100 000 with 18 style layers are 3.7 GB.
+        scores_NK: mean softmax over views, for each latent and class, where the target is.
     """
 
     latents_NLW: Tensor
@@ -55,7 +55,7 @@ class ScoredPool:
             ClassFailed: if fewer latents have a finite score.
         """
         index_M, scores_M = best(self.scores_NK[:, label], keep, where=f"class {label}, candidate pool")
-        return Chosen(index_M, self.latents_NLW[index_M], scores_M)
+        return Chosen(index_M, self.latents_NLW[index_M.cpu()].to(index_M.device), scores_M)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class CandidatePool:
             for rows in batches(self.size, self.batch):
                 latent_BLW = prior.to_latent(noise_NZ[rows], truncation=self.truncation, cutoff=self.cutoff)
                 shown = latent_BLW[:, :1] if self.score_with == "single_w" else latent_BLW
-                latents.append(latent_BLW)
+                latents.append(latent_BLW.cpu())
                 scores.append(self._confidence(target, render(shown, clamp=True)))
         return ScoredPool(torch.cat(latents), torch.cat(scores))
 
