@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import annotated_types
@@ -64,15 +65,16 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
             listed = ", ".join(sorted(known)) or "none"
             raise UsageError(f"{owner} has no parameter {key!r}.{suggestion(key, known)} Its parameters: {listed}.")
     try:
-        return TypeAdapter(component, config=None).validate_python(dict(settings))
+        made: T = _adapter(component).validate_python(dict(settings))
+        return made
     except ValidationError as error:
         raise UsageError(_explain(owner, component, error)) from None
 
 
 def canonical(component: Any) -> dict[str, Any]:
     """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`Added`)."""
-    dumped: dict[str, Any] = TypeAdapter(type(component)).dump_python(component, mode="json")
-    hints = typing.get_type_hints(type(component), include_extras=True)
+    dumped: dict[str, Any] = _adapter(type(component)).dump_python(component, mode="json")
+    hints = _hints(type(component))
     for field in dataclasses.fields(component):
         young = any(isinstance(entry, Added) for entry in _split(hints[field.name])[1])
         if young and getattr(component, field.name) == _default(field):
@@ -82,14 +84,14 @@ def canonical(component: Any) -> dict[str, Any]:
 
 def split_deployed(component: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the canonical parameters of a component in two parts: the others, and those marked :class:`Deployed`."""
-    hints = typing.get_type_hints(component, include_extras=True)
+    hints = _hints(component)
     later = {n for n, hint in hints.items() if any(isinstance(entry, Deployed) for entry in _split(hint)[1])}
     return {n: v for n, v in values.items() if n not in later}, {n: v for n, v in values.items() if n in later}
 
 
 def describe(component: type) -> list[Parameter]:
     """List the parameters of a component class with type, default, range and documentation."""
-    hints = typing.get_type_hints(component, include_extras=True)
+    hints = _hints(component)
     docs = _field_docs(component)
     rows = []
     for field in dataclasses.fields(component):
@@ -98,6 +100,13 @@ def describe(component: type) -> list[Parameter]:
             Parameter(field.name, _type_name(base), _default(field), _range(metadata), docs.get(field.name, ""))
         )
     return rows
+
+
+# A matrix asks for the same classes thousands of times, at a few milliseconds each.
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+_hints: Callable[[Any], Mapping[str, Any]] = functools.cache(
+    functools.partial(typing.get_type_hints, include_extras=True)
+)
 
 
 def _explain(owner: str, component: type, error: ValidationError) -> str:

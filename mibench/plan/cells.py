@@ -61,7 +61,7 @@ class Cell:
     @property
     def label(self) -> str:
         """What people read."""
-        return f"{self.loaded.id} · {self.model.name} · {self.defense.name} × {self.attack.name} · seed {self.seed}"
+        return f"{self.loaded.id} · {self.model.name} · {self.defense.asked} × {self.attack.asked} · seed {self.seed}"
 
 
 def expand(request: Request, registry: Registry) -> list[Cell]:
@@ -119,23 +119,23 @@ class _Builder:
         return made
 
     def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
-        graph, label = self.graph, f"{defense.name} · {model.name} · seed {seed}"
+        graph, label = self.graph, f"{defense.asked} · {model.name} · seed {seed}"
         target, prior = graph.target(model, defense, seed), self._prior(attack)
-        evidence = graph.reconstruct(target, attack, seed, f"{attack.name} on {label}", prior)
+        evidence = graph.reconstruct(target, attack, seed, f"{attack.asked} on {label}", prior)
         plain = graph.target(model, self.undefended, seed)
         plain_label = f"{self.undefended.name} · {model.name} · seed {seed}"
         floor = self._resolve("attack", self.protocol.floor, plain=True)
         floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}", self._prior(floor))
-        attacked = graph.reconstruct(plain, attack, seed, f"{attack.name} on {plain_label}", prior)
+        attacked = graph.reconstruct(plain, attack, seed, f"{attack.asked} on {plain_label}", prior)
         return Cell(
             self.loaded, graph, model, defense, attack, prior, seed, target, evidence,
             measures={
                 **self._measures("target", target, None, label),
-                **self._measures("reconstructions", target, evidence, f"{attack.name} on {label}"),
+                **self._measures("reconstructions", target, evidence, f"{attack.asked} on {label}"),
             },
             gold=self._measures("reconstructions", plain, graph.gold(), "gold"),
             floor=self._measures("reconstructions", plain, floor_node, "floor"),
-            undefended=self._measures("reconstructions", plain, attacked, f"{attack.name} on {plain_label}"),
+            undefended=self._measures("reconstructions", plain, attacked, f"{attack.asked} on {plain_label}"),
         )  # fmt: skip
 
     def _prior(self, attack: Resolved) -> Resolved:

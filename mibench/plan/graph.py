@@ -73,11 +73,11 @@ class Graph:
             target: what its training may ask, if it wants to.
         """
         prior = prior or self.fixed.prior
-        needs, label = {"public": self._prior_images()}, f"{prior.name} on public identities"
+        needs, label = {"public": self._prior_images()}, f"{prior.asked} on public identities"
         extra: dict[str, Any] = {}
         if prior.component.needs_target and target is not None:
             needs["target"] = target
-            label = f"{prior.name} for {target.label}"
+            label = f"{prior.asked} for {target.label}"
             extra["classes"] = len(self.fixed.identities.private)
         seed, entry = self.fixed.protocol.prior.seed, prior.entry()
         entry["params"], _ = split_deployed(prior.component, prior.params)
@@ -89,7 +89,7 @@ class Graph:
 
     def target(self, model: Resolved, defense: Resolved, seed: int) -> Node:
         """The defended classifier."""
-        label = f"{defense.name} · {model.name} · seed {seed}"
+        label = f"{defense.asked} · {model.name} · seed {seed}"
         return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense)
 
     def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str, prior: Resolved | None = None) -> Node:

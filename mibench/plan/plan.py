@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mibench.plan.cells import Cell, expand
+from mibench.plan.durations import Durations
 from mibench.plan.node import Node
 from mibench.protocol.request import Request
-from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.store import Store
-
-LIGHT = {"data": 5.0, "gold": 1.0, "measure": 3.0}
 
 
 @dataclass(frozen=True)
@@ -86,14 +84,14 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     """
     cells = expand(request, registry)
     known: dict[str, Node] = {}
-    expected: dict[str, float] = {}
+    durations: dict[str, Durations] = {}
     for cell in cells:
         known |= cell.graph.nodes
-        expected |= cell.loaded.protocol.expected_seconds
+        durations |= dict.fromkeys(cell.graph.nodes, Durations(cell.loaded.protocol, registry))
     wanted = {node.key: node for cell in cells for node in _answers(cell)}
     planned: dict[str, PlannedNode] = {}
     for node in wanted.values():
-        _visit(node, known, store, planned, expected, registry)
+        _visit(node, known, store, planned, durations)
     return Plan(cells, list(planned.values()), store)
 
 
@@ -111,8 +109,7 @@ def _visit(
     known: Mapping[str, Node],
     store: Store,
     planned: dict[str, PlannedNode],
-    expected: Mapping[str, float],
-    registry: Registry,
+    durations: Mapping[str, Durations],
 ) -> None:
     if node.key in planned:
         return
@@ -122,19 +119,7 @@ def _visit(
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
     for key in node.needs.values():
-        _visit(known[key], known, store, planned, expected, registry)
+        _visit(known[key], known, store, planned, durations)
     unfinished = any((store.root / "work" / node.key).glob("*"))
     reason = "continues from a checkpoint" if unfinished else "not in the store"
-    planned[node.key] = PlannedNode(node, False, reason, _estimate(node, expected, registry))
-
-
-def _estimate(node: Node, expected: Mapping[str, float], registry: Registry) -> float | None:
-    name: str = node.stage
-    if node.stage == "measure":
-        name = f"measure/{node.payload['metric']['name']}"
-    if node.stage == "reconstruct":
-        name = f"reconstruct/{node.payload['attack']['name']}"
-    seconds = expected.get("target" if name == "pretrain" else name, LIGHT.get(node.stage))
-    if seconds is not None and node.stage == "target":
-        seconds *= build_component(registry, "defense", node.payload["defense"]).cost()
-    return seconds
+    planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))

@@ -190,8 +190,9 @@ class Protocol(Frozen):
         seeds: target seeds that a complete entry has.
         precision: arithmetic of training and perturbations.
         validation: overrides that turn the protocol into its tuning variant, whose results are never published.
-        expected_seconds: rough duration of each stage (``"measure/<metric>"`` for metrics) on two CPU cores, for
-            estimates before anything has run; outside of the digest.
+        expected_seconds: rough durations on two CPU cores, for estimates before anything has run: by stage, and as
+            ``"prior/<name>"``, ``"reconstruct/<name>"``, ``"measure/<name>"``, with ``"/<preset>"`` if it is another
+            than this protocol's; outside of the digest.
     """
 
     name: str
