@@ -51,9 +51,9 @@ class GenerativeInversion(GradientAttack):
         "paper": {"prior": "dcgan/paper"},
         "mnist": {"prior": "dcgan/mnist", "lr": 0.01, "batch_ref": 5},
         # how the code of KED-MI and LOMMA runs it
-        "ked-mi": {"prior": "dcgan/paper", "steps": 2400, "batch_ref": 60},
+        "ked-mi": {"prior": "dcgan/ked-mi", "steps": 2400, "batch_ref": 60},
         # each of the two rounds of PPDG-vanilla: half of the steps above
-        "ppdg": {"prior": "dcgan/paper", "steps": 1200, "batch_ref": 60},
+        "ppdg": {"prior": "dcgan/ked-mi", "steps": 1200, "batch_ref": 60},
         # for 64-pixel priors on two CPU cores: fewer steps, with the small batch_ref of the MNIST experiments
         "small": {"prior": "dcgan/small", "restarts": 8, "final": 6, "steps": 150, "batch_ref": 5},
         "orl64": {"restarts": 8, "final": 6, "steps": 150, "batch_ref": 5},

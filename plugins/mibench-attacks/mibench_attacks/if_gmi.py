@@ -51,8 +51,8 @@ class IntermediateFeatures(PlugAndPlay):
         feature_steps: updates of each candidate in stages 1, 2, ...; stage i enters block i.
         radii: radius of the L1 balls of w and of the features in stages 0, 1, ...; empty for no balls.
         choose: stage that is delivered, for each class: 'target' the one whose images the target likes best under
-            random views, 'last', or 'parity' the most accurate by an evaluator (released code; such a record is not
-            ranked).
+            random views, 'last', or 'parity' the most accurate by an evaluator (the released code chooses so, once for
+            all classes; such a record is not ranked).
 
     Raises:
         UsageError: unless final <= candidates <= pool, all ranges are possible and every stage has a radius.
@@ -63,8 +63,12 @@ class IntermediateFeatures(PlugAndPlay):
         "paper": {},
         "celeba": {"pool": 5000, "steps": 70, "feature_steps": (25, 25, 25)},
         "dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0), "feature_steps": (10,) * 6},
-        # configuration and choice of the released code for FaceScrub; the differences named above remain
+        "seed": {},  # the configuration of the AT-AT paper's code is the paper's
+        # step counts of the released code for FaceScrub, CelebA with an FFHQ and with a MetFaces prior, and a choice by
+        # an evaluator as there (but per class); the other differences named above remain
         "released": {"feature_steps": (10,) * 7, "choose": "parity"},
+        "released-celeba": {"pool": 5000, "steps": 70, "feature_steps": (25,) * 4, "choose": "parity"},
+        "released-metfaces": {"pool": 5000, "steps": 70, "feature_steps": (25,) * 7, "choose": "parity"},
         "small": _SMALL,
         "orl64": _SMALL,
         "rendered64": _SMALL,

@@ -50,6 +50,8 @@ class DistributionalInversion(GradientAttack):
         "paper": {"prior": "ked-gan/paper"},
         # the scripts of the released code
         "scripts": {"prior": "ked-gan/paper", "steps": 2400},
+        # each of the two rounds of PPDG-vanilla: half of the steps above
+        "ppdg": {"prior": "ked-gan/paper", "steps": 1200},
         # for 64-pixel priors on two CPU cores: fewer steps with more samples each
         "small": {"prior": "ked-gan/small", "samples": 4, "draws": 6, "final": 6, "steps": 300},
         "orl64": {"samples": 4, "draws": 6, "final": 6, "steps": 300},

@@ -77,7 +77,7 @@ class Lomma(GradientAttack):
     access: ClassVar[Access] = Access.WHITE_BOX
     needs_public: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"prior": "dcgan/paper"},
+        "paper": {"prior": "dcgan/ked-mi"},
         "paper-ked": {"host": "ked", "prior": "ked-gan/paper"},
         # for 64-pixel priors on two CPU cores
         "small": {**SMALL, "prior": "dcgan/small", "public_images": 1000},

@@ -26,6 +26,7 @@ from mibench_attacks.selection import RobustRank
 from mibench_attacks.transforms import RandomView
 
 _SMALL: dict[str, Any] = {"pool": 500, "candidates": 16, "final": 6, "draws": 25}
+_ALIGNMI: dict[str, Any] = {"candidates": 100, "final": 100, "steps": 70, "draws": 1}
 _ADAPTIVE: dict[str, Any] = {**_SMALL, "lr": 0.2, "truncation": 1.0}
 
 ImageLoss = Callable[[Tensor, slice, int], Tensor]
@@ -91,12 +92,18 @@ class PlugAndPlay(GradientAttack):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "celeba": {"pool": 5000, "steps": 70},
+        "metfaces": {"pool": 5000, "steps": 70},  # CelebA or FaceScrub with a MetFaces prior
         "dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
         # the configuration of the AT-AT paper's code: a schedule that the PPA paper's configurations do not have
         "seed": {"milestones": (30, 40), "gamma": 0.1},
         "seed-celeba": {"pool": 5000, "milestones": (30, 40), "gamma": 0.1},
+        "seed-dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0), "milestones": (30, 40), "gamma": 0.1},
         # the baseline of AlignMI, which has no final selection: one draw of views only orders what is delivered
-        "alignmi-baseline": {"candidates": 100, "final": 100, "steps": 70, "draws": 1},
+        "alignmi-baseline": _ALIGNMI,
+        "alignmi-paa": {**_ALIGNMI, "align": "paa"},
+        "alignmi-taa": {**_ALIGNMI, "align": "taa"},
+        # what PPDG-MI is compared with
+        "ppdg-baseline": {"pool": 500, "candidates": 100, "final": 100, "steps": 70},
         # for 64-pixel priors on two CPU cores: every phase at its published length except for the numbers of images
         "small": _SMALL,
         # adaptive variants: the settings that orl64 and rendered64 freeze for PPA on their PCA prior (lr, truncation),

@@ -85,10 +85,13 @@ class PseudoPrivateTuning(PlugAndPlay):
         # as many steps as the attack without tuning has, in two rounds; the released README runs 70 in each
         "paper": {},
         "released": {"steps": 70},
+        "seed": {},  # the configuration of the AT-AT paper's code is the paper's
         "pw": {},
         "ct": {"tuner": "ct", "pseudo": 10, "invert_steps": 150, "tune_steps": 25},
         "mmd": {"tuner": "mmd", "pseudo": 10, "invert_steps": 100, "tune_steps": 150},
         "small": _SMALL,
+        "small-ct": {**_SMALL, "tuner": "ct", "pseudo": 6, "invert_steps": 30, "tune_steps": 5},
+        "small-mmd": {**_SMALL, "tuner": "mmd", "pseudo": 6, "invert_steps": 20},
         "orl64": _SMALL,
         "rendered64": _SMALL,
         "smoke": _SMALL

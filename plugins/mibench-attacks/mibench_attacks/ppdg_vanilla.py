@@ -16,7 +16,6 @@ from torch import Tensor
 
 from mibench.api import (
     Access,
-    Attack,
     AttackContext,
     ClassFailed,
     ClassResult,
@@ -58,7 +57,7 @@ class Tuned(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoPrivateVanilla(Attack):
+class PseudoPrivateVanilla(GradientAttack):
     """Attack all classes, add the best images to the public ones, train the GAN on with them, attack again.
 
     The host is an attack on a GAN that was trained here. Each round but the last attacks every class with many
@@ -67,8 +66,9 @@ class PseudoPrivateVanilla(Attack):
     updates and not of passes, and its optimisers start afresh. A class for which a round finds nothing adds nothing.
 
     Attributes:
+        prior: prior to attack with, as 'name' or 'name/preset'; empty takes the host's.
         host: the attack of each round.
-        host_preset: preset of the host, which also names its prior.
+        host_preset: preset of the host.
         rounds: attacks; 1 is the host alone.
         candidates: images per class that a round before the last makes.
         keep: images per class that become pseudo-private, the best of the candidates.
@@ -83,8 +83,9 @@ class PseudoPrivateVanilla(Attack):
     access: ClassVar[Access] = Access.WHITE_BOX
     needs_public: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # ten passes through about 30 000 public images, in batches of 64, five per step (derived)
+        # ten passes through 30 000 public and 100 x 500 pseudo-private images, 5 batches of 64 per step (derived)
         "paper": {"host_preset": "ppdg"},
+        "paper-ked": {"host": "ked-mi", "host_preset": "ppdg"},
         # a quarter is kept around PLG-MI, and its training is counted in updates there too
         "paper-plg": {"host": "plg-mi", "host_preset": "paper", "candidates": 200, "keep": 50, "tune_steps": 100},
         # for 64-pixel priors on two CPU cores
@@ -100,7 +101,7 @@ class PseudoPrivateVanilla(Attack):
     candidates: Annotated[int, Ge(1)] = 1000
     keep: Annotated[int, Ge(1)] = 500
     draws: Annotated[int, Ge(1)] = 100
-    tune_steps: Annotated[int, Ge(1)] = 940
+    tune_steps: Annotated[int, Ge(1)] = 2500
     batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class PseudoPrivateVanilla(Attack):
 
     def prior_choice(self) -> str | None:
         """Return the host's prior."""
-        return self._host().prior_choice()
+        return self.prior or self._host().prior_choice()
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tuned:
         """Do all rounds but the last, on every class; a resumed attack finds the weights that they led to."""
@@ -166,7 +167,9 @@ class PseudoPrivateVanilla(Attack):
         known = HOSTS[self.host].presets
         if self.host_preset not in known:
             raise UsageError(f"attack {self.host!r} has no preset {self.host_preset!r}; choose from {sorted(known)}")
-        return HOSTS[self.host](**known[self.host_preset])
+        host = HOSTS[self.host](**known[self.host_preset])
+        shared: dict[str, Any] = {name: getattr(self, name) for name in ("align", "n_aug", "noise", "batch")}
+        return replace(host, **shared)
 
     def _many(self) -> GradientAttack:
         """Return the host with all candidates delivered."""

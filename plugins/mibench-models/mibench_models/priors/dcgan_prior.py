@@ -77,6 +77,8 @@ class DcganPrior(AlternatingRecipe, PriorModel):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # 280 passes through about 30 000 images, in batches of 64, five per generator update
         "paper": {},
+        # 120 passes, as the code of KED-MI and LOMMA trains it
+        "ked-mi": {"steps": 11_250},
         # 100 passes through about 30 600 images of five digits
         "mnist": {"steps": 9_560},
         # seven minutes of one CPU thread at 64 px: a quarter of the width, half the batch. The rate was raised
