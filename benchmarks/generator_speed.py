@@ -1,12 +1,14 @@
 """How fast an attack on a StyleGAN2 prior steps: this repository's generator against the textbook formulation.
 
-A step renders a batch of candidates, resizes them for a ResNet-18, takes PPA's loss and differentiates it with respect
-to the style vectors. The textbook formulation (Karras et al. 2020, appendix B, and the usual evaluation path) gives
-each sample weights of its own in a grouped convolution; this repository scales activations. Both have the same weights
-and the same target and take turns in one process; the ratio is the median over rounds. Prints a Markdown table.
+A step is one of PPA's: render a batch of candidates, resize and crop them for a ResNet-18, take the Poincaré loss,
+differentiate it with respect to the style vectors, and update these by Adam. The textbook formulation (Karras et al.
+2020, appendix B, and the usual evaluation path) gives each sample weights of its own in a grouped convolution; this
+repository scales activations. Both have the same weights and the same target and take turns in one process; the ratio
+is the median over rounds. Prints a Markdown table.
 
 `of peak` is the floating-point work of the cheaper formulation, by formula, over measured time, over what a large
-matrix product reaches here in the same arithmetic. `held` is what autograd keeps for the backward pass.
+matrix product reaches here in the same arithmetic. `held` is what autograd keeps for the backward pass; `peak memory`
+what steps need at most beyond the networks: of the allocator on a GPU, resident in a process of its own on a CPU.
 
     uv run python benchmarks/generator_speed.py                     # 128 px, half width on a CPU; 1024 px on a GPU
     uv run python benchmarks/generator_speed.py --device cuda --batch 16 --compute fp32 tf32 bf16
@@ -15,14 +17,19 @@ matrix product reaches here in the same arithmetic. `held` is what autograd keep
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from mibench_attacks.descent import adam
 from mibench_attacks.objectives import poincare
+from mibench_attacks.transforms import RandomView
 from mibench_models.priors.stylegan2.compute import tensor_cores
 from mibench_models.priors.stylegan2.deploy import deploy
 from mibench_models.priors.stylegan2.generator import Generator
@@ -99,6 +106,7 @@ class Bench:
         self.prior = freeze(StyleGan2(net)).to(self.device)
         self.y_B = torch.zeros(args.batch, dtype=torch.int64, device=self.device)
         self.ws_BLW = self.prior.to_latent(self.prior.sample(args.batch, generator("benchmark"))).detach()
+        self.crop = RandomView(scale=(0.9, 1.0)).draw(args.batch, args.target_side, generator("crop"))
 
     def textbook(self, ws_BLW: Tensor) -> Tensor:
         """Render images in [0, 1] by the textbook."""
@@ -108,8 +116,10 @@ class Bench:
         """Take a step of an attack and return its seconds."""
         began = self._now()
         w_B1W: Tensor = self.ws_BLW[:, :1].clone().requires_grad_(True)
+        optimizer = adam(0.005, (0.1, 0.1))([w_B1W])
         x_BCSS = resize(render(w_B1W.expand(-1, self.prior.latent_layers, -1)), self.args.target_side)
-        poincare(self.target(x_BCSS), self.y_B).sum().backward()
+        poincare(self.target(self.crop.apply(x_BCSS)), self.y_B).sum().backward()
+        optimizer.step()
         return self._now() - began
 
     def held(self, render: Render) -> float:
@@ -127,13 +137,20 @@ class Bench:
             self.step(render)
         return sum(sizes.values()) / 1e9
 
-    def peak_memory(self, render: Render) -> float | None:
-        """Return the gigabytes that a step needs at most; ``None`` on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        torch.cuda.reset_peak_memory_stats()
+    def peak_memory(self, render: Render) -> float:
+        """Return the gigabytes that two steps need at most, beyond what there is before them.
+
+        On a CPU only once in a process: what it has freed before is used again and does not count.
+        """
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what is resident
+        before = torch.cuda.memory_allocated() if cuda else _resident_peak()
         self.step(render)
-        return torch.cuda.max_memory_allocated() / 1e9
+        self.step(render)
+        return ((torch.cuda.max_memory_allocated() if cuda else _resident_peak()) - before) / 1e9
 
     def work(self) -> float:
         """Return the floating-point operations of a step: forward, and backward to inputs, of all convolutions."""
@@ -201,6 +218,28 @@ def matmul_peak(compute: str, device: torch.device, size: int) -> float:
     return 2 * size**3 / min(seconds)
 
 
+def formulations(bench: Bench, compute: Any) -> dict[str, Render]:
+    """Return both ways to render, in one arithmetic."""
+    ours = deploy(bench.prior.clone(), compute=compute, compiled=bench.args.compile)
+
+    def plain(ws_BLW: Tensor) -> Tensor:
+        with arithmetic(compute, bench.device):
+            return bench.textbook(ws_BLW).float()
+
+    return {"textbook": plain, "ours": ours.render}
+
+
+def peak_of_a_process(name: str) -> float:
+    """Return the peak memory of one formulation on a CPU, measured in a fresh process with the same arguments."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _resident_peak() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def measure(bench: Bench, compute: Any) -> None:
     """Measure both formulations in one arithmetic, by turns, and print their rows."""
     args = bench.args
@@ -208,13 +247,7 @@ def measure(bench: Bench, compute: Any) -> None:
         expected = bench.textbook(bench.ws_BLW).detach()
         difference = (bench.prior.render(bench.ws_BLW).detach() - expected).abs().max().item()
         assert difference < 1e-3, f"the formulations differ by {difference}"
-        ours = deploy(bench.prior.clone(), compute=compute, compiled=args.compile)
-
-        def plain(ws_BLW: Tensor) -> Tensor:
-            with arithmetic(compute, bench.device):
-                return bench.textbook(ws_BLW).float()
-
-        ways: dict[str, Render] = {"textbook": plain, "ours": ours.render}
+        ways = formulations(bench, compute)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         switch = tensor_cores() if compute == "tf32" else nullcontext()  # also for the textbook's backward pass
         with switch:
@@ -227,9 +260,10 @@ def measure(bench: Bench, compute: Any) -> None:
         for name, render in ways.items():
             ratio = median(t / o for t, o in zip(seconds["textbook"], seconds[name], strict=True))
             share = bench.work() / median(seconds[name]) / limit
-            memory = [bench.held(render), bench.peak_memory(render)]
+            peak = bench.peak_memory(render) if args.device == "cuda" else peak_of_a_process(name)
+            memory = [bench.held(render), peak]
             cells = [f"{args.batch / median(seconds[name]):.2f}", f"{ratio:.2f}", f"{share:.0%}"]
-            cells += ["–" if value is None else f"{value:.2f} GB" for value in memory]
+            cells += [f"{value:.2f} GB" for value in memory]
             print(f"| {name} | {compute} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -238,6 +272,9 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     bench = Bench(args)
+    if args.peak_of:
+        print(bench.peak_memory(formulations(bench, args.compute[0])[args.peak_of]))
+        return
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} thread(s)"
     print(f"{where}, torch {torch.__version__}; {args.side} px, channel_base {args.channel_base}, batch {args.batch},")
     print(f"ResNet-18 at {args.target_side} px; {bench.work() / args.batch / 1e9:.0f} GFLOP per candidate-step\n")
@@ -261,6 +298,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="compile this repository's generator")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peak-of", choices=["textbook", "ours"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     gpu = args.device == "cuda"
     args.side = args.side or (1024 if gpu else 128)

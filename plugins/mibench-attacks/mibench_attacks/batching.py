@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from mibench.api import Ledger
 
@@ -51,3 +52,15 @@ class Fit:
             torch.cuda.empty_cache()  # outside of the handler, which keeps the failed tensors alive
             if self.ledger and before:
                 self.ledger.restore(before)
+
+
+def in_batches(total: int, batch: int, run: Callable[[slice], Tensor], ledger: Ledger | None = None) -> Tensor:
+    """Return the results of ``run`` on slices of ``range(total)``, joined; smaller slices where memory is short.
+
+    Args:
+        total: number of rows.
+        batch: rows at once, to begin with.
+        run: maps a slice to its rows; it is called again for all slices after one that did not fit.
+        ledger: as of :class:`Fit`.
+    """
+    return Fit(batch, ledger)(lambda size: torch.cat([run(rows) for rows in batches(total, size)]))

@@ -12,8 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mibench.api import TargetView
-from mibench_attacks.batching import batches
+from mibench_attacks.batching import in_batches
 from mibench_attacks.rendering import Renderer
 from mibench_attacks.selection import best
 from mibench_attacks.transforms import hflip, identity
@@ -88,14 +87,15 @@ class CandidatePool:
         """
         prior, target = render.prior, render.target
         noise_NZ = prior.sample(self.size, rng)
-        latents, scores = [], []
-        with torch.no_grad():
-            for rows in batches(self.size, self.batch):
-                latent_BLW = prior.to_latent(noise_NZ[rows], truncation=self.truncation, cutoff=self.cutoff)
-                shown = latent_BLW[:, :1] if self.score_with == "single_w" else latent_BLW
-                latents.append(latent_BLW.cpu())
-                scores.append(self._confidence(target, render(shown, clamp=True)))
-        return ScoredPool(torch.cat(latents), torch.cat(scores))
 
-    def _confidence(self, target: TargetView, x_BCSS: Tensor) -> Tensor:
-        return torch.stack([target.logits(view(x_BCSS)).float().softmax(1) for view in self.views]).mean(0)
+        def draw(rows: slice) -> Tensor:
+            return prior.to_latent(noise_NZ[rows], truncation=self.truncation, cutoff=self.cutoff).cpu()
+
+        def score(rows: slice) -> Tensor:
+            latent_BLW = latents_NLW[rows].to(noise_NZ.device)
+            x_BCSS = render(latent_BLW[:, :1] if self.score_with == "single_w" else latent_BLW, clamp=True)
+            return torch.stack([target.logits(view(x_BCSS)).float().softmax(1) for view in self.views]).mean(0)
+
+        with torch.no_grad():
+            latents_NLW = in_batches(self.size, self.batch, draw)
+            return ScoredPool(latents_NLW, in_batches(self.size, self.batch, score, target.ledger))

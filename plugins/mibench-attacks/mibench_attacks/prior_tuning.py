@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from mibench.api import ClassFailed, MibenchError, freeze
+from mibench_attacks.batching import Fit, batches
 from mibench_attacks.descent import adam
 from mibench_attacks.distances import conditional_transport, mmd, pointwise
 from mibench_attacks.perceptual import Perceptual
@@ -89,22 +90,29 @@ class PriorTuning:
         Raises:
             ClassFailed: if the loss is not finite.
         """
-        weights, losses = list(render.prior.tunable), []
+        weights, losses, fit = list(render.prior.tunable), [], Fit(len(x_KCHW), render.target.ledger)
         side = None if self.tuner == "pw" else AREA  # image by image, details beyond 256 pixels count too
         with torch.no_grad():
             wanted_KF = self.features(x_KCHW, side=side)
         optimizer = adam(self.lr)(weights)
+
+        def gradients(batch: int) -> float:
+            optimizer.zero_grad(set_to_none=True)
+            total = 0.0
+            for rows in batches(len(x_KCHW), batch):
+                found_BF = self.features(render.whole(latent_K1W[rows]), side=side)
+                loss = self._distances(found_BF, wanted_KF, rows).sum() / len(x_KCHW)
+                loss.backward()
+                total += loss.item()
+            return total
+
         for weight in weights:
             weight.requires_grad_(True)
         try:
             for step in range(self.steps):
-                optimizer.zero_grad(set_to_none=True)
-                found_KF = self.features(render.whole(latent_K1W), side=side)
-                loss = self._distances(found_KF, wanted_KF, slice(None)).mean()
-                losses.append(loss.item())
+                losses.append(fit(gradients))
                 if not math.isfinite(losses[-1]):
                     raise ClassFailed(f"{where}, tuning step {step}: the distance is not finite; lower tune_lr")
-                loss.backward()
                 optimizer.step()
         finally:
             optimizer.zero_grad(set_to_none=True)

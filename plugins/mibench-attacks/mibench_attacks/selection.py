@@ -6,14 +6,15 @@ Shapes: N candidates, M of them chosen, C channels, S = side in pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mibench.api import ClassFailed, TargetView
-from mibench_attacks.batching import batches
-from mibench_attacks.transforms import RandomView
+from mibench_attacks.batching import Fit, batches, in_batches
+from mibench_attacks.transforms import Draw, RandomView
 
 STRONG_VIEW = RandomView(scale=(0.5, 0.9), ratio=(0.8, 1.2), flip=0.5)
 """The views of PPA's final selection, much stronger than those of its optimisation."""
@@ -74,14 +75,18 @@ class RobustRank:
         Raises:
             ClassFailed: if fewer than ``keep`` images have a finite confidence.
         """
-        confidence_N = torch.zeros(len(x_NCSS), device=x_NCSS.device)
+        confidence_N, fit = torch.zeros(len(x_NCSS), device=x_NCSS.device), Fit(self.batch, target.ledger)
         with torch.no_grad():
             for _ in range(self.draws):
                 draw = self.view.draw(len(x_NCSS), x_NCSS.shape[-1], rng)
-                for rows in batches(len(x_NCSS), self.batch):
-                    logits_BK = target.logits(draw.part(rows).apply(x_NCSS[rows]))
-                    confidence_N[rows] += logits_BK.float().softmax(1)[:, label]
+                logits_NK = fit(partial(_logits_under, draw, x_NCSS, target))
+                confidence_N += logits_NK.float().softmax(1)[:, label]
         return best(confidence_N / self.draws, self.keep, where=f"class {label}, final selection")
+
+
+def _logits_under(draw: Draw, x_NCSS: Tensor, target: TargetView, batch: int) -> Tensor:
+    slices = batches(len(x_NCSS), batch)
+    return torch.cat([target.logits(draw.part(rows).apply(x_NCSS[rows])) for rows in slices])
 
 
 def by_confidence(x_NCSS: Tensor, label: int, target: TargetView, *, keep: int, batch: int, where: str) -> Ranking:
@@ -94,7 +99,7 @@ def by_confidence(x_NCSS: Tensor, label: int, target: TargetView, *, keep: int, 
         ClassFailed: if fewer than ``keep`` images have a finite confidence.
     """
     with torch.no_grad():
-        logits_NK = torch.cat([target.logits(x_NCSS[rows]).double() for rows in batches(len(x_NCSS), batch)])
+        logits_NK = in_batches(len(x_NCSS), batch, lambda rows: target.logits(x_NCSS[rows]).double(), target.ledger)
     rivals_NK = logits_NK.clone()
     rivals_NK[:, label] = -torch.inf
     ranking = best(logits_NK[:, label] - rivals_NK.logsumexp(1), keep, where=where)
