@@ -53,6 +53,7 @@ class PriorRandom(_OfPrior):
         "orl64": {"final": 6, "truncation": 1.0},
         "rendered64": {"final": 6, "truncation": 1.0},
         "stylegan2": {"final": 6, "prior": "stylegan2"},
+        "dcgan": {"final": 6, "truncation": 1.0, "prior": "dcgan"},
         "smoke": {"final": 4},
     }
 
@@ -106,6 +107,7 @@ class PriorTopConfidence(_OfPrior):
         "orl64": {"pool": 500, "final": 6, "truncation": 1.0},
         "rendered64": {"pool": 500, "final": 6, "truncation": 1.0},
         "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
+        "dcgan": {"pool": 500, "final": 6, "truncation": 1.0, "prior": "dcgan"},
         "smoke": {"pool": 64, "final": 4},
     }
 
