@@ -1,6 +1,7 @@
 """What attacks may do beyond the plain: bring a prior, have it trained on the target, remember, peek, and fail."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,6 +26,23 @@ def test_a_failed_class_counts_as_no_success_and_the_others_are_delivered(toy_ru
     assert flags["classes-failed"].startswith("1 of 3 classes failed")
     evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
     assert json.loads(evidence.file("trace.json").read_text())["1"] == {}
+
+
+def test_a_failed_class_enters_the_published_number_as_zero(toy_run, monkeypatch):
+    """A metric that takes every delivered image for a hit, and failed classes as ``Evidence`` says."""
+
+    def found(self, evidence, ctx):
+        shares = [0.0 if label in evidence.failed else 1.0 for label in range(evidence.num_classes)]
+        delivered = sorted(set(evidence.labels_N.tolist()))
+        assert delivered == [label for label, share in enumerate(shares) if share]
+        return [replace(row, value=sum(shares) / 3, per_class=shares) for row in measure(self, evidence, ctx)]
+
+    measure = parts.Light.measure
+    monkeypatch.setattr(parts.Light, "measure", found)
+    record = record_of(toy_run(attacks=("picky",), settings={"picky.fails": (1,)}))
+    assert record.metrics["light"].value == pytest.approx(2 / 3)
+    assert record.metrics["light"].per_class == [1.0, 0.0, 1.0]
+    assert record.controls["gold"]["light"].value == 1.0  # nothing fails there
 
 
 def test_when_every_class_fails_the_cell_fails_with_the_reason(toy_run):
