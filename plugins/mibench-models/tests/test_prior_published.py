@@ -1,6 +1,6 @@
 """Presets of priors against the papers and the code released with them, in numbers written down here.
 
-Sections are those of a survey of the papers and their code that was made for this distribution.
+Section numbers are those of the survey of papers and code that presets were taken from; it is not in this repository.
 Batches are drawn with replacement here, so that published passes through a set of images become a number of updates.
 """
 
