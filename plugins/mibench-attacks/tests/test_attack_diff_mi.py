@@ -179,3 +179,21 @@ def test_views_are_cut_and_drawn_per_image():
     assert seen.max() == 1
     assert 10 < draw.blurs_N.sum() < 30
     torch.testing.assert_close(draw.part(slice(5, 9)).apply(x[5:9]), seen[5:9])
+
+
+def test_the_loss_of_the_targets_turn_by_hand():
+    """Reference 14: margin to the mean of the k best rivals, plus the squared distance of features, over views."""
+    attack = DiffusionInversion(**SMALL | {"topk": 2, "feature_weight": 0.7, "lr": 1e-12, "steps": 2})  # x stays
+    (result,), _ = attacked(attack, [1])
+    ctx, target = TinyWorld().attack_context(seed=4), TinyWorld().trained().double()
+    prior = denoiser()
+    wanted = target.features(ctx.public.images(prior.pseudo_KT[1, :3]).double()).mean(0)
+    x = prior.sample(4, ctx.rng("class", 1, "start")).view(4, 3, 16, 16).double()
+    for turn in range(2):
+        rng = ctx.rng("class", 1, "view", turn)
+        seen = [BlurDraw.drawn(4, 16, rng).apply((x + 1) / 2) for _ in range(2)]
+        logits, features = (torch.stack([ask(view) for view in seen]) for ask in (target, target.features))
+        margins = logits[..., [0, 2, 3]].sort(-1).values[..., 1:].mean(-1) - logits[..., 1]
+        distances = ((features - wanted) ** 2).mean(-1)
+        assert distances.mean() > 0.01
+        assert result.trace["loss"][turn] == pytest.approx((margins + 0.7 * distances).mean().item(), rel=1e-4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mibench_attacks.objectives import max_margin, topk_margin
 from mibench_attacks.plg_mi import PseudoLabelGuided
+from mibench_attacks.transforms import RandomView
 from mibench_models.priors.plg_cgan import PlgCgan
 
 from mibench.api import Prior, UsageError, freeze, run_attack, seeded
@@ -83,3 +84,24 @@ def test_margins_of_the_reference_vector():
     logits, y = torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])
     assert max_margin(logits, y).item() == -1
     assert topk_margin(logits, y, k=2).item() == -2
+
+
+def test_the_objective_is_the_mean_margin_over_both_views_by_hand():
+    """Reference 9: the margins of two independent views; their mean stands for their sum. Views are mirrors here."""
+    world, label = TinyWorld(), 1
+    plain = {"crop_scale": (1.0, 1.0), "rotate": 0.0, "jitter": 0.0}
+    attack = PseudoLabelGuided(restarts=5, final=5, steps=1, **plain)
+    (result,), _ = attacked(attack, world, [label])
+    ctx, prior, target = world.attack_context(seed=4), conditional(world), world.trained().double()
+    z = prior.sample(5, ctx.rng("class", label, "start"))
+    x = prior.render(prior.condition(prior.to_latent(z), torch.full((5,), label))).detach().double()
+    rng, view = ctx.rng("class", label, "view"), RandomView(scale=(1.0, 1.0), flip=0.5, per_sample=True)
+    mirrored = torch.stack([view.draw(5, world.size, rng).flips_N for _ in range(2)])
+    assert 0 < (mirrored[0] ^ mirrored[1]).sum() < 5  # views that differ, and views that do not
+    margins = []
+    for flips in mirrored:
+        logits = target(torch.stack([one.flip(-1) if flip else one for one, flip in zip(x, flips, strict=True)]))
+        margins.append(logits[:, [0, 2, 3]].amax(1) - logits[:, label])
+    truth = (margins[0] + margins[1]).mean() / 2
+    assert abs(truth) > 0.1
+    assert result.trace["loss"] == pytest.approx([truth.item()], rel=1e-4)

@@ -6,7 +6,7 @@ from mibench_attacks.selection import RobustRank, best
 from mibench_attacks.transforms import hflip
 from torch.testing import assert_close
 
-from mibench.api import MibenchError, generator
+from mibench.api import ClassFailed, MibenchError, generator
 
 
 def filled(prior, target, **settings):
@@ -72,3 +72,13 @@ def test_robust_rank_does_not_depend_on_the_batch_size(prior, view_of):
         assert torch.equal(other.index_M, rankings[0].index_M)
         assert_close(other.scores_M, rankings[0].scores_M, atol=1e-5, rtol=1e-5)
     assert rankings[0].scores_M.diff().max() <= 0
+
+
+def test_too_few_finite_scores_fail_the_class_and_not_the_attack():
+    scores = torch.tensor([[0.1, float("nan")], [0.2, float("inf")], [0.3, -float("inf")]])
+    pool = ScoredPool(torch.zeros(3, 1, 2), scores)
+    assert pool.select(0, 3).index_M.tolist() == [2, 1, 0]
+    for fails in (lambda: best(scores[:, 1], 1, where="here"), lambda: pool.select(1, 1)):
+        with pytest.raises(MibenchError) as caught:
+            fails()
+        assert type(caught.value) is ClassFailed

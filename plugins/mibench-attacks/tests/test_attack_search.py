@@ -5,7 +5,7 @@ from mibench_attacks.descent import adam, at_milestones, cosine, nesterov, rampe
 from mibench_attacks.search import GradientSearch
 from torch.testing import assert_close
 
-from mibench.api import AccessError, Ledger, MibenchError
+from mibench.api import AccessError, ClassFailed, Ledger, MibenchError
 
 BETAS = (0.1, 0.1)
 CENTRE = torch.tensor([1.0, -2.0])
@@ -117,6 +117,19 @@ def test_when_no_candidate_is_finite_the_error_names_class_and_step():
 
     with pytest.raises(MibenchError, match="class 7, step 2: none of 3"):
         GradientSearch(steps=5).run([torch.zeros(3, 2)], breaks, where="class 7")
+
+
+def test_a_search_that_finds_nothing_finite_fails_the_class_and_not_the_attack():
+    def endless(variables, rows, step):
+        return variables[0].sum(1) + torch.inf
+
+    def steep(variables, rows, step):  # the loss is 0, its gradient is infinite
+        return variables[0].sqrt().sum(1)
+
+    for loss in (endless, steep):
+        with pytest.raises(MibenchError) as caught:
+            GradientSearch(steps=5).run([torch.zeros(3, 2)], loss, where="class 7")
+        assert type(caught.value) is ClassFailed
 
 
 def test_a_loss_without_gradient_is_refused():

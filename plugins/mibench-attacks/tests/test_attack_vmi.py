@@ -128,3 +128,36 @@ def test_published_figures_and_small_costs():
     assert (paper.steps, paper.samples, paper.lr, paper.momentum, paper.gamma) == (4867, 64, 1e-4, 0.9, 1e-3)
     assert (paper.optimizer, paper.flows, paper.final, paper.identity_layers) == ("sgd", 10, 100, 10)
     assert VariationalInversion(**VariationalInversion.presets["orl64"]).cost(24)["backward"] <= 30_000
+
+
+def test_the_whole_loss_by_hand(monkeypatch):
+    """Reference 10: the mean cross-entropy of samples of q, plus gamma times the mean divergence over the layers."""
+    scale, shift, gamma = (0.5, 1.5), (0.3, -0.4), 0.3
+
+    def moved(*settings):
+        parameters = flows.start(*settings)
+        parameters[0] += torch.tensor(scale).log().view(1, 2, 1, 1)
+        parameters[1] += torch.tensor(shift).view(1, 2, 1, 1)
+        return parameters
+
+    monkeypatch.setattr("mibench_attacks.vmi.start", moved)
+    monkeypatch.setattr("mibench_attacks.vmi.shuffles", lambda steps, width, rng: torch.arange(width)[None])
+    world, prior = TinyWorld(), Layered().eval()
+    made = VariationalInversion(**{**TINY, "steps": 1, "flows": 1, "identity_layers": 2, "gamma": gamma})
+    ctx, target = world.attack_context(), world.trained().double()
+    [result] = run_attack(made, [2], world.target(), prior, ctx)
+
+    rng = ctx.rng("class", 2, "samples", 0)
+    base = torch.randn(5, 2, prior.noise_size, generator=rng).double()
+    shared = prior.sample(5, rng).double()
+    own = [scale[layer] * base[:, layer] + shift[layer] for layer in range(2)]
+    mean_latent = (1 * own[0] + 2 * own[1] + 3 * shared) / 3
+    x = (0.5 + torch.tensordot(mean_latent, prior.basis_WCHW.double(), dims=1)).clamp(0, 1)
+    cross_entropy = -target(x).log_softmax(1)[:, 2].mean()
+    divergences = [
+        ((own[layer] ** 2 - base[:, layer] ** 2) / 2).sum(1).mean() - prior.noise_size * math.log(scale[layer])
+        for layer in range(2)
+    ]
+    truth = cross_entropy + gamma * sum(divergences) / 2
+    assert gamma * sum(divergences) > 0.5
+    assert result.trace["loss"] == pytest.approx([truth.item()], rel=1e-5)
