@@ -65,6 +65,15 @@ class TestContract(AttackContract):
         return {found.label: found for found in run_attack(made, classes, target, prior or self.prior(), ctx)}
 
 
+class TestContractAligned(TestContract):
+    settings = SMALL | {"align": "taa", "n_aug": 2}  # of the host
+
+
+def test_its_prior_is_the_hosts_unless_another_is_named():
+    assert PseudoPrivateVanilla(host_preset="small").prior_choice() == "dcgan/small"
+    assert PseudoPrivateVanilla(host_preset="small", prior="dcgan/paper").prior_choice() == "dcgan/paper"
+
+
 def attacked(trainings, remember=_make, **settings):
     world = TinyWorld()
     ctx = replace(world.attack_context(), train_prior=trainings, remember=remember)
