@@ -10,6 +10,7 @@ from typing import Any
 from mibench.execute.environment import environment
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
+from mibench.plan.provenance import joint_digest
 from mibench.plan.resolve import Resolved
 from mibench.registry.registry import Registry
 from mibench.results.canonical import digest
@@ -38,7 +39,7 @@ def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) ->
     record = Record(
         protocol=_protocol(cell),
         cell=cell_ref(cell),
-        components=components(cell, registry),
+        components=_as_made(components(cell, registry), cell, store),
         classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
         inputs=_inputs(cell, store),
         metrics=metrics,
@@ -109,10 +110,23 @@ def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:
     return {role: component_ref(resolved, registry) for role, resolved in found.items()}
 
 
+def _as_made(found: dict[str, ComponentRef], cell: Cell, store: Store) -> dict[str, ComponentRef]:
+    """State the source code that made the numbers; what is cached may be older than what is installed."""
+    makers = {"dataset": cell.graph.data("private"), "model": cell.target, "defense": cell.target}
+    makers |= {"attack": cell.evidence, "prior": cell.prior_node}
+    makers |= {f"metric:{name}": node for name, node in cell.measures.items()}
+    made = dict(found)
+    for role, node in makers.items():
+        artifact = store.find(node.stage, node.key)
+        sources = artifact.meta.get("sources", {}) if artifact else {}
+        if source := sources.get(role.partition(":")[0]):
+            made[role] = found[role].model_copy(update={"source_digest": source})
+    return made
+
+
 def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
     """Return a component with its provenance; that of defenses used together is joined by ``+``."""
     entries = [part.registered for part in resolved.parts] or [resolved.registered]
-    digests = [registry.source_digest(entry) for entry in entries]
     return ComponentRef(
         kind=entries[0].spec.kind,
         name=resolved.name,
@@ -121,7 +135,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
         version=resolved.version,
         preset=resolved.preset,
         params=dict(resolved.params),
-        source_digest=digests[0] if len(digests) == 1 else digest(digests),
+        source_digest=joint_digest(registry, entries),
         licence=_joined(entry.spec.licence for entry in entries),
         overridden=resolved.overridden,
         access=_access(resolved),

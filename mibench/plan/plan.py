@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.node import Node
+from mibench.plan.provenance import sources_of
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
+from mibench.store.artifact import Artifact
 from mibench.store.store import Store
 
 
@@ -91,7 +93,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     wanted = {node.key: node for cell in cells for node in _answers(cell)}
     planned: dict[str, PlannedNode] = {}
     for node in wanted.values():
-        _visit(node, known, store, planned, durations)
+        _visit(node, known, store, planned, durations, registry)
     return Plan(cells, list(planned.values()), store)
 
 
@@ -110,16 +112,26 @@ def _visit(
     store: Store,
     planned: dict[str, PlannedNode],
     durations: Mapping[str, Durations],
+    registry: Registry,
 ) -> None:
     if node.key in planned:
         return
     artifact = store.find(node.stage, node.key)
     if artifact is not None:
         reason = "shipped with its plugin" if store.is_shipped(artifact) else "in the store"
+        if changed := _changed(artifact, registry):
+            reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
     for key in node.needs.values():
-        _visit(known[key], known, store, planned, durations)
+        _visit(known[key], known, store, planned, durations, registry)
     unfinished = any((store.root / "work" / node.key).glob("*"))
     reason = "continues from a checkpoint" if unfinished else "not in the store"
     planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))
+
+
+def _changed(artifact: Artifact, registry: Registry) -> str:
+    """Return what of an artifact's components has other source code now than when it was made, e.g. ``attack``."""
+    made = artifact.meta.get("sources", {})
+    now = sources_of(registry, artifact.payload) if made else {}
+    return ", ".join(role for role in sorted(made) if made[role] != now[role])

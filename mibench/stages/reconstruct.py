@@ -63,11 +63,13 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     for position, label in enumerate(todo):
         with view.spending() as spent, full_precision(), seeded(seed, "network", label):
             result = _reconstruct(attack, label, shared, view, prior, context)
-        if isinstance(result, ClassResult):
-            _save_class(ctx.work, result, image)
-        else:
+        # What was spent is what the view counted, whatever the attack says.
+        if isinstance(result, ClassFailed):
             _write_json(_info(ctx.work, label), {"spent": asdict(spent), "trace": {}, "failed": str(result)})
-        signals = _last(result.trace) if isinstance(result, ClassResult) else {}
+        else:
+            _check(result, label, image)
+            _save_class(ctx.work, result, spent)
+        signals = {} if isinstance(result, ClassFailed) else _last(result.trace)
         ctx.progress(total - len(todo) + position + 1, total, "classes", signals)
 
 
@@ -84,16 +86,27 @@ def _judge(ctx: StageContext) -> str:
     return min(role for role in ctx.node.needs if role.startswith("evaluator:"))
 
 
-def _save_class(work: Path, result: ClassResult, image: Mapping[str, Any]) -> None:
-    where = f"the attack's images of class {result.label}"
-    images = check_images(result.images_NCHW.detach().cpu(), where=where)
+def _check(result: object, label: int, image: Mapping[str, Any]) -> None:
+    where = f"the attack's result for class {label}"
+    if not isinstance(result, ClassResult):
+        raise MibenchError(f"{where}: expected a ClassResult, got a {type(result).__name__}")
+    if result.label != label:
+        raise MibenchError(f"{where}: it says that it is of class {result.label}")
+    images_NCHW, scores_N = check_images(result.images_NCHW, where=where), result.scores_N
     shape = (image["channels"], image["size"], image["size"])
-    if tuple(images.shape[1:]) != shape or not len(images):
-        raise MibenchError(f"{where}: expected at least one image of shape {shape}, got {tuple(images.shape)}")
+    if tuple(images_NCHW.shape[1:]) != shape or not len(images_NCHW):
+        raise MibenchError(f"{where}: expected at least one image of shape {shape}, got {tuple(images_NCHW.shape)}")
+    if tuple(scores_N.shape) != (len(images_NCHW),) or bool(scores_N.isnan().any()):
+        got = f"{int(scores_N.isnan().sum())} NaN in a shape of {tuple(scores_N.shape)}"
+        raise MibenchError(f"{where}: expected a score for each of {len(images_NCHW)} images, got {got}")
+
+
+def _save_class(work: Path, result: ClassResult, spent: Ledger) -> None:
     temporary = work / "class.tmp"
-    save_tensors(temporary, {"images": to_uint8(images), "scores": result.scores_N.float()})
+    images = to_uint8(result.images_NCHW.detach().cpu())
+    save_tensors(temporary, {"images": images, "scores": result.scores_N.float()})
     temporary.replace(_part(work, result.label))
-    info = {"spent": asdict(result.spent), "trace": {name: list(series) for name, series in result.trace.items()}}
+    info = {"spent": asdict(spent), "trace": {name: list(series) for name, series in result.trace.items()}}
     _write_json(_info(work, result.label), info)  # last: it says that the class is done
 
 

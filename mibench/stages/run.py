@@ -10,6 +10,7 @@ import torch
 from mibench import __version__
 from mibench.api.errors import MibenchError, UsageError
 from mibench.plan.node import Node
+from mibench.plan.provenance import sources_of
 from mibench.registry.registry import Registry
 from mibench.stages import classifier, data, measure, prior, reconstruct
 from mibench.stages.context import Progress, StageContext
@@ -44,6 +45,7 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
             return found
         began = time.monotonic()
         meta: dict[str, object] = {"label": node.label, "mibench": __version__, "device": device.type}
+        meta["sources"] = sources_of(registry, node.payload)
         with store.commit(node.stage, node.key, node.payload, meta) as draft:
             STAGES[node.stage](StageContext(node, store, registry, device, draft, store.work(node.key), progress))
             meta["seconds"] = round(time.monotonic() - began, 3)

@@ -1,13 +1,14 @@
 """What attacks may do beyond the plain: bring a prior, have it trained on the target, remember, peek, and fail."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from fake_plugin import parts
 
-from mibench.api import Access, UsageError, params
+from mibench.api import Access, Ledger, UsageError, params
 from mibench.stages.keeper import Keeper
 from mibench.store.store import Store
 
@@ -43,6 +44,37 @@ def test_a_failed_class_enters_the_published_number_as_zero(toy_run, monkeypatch
     assert record.metrics["light"].value == pytest.approx(2 / 3)
     assert record.metrics["light"].per_class == [1.0, 0.0, 1.0]
     assert record.controls["gold"]["light"].value == 1.0  # nothing fails there
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda result: replace(result, label=(result.label + 1) % 3), "class 0: it says that it is of class 1"),
+        (lambda result: result.images_NCHW, "class 0: expected a ClassResult, got a Tensor"),
+        (lambda result: None, "class 0: expected a ClassResult, got a NoneType"),
+        (
+            lambda result: replace(result, scores_N=result.scores_N * torch.nan),
+            "a score for each of 2 images, got 2 NaN",
+        ),
+        (lambda result: replace(result, scores_N=result.scores_N[:1]), r"got 0 NaN in a shape of \(1,\)"),
+        (lambda result: replace(result, images_NCHW=result.images_NCHW[:, :, 1:]), r"of shape \(1, 16, 16\), got"),
+    ],
+)
+def test_a_result_that_is_none_fails_the_cell_with_what_was_expected(toy_run, monkeypatch, wrong, says):
+    honest = parts.Guess.reconstruct
+    monkeypatch.setattr(parts.Guess, "reconstruct", lambda *world: wrong(honest(*world)))
+    record = record_of(toy_run())
+    assert record.status == "failed"
+    assert re.search(says, record.failure.error)
+
+
+def test_the_ledger_is_what_the_view_counted_and_not_what_the_attack_says(toy_run, monkeypatch):
+    honest = parts.Guess.reconstruct
+    told = record_of(toy_run()).ledger
+    monkeypatch.setattr(parts.Guess, "reconstruct", lambda *world: replace(honest(*world), spent=Ledger()))
+    silent = record_of(toy_run(settings={"attack.lr": 0.11})).ledger
+    assert silent["total"] == told["total"]
+    assert silent["total"]["backward"] > 0
 
 
 def test_when_every_class_fails_the_cell_fails_with_the_reason(toy_run):

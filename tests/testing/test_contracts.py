@@ -251,6 +251,14 @@ class TestHonestAttack(AttackContract):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Understates(BestOfPrior):
+    """Says that it spent nothing."""
+
+    def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
+        return replace(super().reconstruct(label, shared, target, prior, ctx), spent=Ledger())
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutOfRange(BestOfPrior):
     """Delivers what the prior rendered, unclamped and brightened."""
 
@@ -334,6 +342,7 @@ class WorstFirst(BestOfPrior):
         (Bypasses, {"every_pass_is_counted", "stays_within_its_stated_cost"}),
         (Overspends, {"stays_within_its_stated_cost"}),
         (WorstFirst, {"delivers_images"}),
+        (Understates, {"states_what_each_class_spent"}),
     ],
 )
 def test_broken_attacks_are_caught(component: type, expected: set[str]):
