@@ -147,6 +147,10 @@ class PriorModel(ABC):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     needs_target: ClassVar[bool] = False
 
+    def missing(self) -> list[str]:
+        """Return what has to be there before it can be built and is not, with the commands that get it."""
+        return []
+
     @abstractmethod
     def build(self, *, channels: int, size: int) -> Prior:
         """Make an untrained prior for images of this shape. Called with torch's global generator seeded."""

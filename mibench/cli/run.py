@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
@@ -129,10 +130,13 @@ def _show(result: RunResult) -> None:
     if result.report:
         echo(f"report   {short_path(result.report)}")
     if result.published:
-        echo(f"published {len(result.published)} records under {short_path(result.published[0].parent)}")
+        folders = {path.parent for path in result.published}
+        echo(f"published {len(result.published)} records under {short_path(Path(os.path.commonpath(folders)))}")
     elif result.record_paths:
         folder = short_path(result.record_paths[0].parent)
-        echo(f"records  {folder}      publish with: mibench leaderboard add {shlex.quote(folder)}/*.json")
+        done = any(record.status == "done" for record in result.records)
+        how = f"      publish with: mibench leaderboard add {shlex.quote(folder)}/*.json" if done else ""
+        echo(f"records  {folder}{how}")
 
 
 def _tell_failures(result: RunResult) -> None:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mibench.api.errors import UsageError
 from mibench.plan.node import Node
 from mibench.registry.registry import Registry
 from mibench.store.store import Store
@@ -18,8 +19,14 @@ def cpu_threads() -> int:
     """Return torch's CPU threads: ``$MIBENCH_THREADS``, else 2.
 
     One number for every executor, because sums over threads round differently: inline and worker processes must agree.
+
+    Raises:
+        UsageError: if the variable is no number of threads.
     """
-    return int(os.environ.get("MIBENCH_THREADS") or DEFAULT_THREADS)
+    asked = os.environ.get("MIBENCH_THREADS") or str(DEFAULT_THREADS)
+    if not asked.isdecimal() or int(asked) < 1:
+        raise UsageError(f"MIBENCH_THREADS={asked!r}: expected a whole number of threads, at least 1")
+    return int(asked)
 
 
 @dataclass

@@ -161,7 +161,7 @@ def reproduce(cell: Cell) -> str:
     words += ["--defense", cell.defense.asked, "--attack", cell.attack.asked, "--seed", str(cell.seed)]
     if cell.loaded.variant != "test":
         words += ["--variant", cell.loaded.variant]
-    for resolved in (cell.model, cell.defense, cell.attack):
+    for resolved in (cell.model, cell.defense, cell.attack, cell.prior):
         for parameter, value in resolved.overrides.items():
             prefix = "" if resolved.parts else f"{resolved.name}."
             words += ["--set", f"{prefix}{parameter}={json.dumps(value)}"]

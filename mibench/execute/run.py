@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api import params
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, UsageError
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.galleries import make_gallery
 from mibench.execute.records import failed_record, make_record
@@ -90,9 +91,14 @@ def run(
     registry = registry or load_registry()
     plan = plan or plan_request(request, registry)
     store = plan.store
+    output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    _prepare(output, "--output")
+    if request.publish is not None:
+        _prepare(request.publish, "--publish")
+    if plan.to_run:
+        store.require_writable()
     outcome = _executor(request, registry).run(plan.to_run, Session(store, registry, request.device, request.workers))
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
-    output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")
     paths = [save_record(record, output / "records") for record in records]
     labels = {planned.key: planned.label for planned in plan.nodes}
     failures = [(labels[key], error) for key, error in outcome.failed.items()]
@@ -100,6 +106,16 @@ def run(
     galleries = [make_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
     return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
+
+
+def _prepare(folder: Path, option: str) -> None:
+    """Make a folder that results go to, before hours of work and not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}. Choose another with {option}.") from error
 
 
 def _executor(request: Request, registry: Registry) -> Executor:

@@ -121,6 +121,8 @@ class _Builder:
     def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
         graph, label = self.graph, f"{defense.asked} · {model.name} · seed {seed}"
         target, prior = graph.target(model, defense, seed), self._prior(attack)
+        if prior.overridden:
+            attack = replace(attack, overridden=True)
         evidence = graph.reconstruct(target, attack, seed, f"{attack.asked} on {label}", prior)
         plain = graph.target(model, self.undefended, seed)
         plain_label = f"{self.undefended.name} · {model.name} · seed {seed}"
@@ -140,7 +142,8 @@ class _Builder:
 
     def _prior(self, attack: Resolved) -> Resolved:
         choice = attack.build().prior_choice()
-        prior = self._resolve("prior", parse_choice(choice)) if choice else self.graph.fixed.prior
+        # Settings are for a prior that the attack brings; the protocol's own is frozen.
+        prior = self._resolve("prior", parse_choice(choice), settable=True) if choice else self.graph.fixed.prior
         if prior.component.needs_target and attack.component.access != "white-box":
             raise UsageError(
                 f"attack {attack.name!r} declares {attack.component.access} access; the prior {prior.name!r} is trained"
@@ -167,9 +170,9 @@ class _Builder:
             return made
         return replace(made, overridden=made.params != self._resolve(kind, frozen, plain=True).params)
 
-    def _resolve(self, kind: str, choice: Component, *, plain: bool = False) -> Resolved:
+    def _resolve(self, kind: str, choice: Component, *, plain: bool = False, settable: bool = False) -> Resolved:
         overrides = {}
-        if not plain and kind in ("defense", "attack", "model"):
+        if settable or (not plain and kind in ("defense", "attack", "model")):
             self.registry.get(kind, choice.name)
             overrides = self.settings.overrides(kind, choice.name)
         return resolve(self.registry, kind, choice, protocol=self.protocol.name, overrides=overrides)

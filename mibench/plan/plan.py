@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mibench.api.errors import UsageError
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.node import Node
 from mibench.plan.provenance import sources_of
 from mibench.protocol.request import Request
+from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -123,11 +125,21 @@ def _visit(
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
+    if node.stage == "prior":
+        _require(node, registry)
     for key in node.needs.values():
         _visit(known[key], known, store, planned, durations, registry)
     unfinished = any((store.root / "work" / node.key).glob("*"))
     reason = "continues from a checkpoint" if unfinished else "not in the store"
     planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))
+
+
+def _require(node: Node, registry: Registry) -> None:
+    """Refuse a prior whose files are not there before anything is trained for it."""
+    component = build_component(registry, "prior", node.payload["prior"])
+    missing = [] if component.needs_target else component.missing()
+    if missing:
+        raise UsageError(" ".join(missing))
 
 
 def _changed(artifact: Artifact, registry: Registry) -> str:

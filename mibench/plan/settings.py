@@ -9,7 +9,7 @@ from typing import Any
 from mibench.api.errors import UsageError, suggestion
 from mibench.registry.registry import Registry
 
-KINDS = ("defense", "attack", "model")
+KINDS = ("defense", "attack", "model", "prior")
 
 
 class Settings:

@@ -52,6 +52,14 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.") from error
 
+    def require_writable(self) -> None:
+        """Raise :class:`StoreError` if nothing can be added; reading works without."""
+        try:
+            with tempfile.TemporaryFile(dir=self.root / "locks"):
+                pass
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.") from error
+
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return a committed artifact whose checksums hold, else ``None``.
 

@@ -7,13 +7,16 @@ import click
 import pytest
 
 from mibench.api import UsageError, hookimpl
+from mibench.api.errors import StoreError
 from mibench.cli.request import build_request, parse_settings
 from mibench.cli.run import run as run_command
+from mibench.execute.contract import cpu_threads
 from mibench.execute.leases import device_slots
 from mibench.execute.run import plan_request
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
+from mibench.store.store import Store
 
 
 @pytest.mark.parametrize(
@@ -214,3 +217,29 @@ def test_a_record_states_the_threads_that_made_its_artifacts(toy_run, monkeypatc
     monkeypatch.setenv("MIBENCH_THREADS", "2")
     again = toy_run(defenses=("noisy",))
     assert [record.environment["threads"] for record in again.records] == [1, 1]
+
+
+@pytest.mark.parametrize("option", ["output", "publish"])
+def test_folders_that_cannot_be_written_are_refused_before_anything_runs(toy_run, tmp_path, option):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match=rf"cannot write to .*file.*Choose another with --{option}"):
+        toy_run(**{option: tmp_path / "file" / "inside"})
+    assert not list((tmp_path / "store" / "artifacts").glob("*"))
+
+
+def test_a_store_that_cannot_be_written_still_answers_what_it_holds(toy_run, monkeypatch):
+    def refuse(store):
+        raise StoreError("cannot write")
+
+    first = toy_run()
+    monkeypatch.setattr(Store, "require_writable", refuse)
+    assert [record.cell.key for record in toy_run().records] == [record.cell.key for record in first.records]
+    with pytest.raises(StoreError, match="cannot write"):
+        toy_run(seeds=(4,))
+
+
+@pytest.mark.parametrize("threads", ["many", "0", "-1", "1.5"])
+def test_a_wrong_number_of_threads_is_refused(monkeypatch, threads):
+    monkeypatch.setenv("MIBENCH_THREADS", threads)
+    with pytest.raises(UsageError, match=f"MIBENCH_THREADS='{threads}': expected a whole number"):
+        cpu_threads()

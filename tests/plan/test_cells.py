@@ -5,6 +5,7 @@ import yaml
 from fake_plugin import PROTOCOL
 
 from mibench.api import UsageError
+from mibench.execute.records import reproduce
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 
@@ -91,6 +92,19 @@ def test_settings_touch_neither_judges_nor_controls(toy_registry):
     plain, wide = cell(toy_registry), cell(toy_registry, settings={"model.width": 9})
     assert wide.model.params == {"width": 9}
     assert "evaluator" not in changed(plain, wide)
+
+
+def test_settings_reach_a_prior_that_an_attack_brings_and_not_the_protocols(toy_registry):
+    settings = {"picky.brings": "linear/loud", "prior.steps": 2}
+    found = cell(toy_registry, attacks=("picky",), settings=settings)
+    assert (found.prior.params["gain"], found.prior.params["steps"]) == (2.0, 2)
+    assert found.graph.fixed.prior.params["steps"] == 12
+    assert found.attack.overridden
+    assert "--set linear.steps=2" in reproduce(found)
+    by_name = cell(toy_registry, attacks=("picky",), settings={"picky.brings": "linear/loud", "linear.steps": 2})
+    assert by_name.prior_node.key == found.prior_node.key
+    with pytest.raises(UsageError, match=r"no prior|no requested component"):
+        cell(toy_registry, settings={"linear.steps": 2})
 
 
 @pytest.mark.parametrize(

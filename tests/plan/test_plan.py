@@ -1,7 +1,9 @@
 """What will run, what is reused, and why."""
 
 import pytest
+from fake_plugin import parts
 
+from mibench.api import UsageError
 from mibench.plan.plan import make_plan
 from mibench.protocol.request import Request
 from mibench.store.artifact import write_manifest
@@ -68,3 +70,12 @@ def test_estimates_follow_the_protocol_and_the_cost_of_the_defense(toy_registry,
     assert target.estimate_s == seconds
     guessed = {p.estimate_s for p in _by_stage(plan, "reconstruct")}
     assert guessed == {5, None}  # nothing is known about the floor
+
+
+def test_a_prior_without_its_files_is_refused_before_anything_runs(toy_registry, tmp_path, monkeypatch):
+    store, plan = Store(tmp_path), make_plan(REQUEST, toy_registry, Store(tmp_path))
+    monkeypatch.setattr(parts.Linear, "missing", lambda self: ["weights.bin is not here: run `get weights`"])
+    with pytest.raises(UsageError, match="run `get weights`"):
+        make_plan(REQUEST, toy_registry, store)
+    _commit(store, _by_stage(plan, "prior")[0].node)
+    assert make_plan(REQUEST, toy_registry, Store(tmp_path)).nodes  # what has been read once is enough

@@ -133,3 +133,12 @@ def test_a_copied_artifact_under_another_key_is_refused(tmp_path):
     other = node(2)
     shutil.copytree(artifact.path, artifact.path.parent / other.key)
     assert store.find("gold", other.key) is None
+
+
+def test_a_store_says_whether_anything_can_be_added(tmp_path):
+    store = Store(tmp_path / "store")
+    store.require_writable()
+    shutil.rmtree(store.root / "locks")
+    (store.root / "locks").write_text("no folder any more")
+    with pytest.raises(StoreError, match=r"cannot write to the store .* Choose another with --store"):
+        store.require_writable()

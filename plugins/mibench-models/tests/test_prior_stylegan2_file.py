@@ -57,7 +57,9 @@ def test_an_import_writes_weights_design_and_card(imported, tmp_path):
     card = (made.folder / "README.md").read_text()
     assert file_sha256(weights) in card and design["source"]["sha256"] in card
     assert "keep NVIDIA's licence" in card and f"generator {sum(p.numel() for p in net.parameters()):,}" in card
-    assert file_sha256(weights) in made.use[0] and str(made.folder) in made.use[0]
+    run, protocol, _ = made.use
+    assert f"--set stylegan2-file.folder={made.folder}" in run
+    assert file_sha256(weights) in protocol and str(made.folder) in protocol
 
 
 def test_an_import_repeats_byte_by_byte(imported, tmp_path):
@@ -69,6 +71,16 @@ def test_an_import_repeats_byte_by_byte(imported, tmp_path):
     spread = sum(minibatch_spread(judge.features(x), 4)[0].item() for x in images) / 4
     stored = load_file(made.folder / "weights.safetensors")["critic.spread"].item()
     assert stored == pytest.approx(spread, rel=5e-3) and stored == pytest.approx(float(f"{stored:.3g}"), rel=1e-6)
+
+
+def test_other_weights_are_not_put_where_some_are(imported, official_networks, write_official):
+    made, net, judge = imported
+    kept = file_sha256(made.folder / "weights.safetensors")
+    with torch.no_grad():
+        net.mapping.w_avg.add_(1)
+    with pytest.raises(DataError, match=r"another tiny.pkl .* choose another folder with --output"):
+        StyleGanImporter().run(write_official(net, judge), made.folder)
+    assert file_sha256(made.folder / "weights.safetensors") == kept
 
 
 def test_the_prior_renders_what_the_file_renders(imported):

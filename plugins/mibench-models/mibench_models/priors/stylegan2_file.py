@@ -135,7 +135,8 @@ class StyleGan2File(PriorModel):
         command = f"mibench data import-stylegan FILE.pkl --output {self.folder or 'FOLDER'}"
         if self.folder:
             return [f"{self._file} does not exist. Import a network pickle: {command}"]
-        return [f"prior 'stylegan2-file' needs its parameter folder, which this command fills: {command}"]
+        how = f"{command}; then add --set stylegan2-file.folder=FOLDER"
+        return [f"prior 'stylegan2-file' needs its parameter folder, which this command fills: {how}"]
 
     def build(self, *, channels: int, size: int) -> ReadStyleGan2:
         """Make networks of the file's design; their weights are read in the only step of the training."""

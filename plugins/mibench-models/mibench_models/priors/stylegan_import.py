@@ -46,6 +46,7 @@ class StyleGanImporter(Importer):
         folder.mkdir(parents=True, exist_ok=True)
         weights = folder / WEIGHTS
         state = {name: tensor.contiguous() for name, tensor in prior.state_dict().items()}
+        _keep_others(folder, design["source"]["sha256"])
         save_file(state, weights, metadata={METADATA: json.dumps(design, sort_keys=True)})
         digest = file_sha256(weights)
         (folder / DESIGN).write_text(json.dumps(design, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -92,13 +93,29 @@ def _summary(design: dict[str, Any]) -> str:
     return f"StyleGAN2, {side} px, {channels} channels, {widths}, {depth}, {clamp}, {critic}"
 
 
+def _keep_others(folder: Path, source: str) -> None:
+    """Refuse to put weights where others are: results of those would be taken for results of these."""
+    try:
+        there = json.loads((folder / DESIGN).read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError):
+        return
+    if there["sha256"] != source:
+        raise DataError(
+            f"{folder} holds what was imported from another {there['file']} (sha256 {there['sha256'][:12]}); choose"
+            " another folder with --output, or delete that one"
+        )
+
+
 def _use(folder: Path, digest: str) -> tuple[str, ...]:
     home = Path.home()
     shown = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
-    params = f"folder: {shown}, crop: 1.0, sha256: {digest}"
+    params = f"folder: {shown}, sha256: {digest}, crop: 0.78125"
+    name = "stylegan2-file"
     return (
-        f"in a protocol: prior: {{name: stylegan2-file, params: {{{params}}}}}",
-        "crop is the fraction of the side that shows the object; PPA uses 0.78125 for faces of FFHQ",
+        f"in one run:    mibench run --attack ppa --set ppa.prior={name} --set {name}.folder={shown}"
+        f" --set {name}.crop=0.78125",
+        f"in a protocol: prior: {{name: {name}, params: {{{params}}}}}",
+        "crop is the fraction of the side that shows the object: 0.78125 for faces of FFHQ, as in PPA; else 1",
     )
 
 
