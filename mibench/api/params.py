@@ -59,7 +59,9 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
         UsageError: for an unknown key (with a suggestion) or a value of the wrong type or range.
     """
     owner = owner or component.__name__
-    known = {field.name for field in dataclasses.fields(component) if field.init}  # type: ignore[arg-type]
+    if not dataclasses.is_dataclass(component):
+        raise UsageError(f"{owner}: {component.__name__} is no dataclass; see how components are written in the docs")
+    known = {field.name for field in dataclasses.fields(component) if field.init}
     for key in settings:
         if key not in known:
             listed = ", ".join(sorted(known)) or "none"

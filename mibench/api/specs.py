@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 API_VERSION = "1"
 """Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
@@ -45,6 +45,10 @@ class Spec:
             raise ValueError(f"component name {self.name!r}: use lower-case letters, digits, '-' and '.'")
         if not _FACTORY.fullmatch(self.factory):
             raise ValueError(f"factory of {self.name!r} is {self.factory!r}; expected an import string 'module:Class'")
+        for field, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, field) not in get_args(hint):
+                listed = ", ".join(map(repr, get_args(hint)))
+                raise ValueError(f"{field} of {self.name!r} is {getattr(self, field)!r}; expected one of {listed}")
 
 
 @dataclass(frozen=True, kw_only=True)

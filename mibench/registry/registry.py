@@ -99,6 +99,9 @@ class Registry:
         if not isinstance(found, type):
             problem = f"its factory {registered.spec.factory!r} is a {type(found).__name__}, not a class"
             raise PluginError(_broken(registered, problem))
+        stated, own = getattr(registered.spec, "access", None), getattr(found, "access", None)
+        if stated and own and stated != own:
+            raise PluginError(_broken(registered, f"its spec states access {stated!r}, its class has {str(own)!r}"))
         return found
 
     def artifact_folders(self) -> list[Path]:

@@ -128,3 +128,11 @@ def test_canonical_is_plain_json_of_every_parameter():
 def test_presets_are_class_attributes_not_parameters():
     assert params.presets_of(Knobs) == {"strong": {"lam": 0.9}}
     assert params.presets_of(Plain) == {}
+
+
+def test_a_component_that_is_no_dataclass_is_refused():
+    class Plain:
+        pass
+
+    with pytest.raises(UsageError, match="attack 'plain': Plain is no dataclass"):
+        params.build(Plain, {}, owner="attack 'plain'")

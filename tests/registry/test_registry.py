@@ -11,7 +11,8 @@ import pytest
 
 from mibench.api.errors import PluginError, UsageError
 from mibench.api.hookspecs import hookimpl
-from mibench.api.specs import DefenseSpec
+from mibench.api.specs import AttackSpec, DefenseSpec
+from mibench.api.target import Access
 from mibench.registry.discovery import discover
 from mibench.registry.registry import Registry, load_registry
 
@@ -81,6 +82,40 @@ def test_a_factory_that_does_not_load_is_a_plugin_error(factory, reason):
     assert reason in str(caught.value)
     assert "defense 'd0' of Offer 0" in str(caught.value)
     assert "pip install --force-reinstall Offer" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: AttackSpec(name="a", factory="m:C", summary="s", access="black-box"),
+            "'white-box', 'scores', 'labels'",
+        ),
+        (
+            lambda: DefenseSpec(name="d", factory="m:C", summary="s", threat_model="grey"),
+            "threat_model of 'd' is 'grey'",
+        ),
+    ],
+)
+def test_a_spec_with_an_unknown_word_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_the_access_of_spec_and_class_must_agree():
+    class Offered:
+        @hookimpl
+        def mibench_attacks(self):
+            yield AttackSpec(name="sly", factory=f"{__name__}:Sly", summary="s", access="labels")
+
+    with pytest.raises(PluginError, match="states access 'labels', its class has 'white-box'"):
+        Registry.from_modules(Offered()).component("attack", "sly")
+
+
+class Sly:
+    """An attack that uses more than its spec states."""
+
+    access = Access.WHITE_BOX
 
 
 @pytest.mark.parametrize("body", ["import sys; sys.exit(1)", "def broken(:", "1 / 0"])

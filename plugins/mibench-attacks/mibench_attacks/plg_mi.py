@@ -79,7 +79,7 @@ class PseudoLabelGuided(GradientAttack):
     def __post_init__(self) -> None:
         if self.final > self.restarts:
             raise UsageError(f"attack 'plg-mi': expected final <= restarts, got {self.final} > {self.restarts}")
-        self._objective()  # impossible views are refused here
+        self.objective()  # impossible views are refused here
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> None:
         """Check that the prior knows the target's classes.
@@ -98,7 +98,7 @@ class PseudoLabelGuided(GradientAttack):
     ) -> ClassResult:
         """Descend from all starts and order what is found."""
         with target.spending() as spent:
-            render, objective = Renderer(prior, target, ctx.size), self._objective()
+            render, objective = Renderer(prior, target, ctx.size), self.objective()
             start_NZ = prior.sample(self.restarts, ctx.rng("class", label, "start"))
             rng, shape = ctx.rng("class", label, "view"), (self.restarts, ctx.channels, ctx.size)
             draws = [objective.draw(self.restarts, ctx.size, rng) for _ in range(self.steps)]
@@ -129,7 +129,8 @@ class PseudoLabelGuided(GradientAttack):
         gradients = updates * self.views * self.alignment.copies
         return {"forward": gradients + found, "backward": gradients, "render": updates + found}
 
-    def _objective(self) -> Objective:
+    def objective(self) -> Objective:
+        """Return the loss that is descended and the views it is averaged over; override it for another."""
         view = RandomView(
             scale=self.crop_scale, flip=self.flip, rotate=self.rotate, jitter=self.jitter, per_sample=True
         )

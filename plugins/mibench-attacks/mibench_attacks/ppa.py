@@ -149,7 +149,7 @@ class PlugAndPlay(GradientAttack):
             raise UsageError(f"attack {self.name!r}: expected final <= candidates <= pool, got {counts}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"attack {self.name!r}: expected betas in [0, 1), got {self.betas}")
-        self._objective()  # impossible crops are refused here, not after hours of work
+        self.objective()  # impossible crops are refused here, not after hours of work
         self._ranking()
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
@@ -204,7 +204,7 @@ class PlugAndPlay(GradientAttack):
 
     def _loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> ImageLoss:
         """Draw the views of ``steps`` steps and return the loss under them; ``part`` tells draws apart."""
-        objective = self._objective()
+        objective = self.objective()
         rng, shape = ctx.rng("class", label, "crop", *part), (self.candidates, ctx.channels, ctx.size)
         draws = [objective.draw(self.candidates, ctx.size, rng) for _ in range(steps)]
 
@@ -216,7 +216,8 @@ class PlugAndPlay(GradientAttack):
 
         return loss
 
-    def _objective(self) -> Objective:
+    def objective(self) -> Objective:
+        """Return the loss that is descended and the views it is averaged over; override it for another."""
         view = RandomView(scale=self.crop_scale, ratio=self.crop_ratio, per_sample=self.per_sample)
         return Objective(loss=identity_loss(self.loss, topk=self.topk), view=view, views=self.views)
 
