@@ -101,6 +101,20 @@ class Attack(ABC):
         """Return ``name`` or ``name/preset`` of a prior that this attack brings; ``None`` takes the protocol's."""
         return None
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:  # noqa: B027 - every prior may do
+        """Refuse a prior that cannot serve this attack, by its structure.
+
+        Asked when a run is planned, of an untrained prior without memory (torch's meta device), so that nothing is
+        trained for an attack that cannot be. Call it in ``prepare`` as well.
+
+        Args:
+            prior: of the prior component that the attack would be given.
+            num_classes: of the target.
+
+        Raises:
+            UsageError: with the setting that helps.
+        """
+
     def peeks(self) -> bool:
         """Whether it chooses images by an evaluator, as some released code does. Such a record is never ranked."""
         return False

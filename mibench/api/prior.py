@@ -114,6 +114,21 @@ class Prior(nn.Module, ABC):
         return torch.device("cpu")
 
 
+def sketch(component: PriorModel | GuidedPriorModel, *, channels: int, size: int, classes: int) -> Prior:
+    """Build a prior that has its structure and no numbers: on torch's meta device.
+
+    Args:
+        component: of the prior.
+        channels: of its images.
+        size: side of its images in pixels.
+        classes: of the target, for priors that it guides.
+    """
+    with torch.device("meta"):
+        if isinstance(component, GuidedPriorModel):
+            return component.build(channels=channels, size=size, classes=classes)
+        return component.build(channels=channels, size=size)
+
+
 class PriorTrainer(ABC):
     """Trains a prior step by step; the core's loop calls it, reports progress, saves and restores its state."""
 

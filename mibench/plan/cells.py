@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mibench.api import params
 from mibench.api.errors import UsageError, unknown
+from mibench.plan.fit import check_fit
 from mibench.plan.graph import Fixed, Graph
 from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved, join, parse_choice, resolve
@@ -149,6 +150,7 @@ class _Builder:
                 f"attack {attack.name!r} declares {attack.component.access} access; the prior {prior.name!r} is trained"
                 " with the target's gradients. Choose a prior that is trained on public images alone."
             )
+        check_fit(attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
         # The very same generator must not be trained twice under two names.
         return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
 

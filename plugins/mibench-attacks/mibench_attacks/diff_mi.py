@@ -97,6 +97,10 @@ class DiffusionInversion(GradientAttack):
         if self.final > self.restarts:
             raise UsageError(f"attack 'diff-mi': expected final <= restarts, got {self.final} > {self.restarts}")
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior that is no denoiser for the target's classes."""
+        denoiser_of(prior, "diff-mi", classes=num_classes, top=self.top if self.feature_weight else 1)
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Denoiser:
         """Return the prior as a denoiser for the target's classes.
 

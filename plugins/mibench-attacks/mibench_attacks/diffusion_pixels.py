@@ -54,7 +54,7 @@ def denoiser_of(prior: Prior, attack: str, *, classes: int, top: int) -> Denoise
     needed = ("image_shape", "share_T", "pseudo_KT", "noise_estimate", "denoise")
     if not all(hasattr(prior, name) for name in needed):
         raise UsageError(
-            f"attack {attack!r} needs a denoiser, and {type(prior).__name__} is none. Set prior=diffusion."
+            f"attack {attack!r} needs a denoiser, and {type(prior).__name__} is none. Set {attack}.prior=diffusion."
         )
     denoiser = cast(Denoiser, prior)
     known, images = denoiser.pseudo_KT.shape

@@ -41,7 +41,8 @@ def critic_of(prior: Prior, attack: str, *, remedy: str) -> nn.Module:
     critic = prior.discriminator
     if critic is None:
         raise UsageError(
-            f"attack {attack!r} needs a prior with a discriminator, and {type(prior).__name__} has none. Set {remedy}."
+            f"attack {attack!r} needs a prior with a discriminator, and {type(prior).__name__} has none."
+            f" Set {attack}.{remedy}."
         )
     return critic
 

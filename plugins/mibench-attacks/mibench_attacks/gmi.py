@@ -78,6 +78,10 @@ class GenerativeInversion(GradientAttack):
         if self.final > self.restarts:
             raise UsageError(f"attack 'gmi': expected final <= restarts, got {self.final} > {self.restarts}")
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior without a discriminator."""
+        critic_of(prior, "gmi", remedy="prior=dcgan")
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> nn.Module:
         """Return the discriminator."""
         return critic_of(prior, "gmi", remedy="prior=dcgan")

@@ -100,16 +100,20 @@ class IntermediateFeatures(PlugAndPlay):
         """Whether an evaluator chooses the stage."""
         return self.choose == "parity"
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior with too few blocks."""
+        if prior.blocks < self.stages:
+            has = f"{prior.blocks} block" + ("s" if prior.blocks > 1 else "")
+            advice = "shorten feature_steps" if prior.blocks > 1 else "set if-gmi.prior=stylegan2"
+            raise UsageError(f"attack 'if-gmi' enters a block per stage: {self.stages} stages, {has}; {advice}")
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Check that the prior can be entered, then draw and score the pool.
 
         Raises:
             UsageError: if the prior has too few blocks, or an evaluator shall choose and there is none.
         """
-        if prior.blocks < self.stages:
-            has = f"{prior.blocks} block" + ("s" if prior.blocks > 1 else "")
-            advice = "shorten feature_steps" if prior.blocks > 1 else "set prior=stylegan2"
-            raise UsageError(f"attack 'if-gmi' enters a block per stage: {self.stages} stages, {has}; {advice}")
+        self.check_prior(prior, target.num_classes)
         if self.peeks() and ctx.judge is None:
             raise UsageError("attack 'if-gmi' with choose=parity needs an evaluator; set choose=target")
         return super().prepare(target, prior, ctx)

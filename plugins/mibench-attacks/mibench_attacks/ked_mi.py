@@ -75,6 +75,10 @@ class DistributionalInversion(GradientAttack):
         if self.final > self.draws:
             raise UsageError(f"attack 'ked-mi': expected final <= draws, got {self.final} > {self.draws}")
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior without a discriminator."""
+        critic_of(prior, "ked-mi", remedy="prior=ked-gan")
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> nn.Module:
         """Return the discriminator."""
         return critic_of(prior, "ked-mi", remedy="prior=ked-gan")

@@ -124,6 +124,10 @@ class Lomma(GradientAttack):
         """Return the chosen prior, or the host's."""
         return self.prior or PRIORS[self.host]
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior without a discriminator."""
+        critic_of(prior, "lomma", remedy=f"prior={PRIORS[self.host]}")
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Shared:
         """Show the target public images and distil the students, once; restarts find them again."""
         critic = critic_of(prior, "lomma", remedy=f"prior={PRIORS[self.host]}")

@@ -91,13 +91,17 @@ class Mirror(GradientAttack):
             counts = f"final {self.final}, candidates {self.candidates}, pool {self.pool}"
             raise UsageError(f"attack 'mirror': expected final <= candidates <= pool, got {counts}")
 
-    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Shared:
-        """Draw and score the pool, and measure the box on it."""
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior without style vectors, unless the box is around the latents themselves."""
         if self.space == "p" and prior.latent_layers == 1:
             raise UsageError(
                 "attack 'mirror': this prior has no style layers, so P-space means nothing. "
-                "Set attack.prior=stylegan2, or attack.space=latent for a box around the latents themselves."
+                "Set mirror.prior=stylegan2, or mirror.space=latent for a box around the latents themselves."
             )
+
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Shared:
+        """Draw and score the pool, and measure the box on it."""
+        self.check_prior(prior, target.num_classes)
         pool = CandidatePool(
             size=self.pool, truncation=self.truncation, cutoff=self.cutoff, views=(identity,), batch=self.batch
         )

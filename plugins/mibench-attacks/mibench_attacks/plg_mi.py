@@ -81,17 +81,17 @@ class PseudoLabelGuided(GradientAttack):
             raise UsageError(f"attack 'plg-mi': expected final <= restarts, got {self.final} > {self.restarts}")
         self.objective()  # impossible views are refused here
 
-    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> None:
-        """Check that the prior knows the target's classes.
-
-        Raises:
-            UsageError: if it does not.
-        """
-        if prior.classes != target.num_classes:
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior that does not know the target's classes."""
+        if prior.classes != num_classes:
             raise UsageError(
-                f"attack 'plg-mi' needs a prior conditioned on the target's {target.num_classes} classes, and"
-                f" {type(prior).__name__} knows {prior.classes}. Set prior=plg-cgan."
+                f"attack 'plg-mi' needs a prior conditioned on the target's {num_classes} classes, and"
+                f" {type(prior).__name__} knows {prior.classes}. Set plg-mi.prior=plg-cgan."
             )
+
+    def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> None:
+        """Check the prior; classes share nothing."""
+        self.check_prior(prior, target.num_classes)
 
     def reconstruct(
         self, label: int, shared: None, target: TargetView, prior: Prior, ctx: AttackContext

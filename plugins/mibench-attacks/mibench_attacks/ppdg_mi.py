@@ -120,19 +120,25 @@ class PseudoPrivateTuning(PlugAndPlay):
         if self.pseudo > self.final:
             raise UsageError(f"attack 'ppdg-mi': expected pseudo <= final, got {self.pseudo} > {self.final}")
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Refuse a prior that has nothing to tune, or no discriminator where one is asked."""
+        if self.d_weight and prior.discriminator is None:
+            raise UsageError(
+                "attack 'ppdg-mi' judges latents by the prior's discriminator, and this prior has none; set"
+                " ppdg-mi.prior=stylegan2, or ppdg-mi.d_weight=0"
+            )
+        if not prior.tunable:
+            raise UsageError(
+                "attack 'ppdg-mi' tunes the prior, and this one has no weights; set ppdg-mi.prior=stylegan2"
+            )
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Ready:
         """Draw and score the first round's pool, and measure style vectors.
 
         Raises:
             UsageError: if the prior has nothing to tune or no discriminator, or the perceptual weights are missing.
         """
-        if self.d_weight and prior.discriminator is None:
-            raise UsageError(
-                "attack 'ppdg-mi' judges latents by the prior's discriminator, and this prior has none; set"
-                " prior=stylegan2, or d_weight=0"
-            )
-        if not prior.tunable:
-            raise UsageError("attack 'ppdg-mi' tunes the prior, and this one has no weights; set prior=stylegan2")
+        self.check_prior(prior, target.num_classes)
         features = perceptual(self.perceptual, self.perceptual_weights).to(ctx.device)
         with torch.no_grad():
             w_NW = prior.to_latent(prior.sample(self.mean_of, ctx.rng("mean")))[:, 0]

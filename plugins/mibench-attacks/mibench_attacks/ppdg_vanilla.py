@@ -113,6 +113,10 @@ class PseudoPrivateVanilla(GradientAttack):
         """Return the host's prior."""
         return self.prior or self._host().prior_choice()
 
+    def check_prior(self, prior: Prior, num_classes: int) -> None:
+        """Ask the host."""
+        self._host().check_prior(prior, num_classes)
+
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tuned:
         """Do all rounds but the last, on every class; a resumed attack finds the weights that they led to."""
         for index in range(self.rounds - 1):

@@ -144,7 +144,7 @@ def test_the_critic_pulls():
 
 def test_a_prior_without_a_discriminator_is_refused():
     with pytest.raises(
-        UsageError, match=r"needs a prior with a discriminator, and TinyPrior has none. Set prior=dcgan"
+        UsageError, match=r"needs a prior with a discriminator, and TinyPrior has none. Set gmi.prior=dcgan"
     ):
         attack(made(), prior=WORLD.prior())
 

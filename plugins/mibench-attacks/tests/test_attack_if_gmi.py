@@ -233,7 +233,7 @@ def test_one_style_vector_per_layer_works_too():
 
 def test_what_cannot_be_done_is_said():
     world = TinyWorld()
-    with pytest.raises(UsageError, match="1 block; set prior=stylegan2"):
+    with pytest.raises(UsageError, match=r"1 block; set if-gmi.prior=stylegan2"):
         list(run_attack(ATTACK, [0], world.target(), world.prior(), world.attack_context()))
     with pytest.raises(UsageError, match="4 stages, 3 blocks; shorten feature_steps"):
         attack(replace(ATTACK, feature_steps=(1, 1, 1)))

@@ -129,7 +129,7 @@ def test_it_learns():
 
 
 def test_a_prior_without_a_discriminator_is_refused():
-    with pytest.raises(UsageError, match=r"'ked-mi' needs a prior with a discriminator.*Set prior=ked-gan"):
+    with pytest.raises(UsageError, match=r"'ked-mi' needs a prior with a discriminator.*Set ked-mi.prior=ked-gan"):
         attack(made(), prior=WORLD.prior())
 
 

@@ -178,7 +178,7 @@ def test_wrong_settings_are_explained():
         made(clip=0)
     made(clip=0, host="ked")
     ctx = WORLD.attack_context()
-    with pytest.raises(UsageError, match=r"discriminator.*Set prior=ked-gan"):
+    with pytest.raises(UsageError, match=r"discriminator.*Set lomma.prior=ked-gan"):
         made(host="ked").prepare(WORLD.target(), WORLD.prior(), ctx)
     ctx.public = None
     with pytest.raises(UsageError, match="needs public images"):

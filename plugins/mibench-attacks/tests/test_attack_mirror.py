@@ -101,7 +101,7 @@ def test_the_batch_size_changes_nothing():
 
 
 def test_p_space_is_refused_where_it_means_nothing():
-    with pytest.raises(UsageError, match=r"attack\.prior=stylegan2, or attack\.space=latent"):
+    with pytest.raises(UsageError, match=r"mirror\.prior=stylegan2, or mirror\.space=latent"):
         attack(Mirror(**TINY), TinyWorld().prior())
     with pytest.raises(UsageError, match="final <= candidates <= pool"):
         Mirror(final=9)

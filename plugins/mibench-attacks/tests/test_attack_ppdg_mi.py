@@ -302,7 +302,7 @@ def test_what_cannot_be_done_is_said():
     def prepare(made, prior):
         return made.prepare(world.target(), prior, world.attack_context())
 
-    with pytest.raises(UsageError, match="set prior=stylegan2, or d_weight=0"):
+    with pytest.raises(UsageError, match=r"set ppdg-mi.prior=stylegan2, or ppdg-mi.d_weight=0"):
         prepare(ATTACK, world.prior())
     with pytest.raises(UsageError, match="perceptual=random"):
         prepare(replace(ATTACK, perceptual="vgg16"), style_prior())
