@@ -13,7 +13,7 @@ from unittest import SkipTest
 import torch
 from torch import nn
 
-from mibench.api.attack import Attack, ClassResult, run_attack
+from mibench.api.attack import Attack, AttackContext, ClassResult, run_attack
 from mibench.api.images import check_images
 from mibench.api.prior import Prior
 from mibench.api.target import Access, Budget, TargetView
@@ -39,14 +39,18 @@ class AttackContract(ComponentContract):
         """Return the prior that the attack uses; override for attacks that need blocks or a discriminator."""
         return self.world.prior()
 
+    def context(self, seed: int) -> AttackContext:
+        """Return what the attack may use; override it for attacks that train priors or ask a judge."""
+        ctx = self.world.attack_context(seed=seed)
+        ctx.public = ctx.public if self.make().needs_public else None
+        return ctx
+
     def attack(
         self, classes: Sequence[int], *, seed: int = 0, target: TargetView | None = None, prior: Prior | None = None
     ) -> Results:
         """Attack some classes under the access that the component declares."""
         made: Attack = self.make()
-        target = target or self.world.target(made.access)
-        ctx = self.world.attack_context(seed=seed)
-        ctx.public = ctx.public if made.needs_public else None
+        target, ctx = target or self.world.target(made.access), self.context(seed)
         return {result.label: result for result in run_attack(made, classes, target, prior or self.prior(), ctx)}
 
     def test_delivers_images(self) -> None:
@@ -102,8 +106,7 @@ class AttackContract(ComponentContract):
     def test_states_what_each_class_spent(self) -> None:
         """``spent`` of a class is what the view counted while that class was attacked."""
         made: Attack = self.make()
-        target, prior, ctx = self.world.target(made.access), self.prior(), self.world.attack_context()
-        ctx.public = ctx.public if made.needs_public else None
+        target, prior, ctx = self.world.target(made.access), self.prior(), self.context(0)
         shared = made.prepare(target, prior, ctx)
         for label in self.classes[:2]:
             with target.spending() as counted:

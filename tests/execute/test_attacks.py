@@ -99,8 +99,9 @@ def test_an_attack_brings_a_prior_that_is_trained_for_each_target(toy_run, tmp_p
         toy_run(attacks=("picky",), settings={"picky.brings": "guidde"})
 
 
-def test_a_prior_with_the_targets_gradients_is_no_prior_of_a_black_box_attack(toy_run, monkeypatch):
+def test_a_prior_with_the_targets_gradients_is_no_prior_of_a_black_box_attack(toy_run, toy_registry, monkeypatch):
     monkeypatch.setattr(parts.Picky, "access", Access.SCORES)
+    monkeypatch.setitem(vars(toy_registry.get("attack", "picky").spec), "access", "scores")
     with pytest.raises(UsageError, match="trained with the target's gradients"):
         toy_run(attacks=("picky",), settings={"picky.brings": "guided"})
 

@@ -156,6 +156,7 @@ def test_presets_and_prior_choice():
         assert build(GenerativeInversion, canonical(preset)) == preset
         # a bare name would take the small prior of a protocol that has a preset for it
         wanted = {"mnist": "dcgan/mnist", "small": "dcgan/small", "smoke": "dcgan/smoke"}
+        wanted |= dict.fromkeys(("ked-mi", "ppdg"), "dcgan/ked-mi")
         assert canonical(preset)["prior"] == ("dcgan" if "64" in name else wanted.get(name, "dcgan/paper"))
         if name in {"small", "orl64", "rendered64"}:
             assert preset.final == 6
