@@ -18,6 +18,7 @@ from mibench.protocol.schema import Component
 from mibench.protocol.split import split_identities
 from mibench.registry.build import JOINT
 from mibench.registry.registry import Registry
+from mibench.results.canonical import digest
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class _Builder:
     def __init__(self, loaded: LoadedProtocol, request: Request, registry: Registry, settings: Settings) -> None:
         self.loaded, self.request, self.registry, self.settings = loaded, request, registry, settings
         self.protocol = loaded.protocol
+        self._fitting: set[str] = set()
         self.graph = Graph(self._fixed())
         plain = self.protocol.undefended
         self.undefended = replace(self._resolve("defense", plain, plain=True), asked=plain.name)
@@ -150,7 +152,10 @@ class _Builder:
                 f"attack {attack.name!r} declares {attack.component.access} access; the prior {prior.name!r} is trained"
                 " with the target's gradients. Choose a prior that is trained on public images alone."
             )
-        check_fit(attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
+        pair = digest({"attack": attack.entry(), "prior": prior.entry()})
+        if pair not in self._fitting:
+            check_fit(attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
+            self._fitting.add(pair)
         # The very same generator must not be trained twice under two names.
         return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
 

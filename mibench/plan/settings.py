@@ -57,6 +57,8 @@ class Settings:
         names = {name for asked in self._asked.values() for name in asked}
         if prefix not in KINDS:
             return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"
+        if prefix == "prior" and not self._asked[prefix]:
+            return f"--set {key}: no requested attack brings a prior of its own, and the protocol's is frozen"
         fields = set()
         for name in self._asked[prefix]:
             fields |= {field.name for field in dataclasses.fields(self._registry.component(prefix, name))}

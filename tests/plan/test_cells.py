@@ -103,8 +103,10 @@ def test_settings_reach_a_prior_that_an_attack_brings_and_not_the_protocols(toy_
     assert "--set linear.steps=2" in reproduce(found)
     by_name = cell(toy_registry, attacks=("picky",), settings={"picky.brings": "linear/loud", "linear.steps": 2})
     assert by_name.prior_node.key == found.prior_node.key
-    with pytest.raises(UsageError, match=r"no prior|no requested component"):
+    with pytest.raises(UsageError, match="no requested component is called 'linear'"):
         cell(toy_registry, settings={"linear.steps": 2})
+    with pytest.raises(UsageError, match="no requested attack brings a prior of its own"):
+        cell(toy_registry, settings={"prior.steps": 2})
 
 
 @pytest.mark.parametrize(
