@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_matrix(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Read ``--set`` options: ``KEY=VALUE`` with a dotted key; the value is JSON, or else text.
+    """Read ``--set`` options: ``KEY=VALUE`` with a dotted key; the value is JSON or what ``show`` prints, or else text.
 
     >>> parse_settings(["defense.lam=0.2", "attack.method=pgd"])
     {'defense.lam': 0.2, 'attack.method': 'pgd'}
@@ -86,7 +87,14 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text
+        pass
+    if text.startswith("(") or text in ("None", "True", "False"):  # as `mibench show` prints them
+        try:
+            made = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+        return list(made) if isinstance(made, tuple) else made
+    return text
 
 
 def _as_list(value: Any) -> Any:

@@ -110,6 +110,13 @@ def test_settings_are_json_or_text():
     }
 
 
+def test_settings_may_be_copied_from_what_show_prints():
+    told = ["a.b=(0.9, 1.0)", "a.c=()", "a.d=None", "a.e=True", "a.f=(no tuple", "a.g=(10,)"]
+    assert parse_settings(told) == {
+        "a.b": [0.9, 1.0], "a.c": [], "a.d": None, "a.e": True, "a.f": "(no tuple", "a.g": [10],
+    }  # fmt: skip
+
+
 def test_an_empty_list_in_a_matrix_is_empty(tmp_path):
     matrix = tmp_path / "m.yaml"
     matrix.write_text("seeds:\ndefenses: atat\n")
