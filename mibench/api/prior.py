@@ -114,8 +114,8 @@ class Prior(nn.Module, ABC):
         return torch.device("cpu")
 
 
-def sketch(component: PriorModel | GuidedPriorModel, *, channels: int, size: int, classes: int) -> Prior:
-    """Build a prior that has its structure and no numbers: on torch's meta device.
+def build_prior(component: PriorModel | GuidedPriorModel, *, channels: int, size: int, classes: int) -> Prior:
+    """Build an untrained prior of either kind; under ``torch.device("meta")`` it has its structure and no memory.
 
     Args:
         component: of the prior.
@@ -123,10 +123,9 @@ def sketch(component: PriorModel | GuidedPriorModel, *, channels: int, size: int
         size: side of its images in pixels.
         classes: of the target, for priors that it guides.
     """
-    with torch.device("meta"):
-        if isinstance(component, GuidedPriorModel):
-            return component.build(channels=channels, size=size, classes=classes)
-        return component.build(channels=channels, size=size)
+    if isinstance(component, GuidedPriorModel):
+        return component.build(channels=channels, size=size, classes=classes)
+    return component.build(channels=channels, size=size)
 
 
 class PriorTrainer(ABC):

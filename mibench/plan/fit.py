@@ -16,13 +16,15 @@ def check_fit(attack: Resolved, prior: Resolved, image: ImageShape, classes: int
     Raises:
         UsageError: if they do not fit.
     """
-    from mibench.api.attack import Attack  # imports torch
-    from mibench.api.prior import sketch
+    import torch
+
+    from mibench.api.attack import Attack
+    from mibench.api.prior import build_prior
 
     if attack.component.check_prior is Attack.check_prior:
         return
     sketched = None
-    with contextlib.suppress(Exception):
-        sketched = sketch(prior.build(), channels=image.channels, size=image.size, classes=classes)
+    with contextlib.suppress(Exception), torch.device("meta"):
+        sketched = build_prior(prior.build(), channels=image.channels, size=image.size, classes=classes)
     if sketched is not None:
         attack.build().check_prior(sketched, classes)

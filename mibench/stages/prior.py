@@ -12,7 +12,7 @@ import torch
 
 from mibench.api.classifier import freeze
 from mibench.api.data import ImageSet
-from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer
+from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer, build_prior
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
 from mibench.registry.build import build_component
@@ -48,10 +48,8 @@ def run(ctx: StageContext) -> None:
 
 
 def _build(component: PriorModel | GuidedPriorModel, payload: Mapping[str, Any]) -> Prior:
-    shape = {"channels": payload["image"]["channels"], "size": payload["image"]["size"]}
-    if isinstance(component, GuidedPriorModel):
-        return component.build(**shape, classes=payload["classes"])
-    return component.build(**shape)
+    image = payload["image"]
+    return build_prior(component, channels=image["channels"], size=image["size"], classes=payload.get("classes", 0))
 
 
 def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str, float]:

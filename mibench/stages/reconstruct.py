@@ -66,10 +66,11 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
         # What was spent is what the view counted, whatever the attack says.
         if isinstance(result, ClassFailed):
             _write_json(_info(ctx.work, label), {"spent": asdict(spent), "trace": {}, "failed": str(result)})
+            signals = {}
         else:
             _check(result, label, image)
             _save_class(ctx.work, result, spent)
-        signals = {} if isinstance(result, ClassFailed) else _last(result.trace)
+            signals = _last(result.trace)
         ctx.progress(total - len(todo) + position + 1, total, "classes", signals)
 
 

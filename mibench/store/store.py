@@ -50,7 +50,7 @@ class Store:
             for name in ("artifacts", "work", "locks", "damaged"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.") from error
+            raise self._unwritable(error) from error
 
     def require_writable(self) -> None:
         """Raise :class:`StoreError` if nothing can be added; reading works without."""
@@ -58,7 +58,10 @@ class Store:
             with tempfile.TemporaryFile(dir=self.root / "locks"):
                 pass
         except OSError as error:
-            raise StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.")
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return a committed artifact whose checksums hold, else ``None``.
