@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
     from mibench.api.importer import Imported, Importer
     from mibench.api.metric import Evidence, Measurement, Metric, MetricContext, class_means
-    from mibench.api.params import Added, Deployed
+    from mibench.api.params import Added, Deployed, InputFile
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
     from mibench.api.precision import full_precision
     from mibench.api.prior import Carry, GuidedPriorModel, Prior, PriorModel, PriorTrainer
@@ -58,7 +58,7 @@ _LAZY = {
     "metric": ["Evidence", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
     "precision": ["full_precision"],
-    "params": ["Added", "Deployed"],
+    "params": ["Added", "Deployed", "InputFile"],
     "prior": ["Carry", "GuidedPriorModel", "Prior", "PriorModel", "PriorTrainer"],
     "rng": ["derive_seed", "generator", "seeded"],
     "target": ["Access", "Budget", "Ledger", "TargetView"],
@@ -93,6 +93,7 @@ __all__ = [
     "Imported",
     "Importer",
     "ImporterSpec",
+    "InputFile",
     "Ledger",
     "Measurement",
     "Metric",

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mibench.api.errors import UsageError, suggestion
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 class Added:
@@ -29,6 +30,20 @@ class Deployed(Added):
 
     It belongs to the keys of attacks, not to that of the prior, which is not trained again when it changes.
     """
+
+
+class InputFile:
+    """Marks a text parameter that names a file or folder: ``weights: Annotated[str, InputFile()] = ""``.
+
+    Numbers follow its bytes and not its name, so keys and records hold the sha256 of what it names when the run is
+    planned, and the component is built with the path.
+
+    Args:
+        none: values that name no file; the empty text never does.
+    """
+
+    def __init__(self, *none: str) -> None:
+        self.none = ("", *none)
 
 
 class Parameter(NamedTuple):
@@ -78,17 +93,19 @@ def canonical(component: Any) -> dict[str, Any]:
     dumped: dict[str, Any] = _adapter(type(component)).dump_python(component, mode="json")
     hints = _hints(type(component))
     for field in dataclasses.fields(component):
-        young = any(isinstance(entry, Added) for entry in _split(hints[field.name])[1])
-        if young and getattr(component, field.name) == _default(field):
+        if _marks(hints[field.name], Added) and getattr(component, field.name) == _default(field):
             del dumped[field.name]
     return dumped
 
 
-def split_deployed(component: type, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the canonical parameters of a component in two parts: the others, and those marked :class:`Deployed`."""
-    hints = _hints(component)
-    later = {n for n, hint in hints.items() if any(isinstance(entry, Deployed) for entry in _split(hint)[1])}
-    return {n: v for n, v in values.items() if n not in later}, {n: v for n, v in values.items() if n in later}
+def deployed_names(component: type) -> list[str]:
+    """Return the parameters that are marked :class:`Deployed`."""
+    return [name for name, hint in _hints(component).items() if _marks(hint, Deployed)]
+
+
+def file_parameters(component: type) -> dict[str, tuple[str, ...]]:
+    """Return the parameters that are marked :class:`InputFile`, each with the values that name no file."""
+    return {name: marks[0].none for name, hint in _hints(component).items() if (marks := _marks(hint, InputFile))}
 
 
 def describe(component: type) -> list[Parameter]:
@@ -130,6 +147,10 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
         base, *metadata = typing.get_args(hint)
         return base, tuple(metadata)
     return hint, ()
+
+
+def _marks(hint: Any, kind: type[M]) -> list[M]:
+    return [entry for entry in _split(hint)[1] if isinstance(entry, kind)]
 
 
 def _type_name(base: Any) -> str:

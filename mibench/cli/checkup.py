@@ -128,10 +128,11 @@ def check_protocol(registry: Registry, name: str) -> Check:
 
 
 def _missing(registry: Registry, kind: str, choice: Any, protocol: str) -> list[str]:
-    from mibench.api import params
+    from mibench.plan.facts import Facts
     from mibench.plan.resolve import resolve
+    from mibench.registry.build import build_component
 
-    resolved = resolve(registry, kind, choice, protocol=protocol)
-    component = params.build(registry.component(kind, choice.name), resolved.params)
+    resolved = resolve(Facts(registry), kind, choice, protocol=protocol)
+    component = build_component(registry, kind, resolved.entry())
     missing = getattr(component, "missing", None)
     return list(missing()) if callable(missing) else []

@@ -36,17 +36,31 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
+    from mibench.plan.facts import Facts
+    from mibench.store.store import default_root
+
+    facts = Facts.beside(registry, default_root())
+    question = {"ask": "show", "kind": entry.kind, "name": entry.name}
+    found = facts.memo.ask(question, lambda: _describe(registry.component(entry.kind, entry.name)))
+    facts.memo.save()
+    return {"source_digest": registry.source_digest(entry), **_with_tuples(found)}
+
+
+def _describe(component: type[Any]) -> dict[str, Any]:
     from mibench.api import params
 
-    component = registry.component(entry.kind, entry.name)
     rows = params.describe(component) if is_dataclass(component) else []
     presets = {name: dict(values) for name, values in params.presets_of(component).items()}
-    return {
-        "source_digest": registry.source_digest(entry),
-        "parameters": [row._asdict() for row in rows],
-        "presets": presets,
-        **_costs(component, presets),
-    }
+    return {"parameters": [row._asdict() for row in rows], "presets": presets, **_costs(component, presets)}
+
+
+def _with_tuples(found: Any) -> Any:
+    """Show sequences as a component writes them; a remembered answer has lists."""
+    if isinstance(found, Mapping):
+        return {name: _with_tuples(value) for name, value in found.items()}
+    if isinstance(found, list) and not any(isinstance(value, Mapping) for value in found):
+        return tuple(_with_tuples(value) for value in found)
+    return [_with_tuples(value) for value in found] if isinstance(found, list) else found
 
 
 def _costs(component: Any, presets: Mapping[str, Any]) -> dict[str, Any]:

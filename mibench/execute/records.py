@@ -150,7 +150,7 @@ def _joined(values: Iterable[str]) -> str:
 def _access(resolved: Resolved) -> str | None:
     """Return what an attack's view grants it, or what a defense is meant to hold against: the most of its parts."""
     if resolved.registered.kind == "attack":
-        return str(resolved.component.access)
+        return resolved.traits.access
     stated = [getattr(part.registered.spec, "threat_model", None) for part in resolved.parts or (resolved,)]
     return "white-box" if "white-box" in stated else stated[0]
 

@@ -14,6 +14,7 @@ from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, UsageError
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.galleries import make_gallery
 from mibench.execute.records import failed_record, make_record
+from mibench.execute.threads import wait_briefly
 from mibench.leaderboard import add_records
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, make_plan
@@ -22,8 +23,10 @@ from mibench.registry.registry import Registry, load_registry
 from mibench.results.io import save_record
 from mibench.results.record import Record
 from mibench.results.report import write_report
-from mibench.stages.run import pick_device
 from mibench.store.store import Store, default_root
+
+ALWAYS_THERE = ("auto", "cpu")
+"""Devices that need no look at the hardware; a plan that asks for nothing else does not import torch."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,13 @@ def plan_request(request: Request, registry: Registry | None = None) -> Plan:
     Raises:
         UsageError: if the request itself is wrong.
     """
+    wait_briefly()
     registry = registry or load_registry()
-    _executor(request, registry)
-    pick_device(request.device)
+    registry.get("executor", request.executor)
+    if request.device not in ALWAYS_THERE:
+        from mibench.stages.run import pick_device  # imports torch
+
+        pick_device(request.device)
     return make_plan(request, registry, open_store(request, registry))
 
 
@@ -95,9 +102,7 @@ def run(
     _prepare(output, "--output")
     if request.publish is not None:
         _prepare(request.publish, "--publish")
-    if plan.to_run:
-        store.require_writable()
-    outcome = _executor(request, registry).run(plan.to_run, Session(store, registry, request.device, request.workers))
+    outcome = _execute(request, registry, plan)
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
     paths = [save_record(record, output / "records") for record in records]
     labels = {planned.key: planned.label for planned in plan.nodes}
@@ -118,8 +123,16 @@ def _prepare(folder: Path, option: str) -> None:
         raise UsageError(f"cannot write to {folder}: {error.strerror}. Choose another with {option}.") from error
 
 
+def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
+    """Make what is missing; if nothing is, no executor is even imported."""
+    if not plan.to_run:
+        return Outcome()
+    plan.store.require_writable()
+    session = Session(plan.store, registry, request.device, request.workers)
+    return _executor(request, registry).run(plan.to_run, session)
+
+
 def _executor(request: Request, registry: Registry) -> Executor:
-    registry.get("executor", request.executor)
     made = params.build(registry.component("executor", request.executor), {}, owner=f"executor {request.executor!r}")
     if not isinstance(made, Executor):
         raise TypeError(f"{request.executor!r} is not an Executor")

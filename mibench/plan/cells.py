@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mibench.api import params
 from mibench.api.errors import UsageError, unknown
+from mibench.plan.facts import Facts
 from mibench.plan.fit import check_fit
 from mibench.plan.graph import Fixed, Graph
 from mibench.plan.node import Node
@@ -66,16 +66,22 @@ class Cell:
         return f"{self.loaded.id} · {self.model.name} · {self.defense.asked} × {self.attack.asked} · seed {self.seed}"
 
 
-def expand(request: Request, registry: Registry) -> list[Cell]:
+def expand(request: Request, registry: Registry, facts: Facts | None = None) -> list[Cell]:
     """Return the cells of a request, controls first.
+
+    Args:
+        request: what is asked for.
+        registry: where components are found.
+        facts: of components, as far as they are remembered; by default all are asked.
 
     Raises:
         UsageError: for unknown names, parameters, values or seeds.
     """
-    settings = Settings(request.settings, registry)
+    facts = facts or Facts(registry)
+    settings = Settings(request.settings, facts)
     cells: list[Cell] = []
     for name in _protocols(request, registry):
-        builder = _Builder(load_protocol(registry, name, request.variant), request, registry, settings)
+        builder = _Builder(load_protocol(registry, name, request.variant), request, facts, settings)
         cells.extend(builder.cells())
     settings.check_all_used()
     return cells
@@ -97,11 +103,12 @@ def _protocols(request: Request, registry: Registry) -> list[str]:
 class _Builder:
     """Builds the cells of one protocol."""
 
-    def __init__(self, loaded: LoadedProtocol, request: Request, registry: Registry, settings: Settings) -> None:
-        self.loaded, self.request, self.registry, self.settings = loaded, request, registry, settings
+    def __init__(self, loaded: LoadedProtocol, request: Request, facts: Facts, settings: Settings) -> None:
+        self.loaded, self.request, self.facts, self.settings = loaded, request, facts, settings
+        self.registry = facts.registry
         self.protocol = loaded.protocol
         self._fitting: set[str] = set()
-        self.graph = Graph(self._fixed())
+        self.graph = Graph(self._fixed(), self.registry.files)
         plain = self.protocol.undefended
         self.undefended = replace(self._resolve("defense", plain, plain=True), asked=plain.name)
 
@@ -144,17 +151,17 @@ class _Builder:
         )  # fmt: skip
 
     def _prior(self, attack: Resolved) -> Resolved:
-        choice = attack.build().prior_choice()
+        choice = attack.settled.prior
         # Settings are for a prior that the attack brings; the protocol's own is frozen.
         prior = self._resolve("prior", parse_choice(choice), settable=True) if choice else self.graph.fixed.prior
-        if prior.component.needs_target and attack.component.access != "white-box":
+        if prior.traits.needs_target and attack.traits.access != "white-box":
             raise UsageError(
-                f"attack {attack.name!r} declares {attack.component.access} access; the prior {prior.name!r} is trained"
+                f"attack {attack.name!r} declares {attack.traits.access} access; the prior {prior.name!r} is trained"
                 " with the target's gradients. Choose a prior that is trained on public images alone."
             )
         pair = digest({"attack": attack.entry(), "prior": prior.entry()})
         if pair not in self._fitting:
-            check_fit(attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
+            check_fit(self.facts, attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
             self._fitting.add(pair)
         # The very same generator must not be trained twice under two names.
         return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
@@ -163,13 +170,15 @@ class _Builder:
         return {
             metric.name: self.graph.measure(metric, target=target, evidence=evidence, label=label)
             for metric in self.graph.fixed.metrics
-            if metric.component.subject == subject
+            if metric.traits.subject == subject
         }
 
     def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
         if kind == "defense" and JOINT in text:
-            return join([self._named(kind, part, frozen) for part in text.split(JOINT)], self.undefended.name)
+            return join(
+                self.facts, [self._named(kind, part, frozen) for part in text.split(JOINT)], self.undefended.name
+            )
         choice = frozen if frozen and text == frozen.name else parse_choice(text)
         made = replace(self._resolve(kind, choice), asked=text)
         another = kind == "attack" and choice is not frozen  # a preset by name is an attack of its own
@@ -182,12 +191,14 @@ class _Builder:
         if settable or (not plain and kind in ("defense", "attack", "model")):
             self.registry.get(kind, choice.name)
             overrides = self.settings.overrides(kind, choice.name)
-        return resolve(self.registry, kind, choice, protocol=self.protocol.name, overrides=overrides)
+        made = resolve(self.facts, kind, choice, protocol=self.protocol.name, overrides=overrides)
+        self.registry.files.update(made.settled.files)
+        return made
 
     def _fixed(self) -> Fixed:
         protocol = self.protocol
         dataset = self._resolve("dataset", protocol.dataset)
-        available = params.build(dataset.component, dataset.params).num_identities()
+        available = self.facts.identities(dataset.entry())
         return Fixed(
             protocol,
             split_identities(protocol.split, available),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mibench.api.errors import UsageError
+from mibench.plan.facts import Facts
 from mibench.plan.node import Node
 from mibench.plan.resolve import parse_choice, resolve
 from mibench.protocol.schema import Component, Protocol
-from mibench.registry.build import build_component
-from mibench.registry.registry import Registry
 
 LIGHT = {"data": 5.0, "gold": 1.0, "measure": 3.0}
 NAMED = {"prior": "prior", "reconstruct": "attack", "measure": "metric"}
@@ -22,8 +22,8 @@ class Durations:
     parameters, or with another model in a target, nothing is known.
     """
 
-    def __init__(self, protocol: Protocol, registry: Registry) -> None:
-        self._protocol, self._registry = protocol, registry
+    def __init__(self, protocol: Protocol, facts: Facts) -> None:
+        self._protocol, self._facts = protocol, facts
         self._frozen: dict[str, Component] = {
             **{f"reconstruct/{name}": choice for name, choice in protocol.attacks.items()},
             f"reconstruct/{protocol.floor.name}": protocol.floor,
@@ -41,7 +41,7 @@ class Durations:
         ):
             return None
         if known is not None and node.stage == "target":
-            known *= build_component(self._registry, "defense", node.payload["defense"]).cost()
+            known *= self._facts.cost(node.payload["defense"])
         return LIGHT.get(node.stage) if known is None else known
 
     def _named(self, stage: str, entry: Mapping[str, Any]) -> float | None:
@@ -56,6 +56,9 @@ class Durations:
     def _means(self, kind: str, choice: Component, entry: Mapping[str, Any]) -> bool:
         if choice.name != entry["name"]:
             return False
-        meant = resolve(self._registry, kind, choice, protocol=self._protocol.name).params
+        try:
+            meant = resolve(self._facts, kind, choice, protocol=self._protocol.name).params
+        except UsageError:  # a preset whose files are not here, say
+            return False
         # What acts only in deployment is no part of a prior's entry.
         return all(name in meant and meant[name] == value for name, value in entry["params"].items())

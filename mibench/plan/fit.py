@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 
+from mibench.api.errors import UsageError
+from mibench.plan.facts import Facts
 from mibench.plan.resolve import Resolved
 from mibench.protocol.schema import ImageShape
+from mibench.registry.build import build_component
 
 
-def check_fit(attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> None:
+def check_fit(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> None:
     """Ask an attack about the structure of the prior that it would be given.
 
     A prior that cannot be sketched (its files are not there, say) is left to the stages.
@@ -16,15 +19,29 @@ def check_fit(attack: Resolved, prior: Resolved, image: ImageShape, classes: int
     Raises:
         UsageError: if they do not fit.
     """
+    if not attack.traits.checks_prior:
+        return
+    where = {"image": image.model_dump(mode="json"), "classes": classes}
+    question = {"ask": "fit", "attack": attack.entry(), "prior": prior.entry(), **where}
+    told = facts.memo.ask(question, lambda: _look(facts, attack, prior, image, classes))
+    if told:
+        raise UsageError(told)
+
+
+def _look(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> str | None:
+    """Return the attack's objection, empty if it has none; ``None`` if the prior cannot be sketched."""
     import torch
 
-    from mibench.api.attack import Attack
     from mibench.api.prior import build_prior
 
-    if attack.component.check_prior is Attack.check_prior:
-        return
     sketched = None
     with contextlib.suppress(Exception), torch.device("meta"):
-        sketched = build_prior(prior.build(), channels=image.channels, size=image.size, classes=classes)
-    if sketched is not None:
-        attack.build().check_prior(sketched, classes)
+        component = build_component(facts.registry, "prior", prior.entry())
+        sketched = build_prior(component, channels=image.channels, size=image.size, classes=classes)
+    if sketched is None:
+        return None
+    try:
+        build_component(facts.registry, "attack", attack.entry()).check_prior(sketched, classes)
+    except UsageError as error:
+        return str(error)
+    return ""

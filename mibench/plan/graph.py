@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mibench.api.params import split_deployed
 from mibench.plan.node import Node, make_node
 from mibench.plan.resolve import Resolved
 from mibench.protocol.schema import Evaluator, Protocol, Recipe
@@ -47,10 +46,15 @@ class Graph:
         fixed: what every cell shares.
         nodes: all nodes so far, by key.
         split: the payload that decides which private images train, validate and test.
+
+    Args:
+        fixed: what every cell shares.
+        files: digest to path of files that parameters name; it may grow while nodes are made.
     """
 
-    def __init__(self, fixed: Fixed) -> None:
+    def __init__(self, fixed: Fixed, files: Mapping[str, str] | None = None) -> None:
         self.fixed = fixed
+        self._files = {} if files is None else files
         self.nodes: dict[str, Node] = {}
         self._image = fixed.protocol.image.model_dump(mode="json")
         self.split = {
@@ -75,12 +79,12 @@ class Graph:
         prior = prior or self.fixed.prior
         needs, label = {"public": self._prior_images()}, f"{prior.asked} on public identities"
         extra: dict[str, Any] = {}
-        if prior.component.needs_target and target is not None:
+        if prior.traits.needs_target and target is not None:
             needs["target"] = target
             label = f"{prior.asked} for {target.label}"
             extra["classes"] = len(self.fixed.identities.private)
         seed, entry = self.fixed.protocol.prior.seed, prior.entry()
-        entry["params"], _ = split_deployed(prior.component, prior.params)
+        entry["params"], _ = prior.traits.split(prior.params)
         return self._add(make_node("prior", label, needs, prior=entry, seed=seed, image=self._image, **extra))
 
     def evaluators(self) -> dict[str, Node]:
@@ -95,13 +99,13 @@ class Graph:
     def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str, prior: Resolved | None = None) -> Node:
         """What an attack makes of a target, with the protocol's prior or its own."""
         needs = {"target": target, "prior": self.prior(prior, target)}
-        if attack.component.needs_public:
+        if attack.traits.needs_public:
             needs["public"] = self._prior_images()
-        if attack.build().peeks():
+        if attack.settled.peeks:
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
         inputs: dict[str, Any] = {"budget": self.fixed.protocol.budget.model_dump(mode="json")}
         used = prior or self.fixed.prior
-        if deployed := split_deployed(used.component, used.params)[1]:
+        if deployed := used.traits.split(used.params)[1]:
             inputs["deploy"] = deployed
         return self._add(
             make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, **inputs)
@@ -116,13 +120,13 @@ class Graph:
         """One metric on a target, or on reconstructions."""
         needs: dict[str, Node] = {"private": self.data("private")}
         extra: dict[str, Any] = {}
-        if metric.component.subject == "target" or "target" in metric.component.needs:
+        if metric.traits.subject == "target" or "target" in metric.traits.needs:
             needs["target"] = target
         if evidence is not None:
             needs["evidence"] = evidence
-        if "evaluators" in metric.component.needs:
+        if "evaluators" in metric.traits.needs:
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
-        if "embedder" in metric.component.needs:
+        if "embedder" in metric.traits.needs:
             extra["embedder"] = self.fixed.embedder.entry()
         return self._add(
             make_node(
@@ -176,13 +180,10 @@ class Graph:
 
     def _start(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None) -> Node | None:
         """Return the training that comes before, if the defense or the recipe wants one."""
-        made = defense.build() if defense else None
-        wanted = made.starts_from() if made else None
-        if defense and wanted and wanted.defense is not None:
-            return self._classifier(
-                "target", f"{label} · start", model, recipe, seed, defense.with_values(wanted.defense)
-            )
-        return self._pretrain(model, recipe) if wanted or recipe.start == "public" else None
+        if defense and defense.settled.start is not None:
+            return self._classifier("target", f"{label} · start", model, recipe, seed, defense.start())
+        starts = defense is not None and defense.settled.starts
+        return self._pretrain(model, recipe) if starts or recipe.start == "public" else None
 
     def _pretrain(self, model: Resolved, recipe: Recipe) -> Node:
         """Plain training on the public identities; one for all seeds and defenses."""
@@ -202,4 +203,4 @@ class Graph:
         )
 
     def _add(self, node: Node) -> Node:
-        return self.nodes.setdefault(node.key, node)
+        return self.nodes.setdefault(node.key, replace(node, files=self._files))

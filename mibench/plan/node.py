@@ -26,6 +26,7 @@ class Node:
         payload: everything that can change its numbers, as plain JSON, keys of its inputs included.
         needs: role to key of each input.
         label: what people read.
+        files: where the files lie whose digests are in payloads; not part of the key.
         key: sha256 of the canonical JSON of ``payload``.
     """
 
@@ -33,6 +34,7 @@ class Node:
     payload: Mapping[str, Any]
     needs: Mapping[str, str]
     label: str
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,12 +51,18 @@ class Node:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON from which :meth:`from_json` makes the same node in another process."""
-        return {"stage": self.stage, "payload": self.payload, "needs": dict(self.needs), "label": self.label}
+        return {
+            "stage": self.stage,
+            "payload": self.payload,
+            "needs": dict(self.needs),
+            "label": self.label,
+            "files": dict(self.files),
+        }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Node:
         """Rebuild a node."""
-        return cls(raw["stage"], raw["payload"], raw["needs"], raw["label"])
+        return cls(raw["stage"], raw["payload"], raw["needs"], raw["label"], raw["files"])
 
 
 def make_node(stage: StageName, label: str, needs: Mapping[str, Node], **inputs: Any) -> Node:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mibench.api.errors import UsageError
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
+from mibench.plan.facts import Facts
 from mibench.plan.node import Node
 from mibench.plan.provenance import sources_of
 from mibench.protocol.request import Request
@@ -86,16 +87,18 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     An input is only planned if something that needs it has to run: a shipped prior is enough, its training images
     are not rendered.
     """
-    cells = expand(request, registry)
+    facts = Facts.beside(registry, store.root)
+    cells = expand(request, registry, facts)
     known: dict[str, Node] = {}
     durations: dict[str, Durations] = {}
     for cell in cells:
         known |= cell.graph.nodes
-        durations |= dict.fromkeys(cell.graph.nodes, Durations(cell.loaded.protocol, registry))
+        durations |= dict.fromkeys(cell.graph.nodes, Durations(cell.loaded.protocol, facts))
     wanted = {node.key: node for cell in cells for node in _answers(cell)}
     planned: dict[str, PlannedNode] = {}
     for node in wanted.values():
-        _visit(node, known, store, planned, durations, registry)
+        _visit(node, known, store, planned, durations, facts)
+    facts.memo.save()
     return Plan(cells, list(planned.values()), store)
 
 
@@ -114,30 +117,32 @@ def _visit(
     store: Store,
     planned: dict[str, PlannedNode],
     durations: Mapping[str, Durations],
-    registry: Registry,
+    facts: Facts,
 ) -> None:
     if node.key in planned:
         return
     artifact = store.find(node.stage, node.key)
     if artifact is not None:
         reason = "shipped with its plugin" if store.is_shipped(artifact) else "in the store"
-        if changed := _changed(artifact, registry):
+        if changed := _changed(artifact, facts.registry):
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
     if node.stage == "prior":
-        _require(node, registry)
+        _require(node, facts)
     for key in node.needs.values():
-        _visit(known[key], known, store, planned, durations, registry)
+        _visit(known[key], known, store, planned, durations, facts)
     unfinished = any((store.root / "work" / node.key).glob("*"))
     reason = "continues from a checkpoint" if unfinished else "not in the store"
     planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))
 
 
-def _require(node: Node, registry: Registry) -> None:
+def _require(node: Node, facts: Facts) -> None:
     """Refuse a prior whose files are not there before anything is trained for it."""
-    component = build_component(registry, "prior", node.payload["prior"])
-    missing = [] if component.needs_target else component.missing()
+    traits = facts.traits("prior", node.payload["prior"]["name"])
+    if traits.needs_target or not traits.states_missing:
+        return
+    missing = build_component(facts.registry, "prior", node.payload["prior"]).missing()
     if missing:
         raise UsageError(" ".join(missing))
 

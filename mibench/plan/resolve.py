@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mibench.api import params
 from mibench.api.errors import UsageError, unknown
+from mibench.plan.facts import Facts, Settled, Traits
 from mibench.protocol.schema import Component
 from mibench.registry.build import JOINT
-from mibench.registry.registry import Registered, Registry
+from mibench.registry.registered import Registered
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Resolved:
 
     Attributes:
         registered: spec and distribution; of several, those of the first.
-        component: the component's class.
+        traits: what the component's class says; of several, that of the first.
         preset: named parameter set that was the starting point, if any.
-        params: all parameters as plain JSON.
+        settled: all parameters as plain JSON, and what the component says with them.
         overridden: whether the parameters differ from what the protocol froze, or else (also for a preset of an attack
             that was asked for by name) from the preset.
         asked: what to type to get it again: ``name``, or ``name/preset``.
@@ -30,9 +30,9 @@ class Resolved:
     """
 
     registered: Registered
-    component: type[Any]
+    traits: Traits
     preset: str | None
-    params: Mapping[str, Any]
+    settled: Settled
     overridden: bool = False
     asked: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -48,28 +48,27 @@ class Resolved:
         """Version of the numbers."""
         return JOINT.join(part.version for part in self.parts) or self.registered.spec.version
 
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """All parameters as plain JSON; of several, by the name of each."""
+        return self.settled.params
+
     def entry(self) -> dict[str, Any]:
         """Return what of it enters a key."""
         return {"name": self.name, "version": self.version, "params": dict(self.params)}
 
-    def build(self) -> Any:
-        """Make the component."""
-        if self.parts:
-            return _compose({part.name: part.build() for part in self.parts})
-        return params.build(self.component, self.params)
-
-    def with_values(self, made: Any) -> Resolved:
-        """Return the same component with the parameters of an instance."""
-        if self.parts:
-            parts = tuple(part.with_values(made.parts[part.name]) for part in self.parts)
-            return replace(self, parts=parts, params={part.name: part.params for part in parts})
-        return replace(self, params=params.canonical(made))
+    def start(self) -> Resolved:
+        """Return the defense that this one starts from: the same component with other parameters."""
+        earlier = Settled(**(self.settled.start or {"params": self.params}), files=self.settled.files)
+        parts = tuple(replace(part, settled=Settled(earlier.params[part.name])) for part in self.parts)
+        return replace(self, settled=earlier, parts=parts)
 
 
-def join(parts: Sequence[Resolved], undefended: str) -> Resolved:
+def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
     """Return defenses used together as one.
 
     Args:
+        facts: of components.
         parts: the defenses, in the order in which they were named.
         undefended: name of the protocol's control, which is no part of anything.
 
@@ -83,24 +82,16 @@ def join(parts: Sequence[Resolved], undefended: str) -> Resolved:
         if names.count(name) > 1:
             raise UsageError(f"{JOINT.join(names)}: {name!r} is named twice.")
     first = parts[0]
-    joined = Resolved(
+    return Resolved(
         first.registered,
-        first.component,
+        first.traits,
         None,
-        {part.name: part.params for part in parts},
+        facts.join({part.name: part.settled for part in parts}),
         any(part.overridden for part in parts),
         JOINT.join(part.asked for part in parts),
         {f"{part.name}.{key}": value for part in parts for key, value in part.overrides.items()},
         tuple(parts),
     )
-    joined.build()
-    return joined
-
-
-def _compose(parts: Mapping[str, Any]) -> Any:
-    from mibench.api.composition import Composition  # imports torch
-
-    return Composition(parts)
 
 
 def parse_choice(text: str) -> Component:
@@ -110,7 +101,7 @@ def parse_choice(text: str) -> Component:
 
 
 def resolve(
-    registry: Registry, kind: str, choice: Component, *, protocol: str, overrides: Mapping[str, Any] | None = None
+    facts: Facts, kind: str, choice: Component, *, protocol: str, overrides: Mapping[str, Any] | None = None
 ) -> Resolved:
     """Find a component and settle its parameters.
 
@@ -119,17 +110,13 @@ def resolve(
     Raises:
         UsageError: for an unknown name, preset, key, or a value out of range.
     """
-    registered = registry.get(kind, choice.name)
-    component = registry.component(kind, choice.name)
-    presets = params.presets_of(component)
-    preset = choice.preset or (protocol if protocol in presets else None)
-    if preset is not None and preset not in presets:
-        raise unknown(f"preset of {kind} {choice.name!r}", preset, presets)
-    base = {**(presets[preset] if preset else {}), **choice.params}
-    settings = {**base, **(overrides or {})}
-    owner = f"{kind} {choice.name!r}"
-    values = params.canonical(params.build(component, settings, owner=owner))
-    default = params.canonical(params.build(component, base, owner=owner)) if overrides else values
+    registered, traits = facts.registry.get(kind, choice.name), facts.traits(kind, choice.name)
+    preset = choice.preset or (protocol if protocol in traits.presets else None)
+    if preset is not None and preset not in traits.presets:
+        raise unknown(f"preset of {kind} {choice.name!r}", preset, traits.presets)
+    base = {**(traits.presets[preset] if preset else {}), **choice.params}
+    settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
+    default = facts.settle(kind, choice.name, base) if overrides else settled
     asked = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
-    changed = values != default
-    return Resolved(registered, component, preset, values, changed, asked, dict(overrides or {}))
+    changed = settled.params != default.params
+    return Resolved(registered, traits, preset, settled, changed, asked, dict(overrides or {}))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from mibench.api.errors import UsageError, suggestion
-from mibench.registry.registry import Registry
+from mibench.plan.facts import Facts
 
 KINDS = ("defense", "attack", "model", "prior")
 
@@ -17,25 +16,24 @@ class Settings:
 
     Args:
         raw: setting to value, as typed.
-        registry: where the components are found.
+        facts: of the components.
 
     Raises:
         UsageError: for a setting without a dot.
     """
 
-    def __init__(self, raw: Mapping[str, Any], registry: Registry) -> None:
+    def __init__(self, raw: Mapping[str, Any], facts: Facts) -> None:
         for key in raw:
             if "." not in key:
                 raise UsageError(f"--set {key}=...: expected KIND.PARAMETER or NAME.PARAMETER, e.g. defense.lam=0.2")
         self._raw = raw
-        self._registry = registry
+        self._facts = facts
         self._used: set[str] = set()
         self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
 
     def overrides(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings for one component and remember that they were used."""
-        component = self._registry.component(kind, name)
-        fields = {field.name for field in dataclasses.fields(component)}
+        fields = self._facts.traits(kind, name).fields
         self._asked[kind] |= {name}
         found = {}
         for key, value in self._raw.items():
@@ -59,9 +57,7 @@ class Settings:
             return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"
         if prefix == "prior" and not self._asked[prefix]:
             return f"--set {key}: no requested attack brings a prior of its own, and the protocol's is frozen"
-        fields = set()
-        for name in self._asked[prefix]:
-            fields |= {field.name for field in dataclasses.fields(self._registry.component(prefix, name))}
+        fields = {field for name in self._asked[prefix] for field in self._facts.traits(prefix, name).fields}
         listed = ", ".join(sorted(fields)) or "none"
         asked = ", ".join(sorted(self._asked[prefix]))
         return f"--set {key}: no {prefix} has {parameter!r}.{suggestion(parameter, fields)} {asked}: {listed}."

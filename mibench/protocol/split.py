@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mibench.api.errors import UsageError
 from mibench.protocol.schema import Split
@@ -85,3 +86,10 @@ def split_images(split: Split, labels: Sequence[int], identities: Sequence[int])
         parts.val.extend(sorted(order[split.train : split.train + split.val]))
         parts.test.extend(sorted(order[split.train + split.val : wanted]))
     return parts
+
+
+def private_indices(payload: Mapping[str, Any], labels: Sequence[int]) -> ImageSplit:
+    """Return which private images train, validate and test, from the split in a node's payload."""
+    numbers = {name: payload[name] for name in ("seed", "train", "val", "test")}
+    split = Split(private=len(payload["identities"]), public=1, **numbers)
+    return split_images(split, labels, payload["identities"])

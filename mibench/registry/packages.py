@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
@@ -31,6 +34,19 @@ def package_folders(package: str) -> list[Path]:
     except (ImportError, ValueError):
         return []
     return [Path(place) for place in (found.submodule_search_locations or [])] if found else []
+
+
+def installed_distributions() -> list[str]:
+    """Return name, version and time of installation of every distribution, without reading any of them."""
+    found = set()
+    for entry in filter(None, sys.path):
+        with contextlib.suppress(OSError):
+            found |= {
+                f"{item.name} {item.stat().st_mtime_ns}"
+                for item in os.scandir(entry)
+                if item.name.endswith((".dist-info", ".egg-info"))
+            }
+    return sorted(found)
 
 
 def digest_of_sources(modules: Iterable[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from mibench.registry.discovery import Discovered, describe_conflict, discover, 
 from mibench.registry.entry_points import Announced
 from mibench.registry.failures import PluginFailure, describe_error, pip_hint, place_of
 from mibench.registry.kinds import as_kind
-from mibench.registry.packages import digest_of_sources
+from mibench.registry.packages import digest_of_sources, installed_distributions
 from mibench.registry.plugin import LIFECYCLE, Plugin, wrap
 from mibench.registry.registered import Registered
 
@@ -26,12 +28,14 @@ class Registry:
 
     Attributes:
         failures: everything that plugins did wrong so far, by distribution.
+        files: digest to path of the files that parameters of components name, as far as plans have found them.
     """
 
     def __init__(self, discovered: Discovered) -> None:
         self.failures: list[PluginFailure] = sorted(
             discovered.failures, key=lambda failure: (failure.distribution, failure.entry_point)
         )
+        self.files: dict[str, str] = {}
         self._components = discovered.components
         self._conflicts = discovered.conflicts
         self._folders = discovered.folders
@@ -115,6 +119,18 @@ class Registry:
         that is another), so it is the same for a wheel and for an editable installation.
         """
         return digest_of_sources([registered.module, registered.spec.factory.partition(":")[0]])
+
+    def fingerprint(self) -> tuple[str, frozenset[str]]:
+        """Return a digest of all that components can come from, and the top packages whose sources are in it.
+
+        It covers Python, all installed distributions, and the sources of the core and of every plugin.
+        """
+        modules = {"mibench"}
+        for registered in self._components.values():
+            modules |= {registered.module, registered.spec.factory.partition(":")[0]}
+        specs = sorted(repr(registered) for registered in self._components.values())
+        state = "\n".join([sys.version, *installed_distributions(), *specs, digest_of_sources(modules)])
+        return hashlib.sha256(state.encode()).hexdigest(), frozenset(name.partition(".")[0] for name in modules)
 
     def watch(self, watcher: object) -> None:
         """Let an object with life-cycle hooks (methods marked with ``hookimpl``) watch what happens from now on.

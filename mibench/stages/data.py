@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from mibench.api.data import ImageSet, TensorImages
-from mibench.protocol.schema import Split
-from mibench.protocol.split import ImageSplit, split_images
+from mibench.protocol.split import private_indices
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
@@ -71,10 +70,3 @@ def load_private(ctx: StageContext) -> PrivateData:
     return PrivateData(
         *(images.subset(torch.tensor(i, dtype=torch.long)) for i in (parts.train, parts.val, parts.test))
     )
-
-
-def private_indices(payload: Mapping[str, Any], labels: Sequence[int]) -> ImageSplit:
-    """Return which private images train, validate and test, from the split in a payload."""
-    numbers = {name: payload[name] for name in ("seed", "train", "val", "test")}
-    split = Split(private=len(payload["identities"]), public=1, **numbers)
-    return split_images(split, labels, payload["identities"])

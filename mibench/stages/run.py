@@ -37,6 +37,7 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
     Raises:
         MibenchError: if the stage fails; its checkpoints stay for the next try.
     """
+    registry.files.update(node.files)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # what libraries draw on "the" GPU is seeded there too
     with store.lock(node.key):

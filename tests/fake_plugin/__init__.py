@@ -55,6 +55,7 @@ def mibench_datasets() -> Iterable[DatasetSpec]:
 @hookimpl
 def mibench_models() -> Iterable[ModelSpec]:
     yield _spec(ModelSpec, "tiny", "Tiny")
+    yield _spec(ModelSpec, "filed", "Filed")
     yield _spec(ModelSpec, "trap", "Trap")
     yield _spec(ModelSpec, "coarse", "Coarse", role="embedder")
     yield _spec(ModelSpec, "trap-eye", "TrapEye", role="embedder")

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -27,6 +28,7 @@ from mibench.api import (
     Evidence,
     GuidedPriorModel,
     ImageSet,
+    InputFile,
     Measurement,
     Metric,
     MetricContext,
@@ -82,6 +84,21 @@ class Tiny(Model):
     def build(self, *, num_classes: int, channels: int, size: int) -> Classifier:
         seed = int(torch.randint(2**31, ()))  # the core seeded the global generator
         return tiny_classifier(num_classes, channels, seed=seed, width=self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filed(Tiny):
+    """Starts from weights that a file scales."""
+
+    scale: Annotated[str, InputFile("none")] = "none"
+
+    def build(self, *, num_classes: int, channels: int, size: int) -> Classifier:
+        made = super().build(num_classes=num_classes, channels=channels, size=size)
+        if self.scale != "none":
+            with torch.no_grad():
+                for weight in made.parameters():
+                    weight *= float(Path(self.scale).read_text())
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,9 +73,9 @@ def test_estimates_follow_the_protocol_and_the_cost_of_the_defense(toy_registry,
 
 
 def test_a_prior_without_its_files_is_refused_before_anything_runs(toy_registry, tmp_path, monkeypatch):
-    store, plan = Store(tmp_path), make_plan(REQUEST, toy_registry, Store(tmp_path))
+    store, plan = Store(tmp_path / "root"), make_plan(REQUEST, toy_registry, Store(tmp_path / "before"))
     monkeypatch.setattr(parts.Linear, "missing", lambda self: ["weights.bin is not here: run `get weights`"])
     with pytest.raises(UsageError, match="run `get weights`"):
         make_plan(REQUEST, toy_registry, store)
     _commit(store, _by_stage(plan, "prior")[0].node)
-    assert make_plan(REQUEST, toy_registry, Store(tmp_path)).nodes  # what has been read once is enough
+    assert make_plan(REQUEST, toy_registry, Store(tmp_path / "root")).nodes  # what has been read once is enough

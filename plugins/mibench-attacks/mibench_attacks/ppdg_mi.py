@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from mibench.api import AttackContext, ClassResult, Prior, TargetView, UsageError, derive_seed
+from mibench.api import AttackContext, ClassResult, InputFile, Prior, TargetView, UsageError, derive_seed
 from mibench_attacks.descent import adam, ramped
 from mibench_attacks.perceptual import Perceptual, PerceptualName, perceptual
 from mibench_attacks.pool import ScoredPool
@@ -113,7 +113,7 @@ class PseudoPrivateTuning(PlugAndPlay):
     tune_steps: Annotated[int, Ge(0)] = 150
     tune_lr: Annotated[float, Gt(0)] = 3e-4
     perceptual: PerceptualName = "vgg16"
-    perceptual_weights: str = ""
+    perceptual_weights: Annotated[str, InputFile()] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

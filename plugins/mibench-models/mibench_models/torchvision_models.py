@@ -14,6 +14,7 @@ from torch import nn
 
 from mibench.api.classifier import Classifier, Model
 from mibench.api.errors import UsageError, unknown
+from mibench.api.params import InputFile
 from mibench_models.torchvision_stages import stage_names
 from mibench_models.weights import load_pretrained, read_state
 
@@ -46,7 +47,7 @@ class TorchvisionModel(Model):
     """
 
     arch: str = "resnet18"
-    weights: str = "none"
+    weights: Annotated[str, InputFile("none")] = "none"
     weights_sha256: str = ""
     mean: Channels3 = (0.5, 0.5, 0.5)
     std: Channels3 = (0.5, 0.5, 0.5)

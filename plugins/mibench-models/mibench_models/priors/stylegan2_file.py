@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from mibench.api import Carry, DataError, Deployed, ImageSet, Prior, PriorModel, PriorTrainer, freeze, to_rgb
+from mibench.api import Carry, DataError, Deployed, ImageSet, InputFile, Prior, PriorModel, PriorTrainer, freeze, to_rgb
 from mibench_models.priors.stylegan2.compute import Compute
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
@@ -122,7 +122,7 @@ class StyleGan2File(PriorModel):
         "ffhq": {"folder": "~/.cache/mibench-imported/stylegan/ffhq", "crop": 0.78125},
     }
 
-    folder: str = ""
+    folder: Annotated[str, InputFile()] = ""
     sha256: str = ""
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
     compute: Annotated[Compute, Deployed()] = "fp32"

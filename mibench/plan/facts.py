@@ -1,0 +1,215 @@
+"""What a plan has to know of components: found by importing them once, remembered while the installed code stays.
+
+So a plan whose answers are known, and a run whose every stage is cached, import no component and not torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mibench.api import params
+from mibench.api.errors import UsageError
+from mibench.plan.memo import Memo
+from mibench.registry.build import JOINT, build_component
+from mibench.registry.files import PREFIX, digest_of_path
+from mibench.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a component's class says, whatever its parameters are.
+
+    Attributes:
+        fields: names of its parameters.
+        presets: named parameter sets.
+        deployed: parameters that only act in deployment (:class:`mibench.api.Deployed`).
+        files: parameters that name files, each with the values that name none.
+        access: what an attack sees of the target.
+        needs_public: whether an attack reads the public images.
+        needs_target: whether a prior's training asks the target.
+        subject: what a metric measures.
+        needs: what a metric reads.
+        checks_prior: whether an attack refuses some priors.
+        states_missing: whether a prior may lack files.
+    """
+
+    fields: list[str]
+    presets: dict[str, dict[str, Any]]
+    deployed: list[str]
+    files: dict[str, list[str]]
+    access: str | None
+    needs_public: bool
+    needs_target: bool
+    subject: str
+    needs: list[str]
+    checks_prior: bool
+    states_missing: bool
+
+    def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return canonical parameters in two parts: the others, and those that only act in deployment."""
+        later = {name: value for name, value in values.items() if name in self.deployed}
+        return {name: value for name, value in values.items() if name not in later}, later
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A component's parameters, and what it says with them.
+
+    Attributes:
+        params: all of them as plain JSON, digests in the place of files.
+        prior: ``name`` or ``name/preset`` of the prior that an attack brings.
+        peeks: whether an attack chooses by an evaluator.
+        starts: whether a defense starts from another training.
+        start: ``params``, ``starts`` and ``start`` of the defense that it starts from; ``None`` for plain training on
+            public identities.
+        files: digest to path of the files that parameters name.
+    """
+
+    params: Mapping[str, Any]
+    prior: str | None = None
+    peeks: bool = False
+    starts: bool = False
+    start: Mapping[str, Any] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class Facts:
+    """Asks components, through a memory.
+
+    Args:
+        registry: where components are found.
+        memo: of earlier answers.
+    """
+
+    def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
+        self.registry, self.memo = registry, memo or Memo()
+
+    @classmethod
+    def beside(cls, registry: Registry, store: Path) -> Facts:
+        """Return the facts that are remembered beside a store."""
+        fingerprint, packages = registry.fingerprint()
+        return cls(registry, Memo(store / "facts", fingerprint, packages))
+
+    def traits(self, kind: str, name: str) -> Traits:
+        """Return what a component's class says.
+
+        Raises:
+            UsageError: for an unknown name.
+            PluginError: if it cannot be imported.
+        """
+        registered = self.registry.get(kind, name)
+        question = {"ask": "traits", "kind": registered.kind, "name": name}
+        return Traits(**self.memo.ask(question, lambda: _traits(registered.kind, self.registry.component(kind, name))))
+
+    def settle(self, kind: str, name: str, settings: Mapping[str, Any]) -> Settled:
+        """Validate parameters and return all of them, with what the component says about itself.
+
+        Args:
+            kind: of the component.
+            name: of the component.
+            settings: those that differ from the defaults.
+
+        Raises:
+            UsageError: for an unknown name or key, a value out of range, or a file that is not there.
+        """
+        places = self._places(kind, name, settings)
+        files = {found: path for found, path in places.values() if found}
+        named = {parameter: found for parameter, (found, _) in places.items()}
+        question = {"ask": "settle", "kind": kind, "name": name, "settings": settings, "files": named}
+        answer = self.memo.ask(question, lambda: self._settle(kind, name, settings, named))
+        return Settled(**answer, files=files)
+
+    def join(self, parts: Mapping[str, Settled]) -> Settled:
+        """Return defenses used together as one.
+
+        Raises:
+            UsageError: if they cannot be combined.
+        """
+        values = {name: dict(part.params) for name, part in parts.items()}
+        entry = {"name": JOINT.join(parts), "params": values}
+        files = {found: path for part in parts.values() for found, path in part.files.items()}
+        self.registry.files.update(files)
+        answer = self.memo.ask(
+            {"ask": "join", **entry}, lambda: _start(build_component(self.registry, "defense", entry))
+        )
+        return Settled(values, **answer, files=files)
+
+    def cost(self, entry: Mapping[str, Any]) -> float:
+        """Return the cost of a defense's training step in units of plain training's."""
+        question = {"ask": "cost", "name": entry["name"], "params": entry["params"]}
+        return float(self.memo.ask(question, lambda: float(build_component(self.registry, "defense", entry).cost())))
+
+    def identities(self, entry: Mapping[str, Any]) -> int:
+        """Return how many identities a dataset has."""
+        question = {"ask": "identities", "name": entry["name"], "params": entry["params"]}
+        return int(self.memo.ask(question, lambda: build_component(self.registry, "dataset", entry).num_identities()))
+
+    def _places(self, kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """Return digest and path of each parameter that names a file; no digest if there is none."""
+        found = {}
+        for parameter, none in self.traits(kind, name).files.items():
+            value = settings.get(parameter)
+            if not isinstance(value, str) or value in none:
+                continue
+            if value.startswith(PREFIX):
+                found[parameter] = (value, self.registry.files.get(value, ""))
+                continue
+            path = Path(value).expanduser()
+            try:
+                found[parameter] = (digest_of_path(path), str(path.absolute()))
+            except OSError:
+                found[parameter] = ("", str(path))
+        return found
+
+    def _settle(self, kind: str, name: str, settings: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+        owner = f"{kind} {name!r}"
+        made = params.build(self.registry.component(kind, name), settings, owner=owner)
+        for parameter, found in files.items():
+            if not found:
+                raise UsageError(_absent(made, owner, parameter, settings[parameter]))
+        answer: dict[str, Any] = {"params": {**params.canonical(made), **files}}
+        if kind == "attack":
+            return {**answer, "prior": made.prior_choice(), "peeks": bool(made.peeks())}
+        return {**answer, **_start(made)} if kind == "defense" else answer
+
+
+def _traits(kind: str, component: Any) -> dict[str, Any]:
+    from mibench.api.attack import Attack
+    from mibench.api.prior import PriorModel
+
+    plain = dataclasses.is_dataclass(component)
+    found = Traits(
+        fields=[one.name for one in dataclasses.fields(component)] if plain else [],
+        presets=json.loads(json.dumps(dict(params.presets_of(component)), default=str)),
+        deployed=params.deployed_names(component),
+        files={name: list(none) for name, none in params.file_parameters(component).items()},
+        access=str(component.access) if hasattr(component, "access") else None,
+        needs_public=bool(getattr(component, "needs_public", False)),
+        needs_target=bool(getattr(component, "needs_target", False)),
+        subject=str(getattr(component, "subject", "")),
+        needs=sorted(getattr(component, "needs", ())) if kind == "metric" else [],
+        checks_prior=getattr(component, "check_prior", Attack.check_prior) is not Attack.check_prior,
+        states_missing=getattr(component, "missing", PriorModel.missing) is not PriorModel.missing,
+    )
+    return dataclasses.asdict(found)
+
+
+def _start(defense: Any) -> dict[str, Any]:
+    wanted = defense.starts_from()
+    earlier = None if wanted is None else wanted.defense
+    if earlier is None:
+        return {"starts": wanted is not None, "start": None}
+    parts = getattr(earlier, "parts", None)
+    found = {name: params.canonical(part) for name, part in parts.items()} if parts else params.canonical(earlier)
+    return {"starts": True, "start": {"params": found, **_start(earlier)}}
+
+
+def _absent(made: Any, owner: str, parameter: str, value: str) -> str:
+    missing = getattr(made, "missing", None)
+    told = list(missing()) if callable(missing) else []
+    return " ".join(told) or f"{owner}: {parameter} = {value!r} does not exist. Give the path of an existing file."

@@ -1,0 +1,55 @@
+"""Files that parameters name: what counts is their bytes, so keys and records hold digests in the place of paths."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mibench.api.errors import UsageError
+
+PREFIX = "sha256:"
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_path(path: Path) -> str:
+    """Return ``sha256:<hex>`` of a file's bytes, or of names and bytes of all files of a folder (hidden ones apart).
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if not path.is_dir():
+        return PREFIX + sha256_of_file(path)
+    total = hashlib.sha256()
+    for inside in sorted(path.rglob("*")):
+        name = inside.relative_to(path)
+        if inside.is_file() and not any(part.startswith(".") for part in name.parts):
+            total.update(f"{name.as_posix()}\0{sha256_of_file(inside)}\0".encode())
+    return PREFIX + total.hexdigest()
+
+
+def locate(value: str, files: Mapping[str, str]) -> str:
+    """Return the path of what a digest stands for.
+
+    Args:
+        value: ``sha256:<hex>``.
+        files: digest to path, as the plan found them.
+
+    Raises:
+        UsageError: if no such file was named, or if it has changed since.
+    """
+    path = files.get(value)
+    if path is None:
+        raise UsageError(f"the file with {value} is not known here; name its path again as when it was first used")
+    try:
+        now = digest_of_path(Path(path))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if now != value:
+        raise UsageError(f"{path} has changed since this run was planned: it has {now}, expected {value}. Start again.")
+    return path
