@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -79,6 +80,29 @@ def read_artifact(folder: Path) -> Artifact:
     if raw["store_version"] != STORE_VERSION:
         raise ValueError(f"store version {raw['store_version']}, expected {STORE_VERSION}")
     return Artifact(folder, raw["key"], raw["stage"], raw["payload"], raw["files"], raw["content"], raw.get("meta", {}))
+
+
+def inspect(folder: Path, key: str) -> tuple[str, Artifact | None]:
+    """Read an artifact and check its bytes.
+
+    Returns:
+        What is wrong with it, and ``None``; or an empty text and the artifact.
+
+    Raises:
+        OSError: if it is there and cannot be read, which says nothing about its bytes.
+    """
+    try:
+        artifact = read_artifact(folder)
+        problem = damage(artifact, key)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        return f"it is incomplete: {error}", None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"its manifest cannot be read: {error}", None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return f"it is a link to itself: {error}", None
+    return problem, None if problem else artifact
 
 
 def damage(artifact: Artifact, key: str) -> str:

@@ -1,33 +1,52 @@
-"""The store: content-addressed artifacts, committed atomically, safe to share between processes.
+"""The store: content-addressed artifacts, committed atomically, safe to share between processes and users.
 
-Layout: ``<root>/artifacts/<stage>/<key>/`` holds committed artifacts, ``work/<key>/`` checkpoints of unfinished ones,
-``locks/`` one lock file per key, ``damaged/`` what failed its checksum. Lower layers are read-only folders of
-ready-made artifacts that plugins ship.
+Layout: ``<root>/artifacts/<stage>/<key>/`` holds committed artifacts and, hidden beside them, drafts; ``work/<key>/``
+checkpoints of unfinished ones, ``locks/`` one lock file per key (:mod:`mibench.store.locks` says why they stay),
+``damaged/`` what failed its checksum or was in the way. Lower layers are read-only folders of ready-made artifacts that
+plugins ship. The umask decides who may read and write: a group shares a store that it makes under ``umask 002``.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from mibench.api.errors import StoreError, UsageError
+from mibench.api.folders import home_folder, named_folder
+from mibench.results.io import sync_folder
+from mibench.store.artifact import MANIFEST, Artifact, inspect, read_artifact, write_manifest
+from mibench.store.aside import exists, make_folder, set_aside
+from mibench.store.drafts import drafts, flush, make_draft, share
+from mibench.store.locks import Locks
+from mibench.store.trouble import reason, saving, unreadable
 
-from mibench.api.errors import StoreError
-from mibench.store.artifact import MANIFEST, Artifact, damage, read_artifact, write_manifest
+_log = logging.getLogger(__name__)
 
 
 def default_root() -> Path:
-    """Return the user's store: ``$MIBENCH_STORE``, else ``mibench`` in the user's cache folder."""
-    chosen = os.environ.get("MIBENCH_STORE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mibench"
+    """Return the user's store: ``$MIBENCH_STORE``, else ``mibench`` in the user's cache folder.
+
+    Raises:
+        UsageError: if there is neither, because the user has no home.
+    """
+    chosen = os.environ.get("MIBENCH_STORE", "")
+    if chosen.strip():
+        return named_folder(chosen, "MIBENCH_STORE")
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if cache.strip() and named_folder(cache, "XDG_CACHE_HOME").is_absolute():  # its standard says to ignore others
+        return named_folder(cache, "XDG_CACHE_HOME") / "mibench"
+    home = home_folder()
+    if home is None:
+        raise UsageError(
+            "There is no folder for the store: this user has no home (HOME is not set, and no file lists the user)."
+            " Choose one with --store or MIBENCH_STORE."
+        )
+    return home / ".cache" / "mibench"
 
 
 class Store:
@@ -42,50 +61,60 @@ class Store:
     """
 
     def __init__(self, root: Path, layers: Sequence[Path] = ()) -> None:
-        self.root = root.resolve()
         self.layers = list(layers)
         self._verified: dict[str, Artifact] = {}
+        self._stuck: set[Path] = set()
         self._shipped = _index(layers)
+        self.root = root
         try:
+            self.root = root.resolve()
             for name in ("artifacts", "work", "locks", "damaged"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
             raise self._unwritable(error) from error
+        self.locks = Locks(self.root / "locks")
 
     def require_writable(self) -> None:
         """Raise :class:`StoreError` if nothing can be added; reading works without."""
         try:
-            with tempfile.TemporaryFile(dir=self.root / "locks"):
-                pass
+            self.locks.probe()
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> StoreError:
-        return StoreError(f"cannot write to the store {self.root}: {error}. Choose another with --store.")
+    def tidy(self) -> None:
+        """Remove the drafts of processes that were killed; a live one holds the lock of its key."""
+        for key, draft in drafts(self.root / "artifacts"):
+            try:
+                with self.locks.hold(f"{key}.lock", wait=False) as gone:
+                    if gone:
+                        shutil.rmtree(draft, ignore_errors=True)
+            except OSError:  # somebody else's, and none of our business
+                continue
+
+    def _unwritable(self, error: OSError | RuntimeError) -> StoreError:
+        why = (
+            reason(error, self.root, "--store")
+            if isinstance(error, OSError)
+            else f"{error}. Choose another with --store"
+        )
+        return StoreError(f"cannot write to the store {self.root}: {why}.")
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return a committed artifact whose checksums hold, else ``None``.
 
         A damaged artifact is moved to ``damaged/`` so that it will be made again.
+
+        Raises:
+            StoreError: if it is there and cannot be read, or if one that a plugin ships is damaged.
         """
         if key in self._verified:
             return self._verified[key]
-        folder = self._folder(stage, key)
-        if folder.is_dir():
-            problem, artifact = _inspect(folder, key)
-            if artifact is not None:
-                # Left behind by a process that was killed right after it had committed.
-                shutil.rmtree(self.root / "work" / key, ignore_errors=True)
-                return self._remember(artifact)
-            self._quarantine(folder, key, problem)
-        if key in self._shipped:
-            problem, artifact = _inspect(self._shipped[key], key)
-            if artifact is not None:
-                return self._remember(artifact)
-            raise StoreError(
-                f"the shipped artifact {self._shipped[key].name} is damaged: {problem}. Reinstall its plugin."
-            )
-        return None
+        artifact = self._own(stage, key)
+        if artifact is not None:
+            # Left behind by a process that was killed right after it had committed.
+            shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+            return self._remember(artifact)
+        return self._remember(self._ready_made(key)) if key in self._shipped else None
 
     def get(self, stage: str, key: str) -> Artifact:
         """Return an artifact that must exist.
@@ -104,34 +133,49 @@ class Store:
 
     def work(self, key: str) -> Path:
         """Return the folder for checkpoints of an unfinished artifact; it survives a crash."""
-        folder = self.root / "work" / key
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return make_folder(self.root / "work" / key, self.root / "damaged")
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold the right to make an artifact; released by the system if the process dies."""
-        with FileLock(self.root / "locks" / f"{key}.lock"):
+        """Hold the right to make an artifact; released if the process dies, however it dies.
+
+        Raises:
+            StoreError: if the lock's file cannot be made or opened.
+        """
+        name = f"{key}.lock"
+        place = self.root / "locks" / name
+        with saving(f"the lock of {key[:12]}", self.root, ours=True):
+            if place.is_symlink() or (exists(place) and not place.is_file()):
+                set_aside(place, self.root / "damaged", "it was where a lock file belongs")
+            held = ExitStack()
+            held.enter_context(self.locks.hold(name))
+        with held:
             yield
 
     @contextmanager
     def commit(self, stage: str, key: str, payload: Mapping[str, Any], meta: dict[str, Any]) -> Iterator[Path]:
         """Yield an empty folder; on success it becomes the artifact in one rename and the checkpoints go.
 
+        The caller holds the key's lock.
+
         Raises:
             StoreError: if files cannot be written; nothing half-written is ever visible.
         """
-        place = self._folder(stage, key)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=place.parent))
+        what, place = f"the {stage} artifact {key[:12]}", self._folder(stage, key)
+        with saving(what, self.root, ours=True):
+            make_folder(place.parent, self.root / "damaged")
+            self._clear(stage, key)
+            draft = make_draft(place)
         try:
-            yield draft
-            write_manifest(draft, key=key, stage=stage, payload=payload, meta=meta)
-            _sync(draft)
-            if not place.exists():
-                draft.rename(place)
-        except OSError as error:
-            raise StoreError(f"cannot save the {stage} artifact {key[:12]}: {error}") from error
+            with saving(what, self.root, ours=False):
+                yield draft
+            with saving(what, self.root, ours=True):
+                write_manifest(draft, key=key, stage=stage, payload=payload, meta=meta)
+                share(draft, draft.rglob("*"))
+                flush(draft)
+                if not self._clear(stage, key):
+                    draft.rename(place)
+                    sync_folder(place.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
@@ -143,20 +187,50 @@ class Store:
         self._verified[artifact.key] = artifact
         return artifact
 
-    def _quarantine(self, folder: Path, key: str, problem: str) -> None:
-        place = Path(tempfile.mkdtemp(prefix=f"{key[:12]}-", dir=self.root / "damaged"))
-        with contextlib.suppress(FileNotFoundError):  # another process found the damage at the same time
-            folder.rename(place / "artifact")
-        (place / "reason.txt").write_text(problem + "\n", encoding="utf-8")
+    def _own(self, stage: str, key: str) -> Artifact | None:
+        """Return the artifact of the root, or set aside what is in its place; say so where that is impossible."""
+        folder = self._folder(stage, key)
+        try:
+            if not exists(folder):
+                return None
+            problem, artifact = inspect(folder, key)
+        except OSError as error:
+            raise unreadable(folder, self.root, error) from error
+        if artifact is not None:
+            return artifact
+        try:
+            set_aside(folder, self.root / "damaged", problem)
+        except OSError as error:
+            if folder not in self._stuck:
+                why = reason(error, self.root, "--store")
+                _log.warning(
+                    "%s is damaged: %s. It counts as missing; it cannot be set aside: %s.", folder, problem, why
+                )
+            self._stuck.add(folder)
+        return None
 
+    def _ready_made(self, key: str) -> Artifact:
+        folder = self._shipped[key]
+        try:
+            problem, artifact = inspect(folder, key)
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {error.filename or folder}, which a plugin ships: {error.strerror}"
+            ) from error
+        if artifact is None:
+            raise StoreError(f"the shipped artifact {folder.name} is damaged: {problem}. Reinstall its plugin.")
+        return artifact
 
-def _inspect(folder: Path, key: str) -> tuple[str, Artifact | None]:
-    try:
-        artifact = read_artifact(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its manifest cannot be read: {error}", None
-    problem = damage(artifact, key)
-    return problem, None if problem else artifact
+    def _clear(self, stage: str, key: str) -> bool:
+        """Make room for an artifact; tell whether somebody has put it there by now. ``OSError`` if it cannot."""
+        folder = self._folder(stage, key)
+        if not exists(folder):
+            return False
+        if self._own(stage, key) is not None:
+            return True
+        if exists(folder):
+            set_aside(folder, self.root / "damaged", "it was damaged")
+        return False
 
 
 def _index(layers: Sequence[Path]) -> dict[str, Path]:
@@ -168,13 +242,3 @@ def _index(layers: Sequence[Path]) -> dict[str, Path]:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"the shipped artifact {manifest.parent} cannot be read: {error}") from error
     return found
-
-
-def _sync(folder: Path) -> None:
-    """Flush files and folder to disk before the rename makes them visible."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
