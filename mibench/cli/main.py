@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import click
 from mibench import __version__
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, MibenchError
 from mibench.cli.lazy import LazyCommand, LazyGroup
+from mibench.execute.signals import Stopped, stoppable
 
 COMMANDS = {
     "run": LazyCommand("mibench.cli.run:run", "Run defenses against attacks under a frozen protocol."),
@@ -48,13 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows ``mibench``; ``sys.argv[1:]`` by default.
 
     Returns:
-        0 if all is done, 1 if something failed, 2 for a wrong request, 3 for a broken plugin, 130 if interrupted.
+        0 if all is done, 1 if something failed, 2 for a wrong request, 3 for a broken plugin, 130 if interrupted,
+        129 or 143 if ended by SIGHUP or SIGTERM.
     """
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
-        code = cli.main(args=given, prog_name="mibench", standalone_mode=False)
+        with stoppable():
+            code = cli.main(args=given, prog_name="mibench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else EXIT_OK
+    except Stopped as stopped:
+        with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal any more
+            click.echo(f"Ended by {stopped.name}. The same command continues where this one stopped.", err=True)
+        return stopped.exit_code
     except BrokenPipeError:  # the reader went away, as with `mibench list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_OK

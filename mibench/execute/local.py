@@ -22,6 +22,7 @@ from mibench.store.store import Store
 
 Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 """Events of all workers; ``None`` when a worker's process has ended."""
+PATIENCE_S = 5.0
 
 
 class _Worker:
@@ -33,7 +34,7 @@ class _Worker:
         self.began = 0.0
         self.ready = False
         self.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "mibench.execute.worker", str(store.root), device, *map(str, store.layers)],
+            [sys.executable, "-P", "-m", "mibench.execute.worker", str(store.root), device, *map(str, store.layers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -43,8 +44,9 @@ class _Worker:
 
     def _listen(self, inbox: Inbox) -> None:
         if self.process.stdout is not None:
-            for line in self.process.stdout:
-                inbox.put((self, json.loads(line)))
+            with contextlib.suppress(ValueError):  # half a line: it died while it wrote
+                for line in self.process.stdout:
+                    inbox.put((self, json.loads(line)))
         inbox.put((self, None))
 
     def give(self, node: Node) -> None:
@@ -55,13 +57,18 @@ class _Worker:
                 self.process.stdin.write(json.dumps(node.to_json()) + "\n")
                 self.process.stdin.flush()
 
-    def stop(self) -> None:
-        """End the process."""
+    def release(self) -> None:
+        """Ask the process to end, if need be in the middle of its work; does not wait."""
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
+        if self.node is not None or not self.ready:
+            self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait for the end of a process that was released; what does not end in time is killed."""
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -99,7 +106,9 @@ class _Run:
                 self._hear(*self.inbox.get())
         finally:
             for worker in self.workers:
-                worker.stop()
+                worker.release()
+            for worker in self.workers:
+                worker.wait()
         return self.outcome
 
     def _start(self, device: str) -> _Worker:

@@ -1,38 +1,64 @@
 """A worker process: reads nodes as JSON lines, runs them, answers with JSON lines. Started by executor ``local``.
 
-``python -m mibench.execute.worker STORE DEVICE [LAYER ...]``.
-Events: ``ready``, ``progress``, ``finished``, ``failed``.
+``python -P -m mibench.execute.worker STORE DEVICE [LAYER ...]``; ``-P`` keeps names in the working folder from standing
+in for the standard library's. Events: ``ready``, ``progress``, ``finished``, ``failed``.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
-from mibench.execute.contract import cpu_threads
-from mibench.execute.inline import explain
-from mibench.plan.node import Node
-from mibench.registry.registry import load_registry
-from mibench.stages.run import pick_device, run_node
-from mibench.store.store import Store
+from mibench.execute.lifeline import Orders, end_with_parent
+from mibench.execute.signals import Stopped, stoppable
 
 
-def main() -> None:
-    """Serve until the input closes."""
-    # Whatever a library prints must not end up between our lines.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def main() -> int:
+    """Serve until the input closes, and return an exit code.
+
+    The process that started this one decides when it ends, by SIGTERM or by its own end: Ctrl-C in a terminal goes to
+    both.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    try:
+        with stoppable(("SIGTERM",)):
+            end_with_parent()
+            orders = Orders(sys.stdin.fileno())
+            # Whatever a library prints must not end up between our lines.
+            answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            _serve(orders, answers)
+    except Stopped as stopped:
+        return stopped.exit_code
+    return 0
+
+
+def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
+    # Heavy, so imported when signals are heard already.
+    import torch
+
+    from mibench.execute.contract import cpu_threads
+    from mibench.execute.inline import explain
+    from mibench.plan.node import Node
+    from mibench.registry.registry import load_registry
+    from mibench.stages.run import pick_device, run_node
+    from mibench.store.locks import PROBING
+    from mibench.store.store import Store
+
+    PROBING.setLevel(logging.ERROR)  # the process that started this one has said it
     torch.set_num_threads(cpu_threads())
     registry = load_registry()
     store, device = Store(Path(sys.argv[1]), [Path(layer) for layer in sys.argv[3:]]), pick_device(sys.argv[2])
     _say(answers, event="ready")
-    for line in sys.stdin:
+    for line in orders:
         node = Node.from_json(json.loads(line))
 
         def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
@@ -46,10 +72,12 @@ def main() -> None:
             _say(answers, event="finished")
 
 
-def _say(answers: IO[str], **message: Any) -> None:
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
+def _say(answers: IO[bytes], **message: Any) -> None:
+    try:
+        answers.write(json.dumps(message).encode("utf-8") + b"\n")
+    except BrokenPipeError:  # nobody listens any more
+        raise Stopped(signal.SIGTERM) from None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -77,6 +77,7 @@ def mibench_defenses() -> Iterable[DefenseSpec]:
     yield _spec(DefenseSpec, "broken", "Broken")
     yield _spec(DefenseSpec, "diverging", "Diverging")
     yield _spec(DefenseSpec, "deadly", "Deadly")
+    yield _spec(DefenseSpec, "busy", "Busy")
 
 
 @hookimpl

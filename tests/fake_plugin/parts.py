@@ -350,6 +350,18 @@ class Deadly(Defense):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Busy(Defense):
+    """Computes for ever, after it has left its process's number in the file that ``$FAKE_BUSY`` names."""
+
+    def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
+        place = Path(os.environ["FAKE_BUSY"])
+        place.with_suffix(".new").write_text(str(os.getpid()))
+        place.with_suffix(".new").rename(place)
+        while True:
+            model(x_BCHW)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Guess(Attack):
     """A few gradient steps per class from shared random starts.
 
