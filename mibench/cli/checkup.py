@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mibench.api.errors import MibenchError
+from mibench.api.errors import MibenchError, UsageError
 from mibench.registry.failures import describe_error, pip_hint
 from mibench.registry.registry import Registry
+from mibench.store.store import default_root
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_GB = 2.0
@@ -37,8 +38,13 @@ class Check:
     fix: str = ""
 
 
-def checkup(registry: Registry, store: Path) -> Iterator[Check]:
-    """Yield all checks, the fundamental ones first."""
+def checkup(registry: Registry, store: Path | None) -> Iterator[Check]:
+    """Yield all checks, the fundamental ones first.
+
+    Args:
+        registry: what is installed.
+        store: the store; ``None`` for the user's.
+    """
     yield check_python()
     yield from check_torch()
     yield check_store(store)
@@ -72,8 +78,13 @@ def check_torch() -> Iterator[Check]:
     yield Check("devices", "ok", f"{devices}; {cpu_threads()} CPU threads of {os.cpu_count()} (MIBENCH_THREADS)")
 
 
-def check_store(store: Path) -> Check:
+def check_store(store: Path | None) -> Check:
     """Check that the store can be written and has room."""
+    if store is None:
+        try:
+            store = default_root()
+        except UsageError as error:
+            return Check("store", "broken", "no folder for the store", str(error))
     place = next((folder for folder in [store, *store.absolute().parents] if folder.exists()), Path("/"))
     fix = "Choose another folder with --store or MIBENCH_STORE."
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):

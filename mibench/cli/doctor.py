@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
+from mibench.cli.folder import FOLDER
 
 
 @click.command()
-@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Folder of cached artifacts.")
+@click.option("--store", type=FOLDER, help="Folder of cached artifacts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, store: Path | None, as_json: bool) -> None:
@@ -22,9 +23,8 @@ def doctor(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     from mibench.cli.checkup import checkup
     from mibench.cli.terminal import echo, echo_json, echo_table
     from mibench.registry.registry import load_registry
-    from mibench.store.store import default_root
 
-    checks = list(checkup(load_registry(), store or default_root()))
+    checks = list(checkup(load_registry(), store))
     healthy = all(check.status != "broken" for check in checks)
     if as_json:
         echo_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from mibench.api.folders import named_folder
+from mibench.cli.folder import FOLDER
 from mibench.cli.terminal import echo, short_path
 from mibench.registry.registry import load_registry
 
@@ -36,7 +38,7 @@ def _command(name: str) -> click.Command:
     source = click.Argument(["source"], metavar="FILE", type=click.Path(path_type=Path))
     output = click.Option(
         ["--output"],
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FOLDER,
         help=f"Folder to write; {IMPORTED}/{name}/ and the file's name by default.",
     )
     return click.Command(PREFIX + name, params=[source, output], callback=partial(_run, name), help=summary)
@@ -44,8 +46,8 @@ def _command(name: str) -> click.Command:
 
 def _run(name: str, source: Path, output: Path | None) -> None:
     importer = load_registry().component("importer", name)()
-    folder = (output or IMPORTED / name / source.stem).expanduser()
-    made = importer.run(source.expanduser(), folder)
+    folder = named_folder(output or IMPORTED / name / source.stem, "--output")
+    made = importer.run(named_folder(source, "FILE"), folder)
     echo(f"found   {made.found}")
     echo(f"wrote   {short_path(made.folder)}")
     for line in made.use:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mibench.api.errors import MibenchError
+from mibench.cli.folder import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_FOLDER = Path("leaderboards")
-FOLDER = click.Path(file_okay=False, path_type=Path)
 FORMATS = ("json", "csv", "markdown")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mibench.api.errors import EXIT_OK
+from mibench.cli.folder import FOLDER
 
 if TYPE_CHECKING:
     from mibench.execute.run import RunResult
@@ -34,12 +35,12 @@ PUBLISH_TO = "leaderboards"
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--executor", metavar="NAME", help="How to run the stages; see `mibench list executors`.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes, for executors that have them.")
-@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="Folder of cached artifacts.")
+@click.option("--store", type=FOLDER, help="Folder of cached artifacts.")
 @click.option("--no-shipped", "shipped", flag_value=False, default=None, help="Make shipped artifacts anew.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and the report.")
+@click.option("--output", type=FOLDER, help="Folder for records and the report.")
 @click.option(
     "--publish",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     is_flag=False,
     flag_value=PUBLISH_TO,
     metavar="[FOLDER]",

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from mibench.api.folders import home_folder
 from mibench.results.display import printable
 
 GAP = "  "
@@ -120,7 +121,11 @@ def duration(seconds: float | None) -> str:
 
 def short_path(path: Path) -> str:
     """Write a path relative to the current folder or to the user's home, where that is shorter."""
-    whole = path.absolute()
+    try:
+        whole = path.absolute()
+    except FileNotFoundError:  # the current folder is gone
+        return str(path)
     if whole.is_relative_to(Path.cwd()):
         return str(whole.relative_to(Path.cwd()))
-    return f"~/{whole.relative_to(Path.home())}" if whole.is_relative_to(Path.home()) else str(whole)
+    home = home_folder()
+    return f"~/{whole.relative_to(home)}" if home is not None and whole.is_relative_to(home) else str(whole)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mibench.api import params
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, UsageError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.galleries import make_gallery
+from mibench.execute.output import explaining, output_folder, prepare
 from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
 from mibench.leaderboard import add_records
@@ -97,11 +96,14 @@ def run(
     request = request or Request(**settings)
     registry = registry or load_registry()
     plan = plan or plan_request(request, registry)
+    with output_folder(request.output) as output, explaining({"--output": output, "--publish": request.publish}):
+        return _run(request, registry, plan, output)
+
+
+def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunResult:
     store = plan.store
-    output = request.output or Path("mibench-runs") / datetime.now(tz=UTC).strftime("%Y-%m-%dT%H-%M-%S")
-    _prepare(output, "--output")
     if request.publish is not None:
-        _prepare(request.publish, "--publish")
+        prepare(request.publish, "--publish")
     outcome = _execute(request, registry, plan)
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
     paths = [save_record(record, output / "records") for record in records]
@@ -113,21 +115,12 @@ def run(
     return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
 
 
-def _prepare(folder: Path, option: str) -> None:
-    """Make a folder that results go to, before hours of work and not after."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}. Choose another with {option}.") from error
-
-
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
     """Make what is missing; if nothing is, no executor is even imported."""
     if not plan.to_run:
         return Outcome()
     plan.store.require_writable()
+    plan.store.tidy()
     session = Session(plan.store, registry, request.device, request.workers)
     return _executor(request, registry).run(plan.to_run, session)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from mibench.api.folders import named_folder
 from mibench.api.params import STRICT
 
 DEFAULT_PROTOCOL = "orl64"
@@ -51,3 +52,9 @@ class Request(BaseModel):
     shipped: bool = True
     output: Path | None = None
     publish: Path | None = None
+
+    @field_validator("store", "output", "publish", mode="before")
+    @classmethod
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
+        """Expand ``~`` and refuse an empty name, which would be the current folder. Raises ``UsageError``."""
+        return named_folder(value, f"--{info.field_name}") if isinstance(value, str | Path) else value

@@ -35,10 +35,11 @@ class Locks:
 
     Args:
         folder: must exist when a lock is taken.
+        warn: say so if the system has no locks there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, warn: bool = True) -> None:
+        self.folder, self.warn = folder, warn
         self._soft: bool | None = None
 
     def probe(self) -> None:
@@ -46,7 +47,7 @@ class Locks:
         with tempfile.TemporaryFile(dir=self.folder) as file:
             if self._soft is None:
                 self._soft = not _lockable(file.fileno())
-                if self._soft:
+                if self._soft and self.warn:
                     PROBING.warning(
                         "%s: this file system has no locks. Files take their place; if the machine of a run goes down,"
                         " remove what it left in there.",

@@ -107,8 +107,10 @@ def _keep_others(folder: Path, source: str) -> None:
 
 
 def _use(folder: Path, digest: str) -> tuple[str, ...]:
-    home = Path.home()
-    shown = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
+    try:
+        shown = f"~/{folder.relative_to(Path.home())}"
+    except (RuntimeError, ValueError):  # no home, or not in it
+        shown = str(folder)
     params = f"folder: {shown}, sha256: {digest}, crop: 0.78125"
     name = "stylegan2-file"
     return (
