@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import mibench
 from mibench.execute.contract import Executor, Outcome, Session, skip
 from mibench.execute.leases import device_slots
 from mibench.plan.node import Node
@@ -23,6 +25,12 @@ from mibench.store.store import Store
 Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 """Events of all workers; ``None`` when a worker's process has ended."""
 PATIENCE_S = 5.0
+START = (
+    "import json, sys; sys.path[:] = dict.fromkeys([*json.loads(sys.argv.pop(1)), *sys.path]); "
+    "from mibench.execute.worker import main; sys.exit(main())"
+)
+"""What a worker's Python runs: with ``-P``, so that no name in the working folder stands in for the standard library's,
+and with the places that this process imports from, so that both run the same code."""
 
 
 class _Worker:
@@ -34,7 +42,7 @@ class _Worker:
         self.began = 0.0
         self.ready = False
         self.process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "mibench.execute.worker", str(store.root), device, *map(str, store.layers)],
+            [sys.executable, "-P", "-c", START, _places(), str(store.root), device, *map(str, store.layers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -72,6 +80,12 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _places() -> str:
+    """Return where this process imports from; the working folder only if this package lies in it."""
+    places, own = [place for place in sys.path if place], str(Path(mibench.__file__).parents[1])
+    return json.dumps(places if own in places else [own, *places])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """A worker process: reads nodes as JSON lines, runs them, answers with JSON lines. Started by executor ``local``.
 
-``python -P -m mibench.execute.worker STORE DEVICE [LAYER ...]``; ``-P`` keeps names in the working folder from standing
-in for the standard library's. Events: ``ready``, ``progress``, ``finished``, ``failed``.
+Arguments: ``STORE DEVICE [LAYER ...]``. Events: ``ready``, ``progress``, ``finished``, ``failed``.
 """
 
 from __future__ import annotations
