@@ -116,7 +116,7 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # a full disk does not say for which file
         raise
     sync_folder(path.parent)

@@ -76,7 +76,7 @@ def test_a_folder_that_is_gone_has_no_short_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("code", "helps"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "another disk")])
+@pytest.mark.parametrize(("code", "helps"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "Write to another disk")])
 def test_what_a_disk_refuses_is_no_bug(mibench, pretence, code, helps):
     pretence.error = OSError(code, os.strerror(code), "board.csv")
     ended = mibench("run", "--quiet")
