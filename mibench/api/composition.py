@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier, Outputs
 from mibench.api.data import ImageSet
-from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform
+from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, draw_batches
 from mibench.api.errors import UsageError
 
 ALONE: Mapping[str, tuple[str, ...]] = {
@@ -88,9 +88,11 @@ class Composition(Defense):
             model = part.inference(model, own)
         return model
 
-    def batches(self, num_images: int, batch: int, rng: torch.Generator) -> Sequence[Tensor]:
+    def batches(
+        self, num_images: int, batch: int, rng: torch.Generator, *, drop_last: bool = False
+    ) -> Sequence[Tensor]:
         """Let the one part draw that draws, else the default."""
-        return self._one("batches").batches(num_images, batch, rng)
+        return draw_batches(self._one("batches"), num_images, batch, rng, drop_last=drop_last)
 
     def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
         """Return what every part would update of the network, and what any part adds to it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from mibench.api.classifier import Classifier, Outputs
 from mibench.api.data import ImageSet
+from mibench.api.errors import UsageError
 from mibench.api.precision import full_precision
 
 Transform = Callable[[Tensor], Tensor]
@@ -152,15 +154,20 @@ class Defense:
         """Change the training data (default: leave it)."""
         return data
 
-    def batches(self, num_images: int, batch: int, rng: torch.Generator) -> Sequence[Tensor]:
+    def batches(
+        self, num_images: int, batch: int, rng: torch.Generator, *, drop_last: bool = False
+    ) -> Sequence[Tensor]:
         """Return the indices of each step of an epoch (default: every image once, in random order).
 
         Args:
             num_images: training images.
             batch: images per step.
             rng: CPU generator of the epoch's order.
+            drop_last: leave out a last batch that is not full. Only given where the recipe says so.
         """
         chunks = list(torch.randperm(num_images, generator=rng).split(batch))
+        if drop_last:
+            return [chunk for chunk in chunks if len(chunk) == batch]
         # A last batch of one image would break BatchNorm; it joins the batch before.
         if len(chunks) > 1 and len(chunks[-1]) == 1:
             chunks[-2:] = [torch.cat(chunks[-2:])]
@@ -205,3 +212,24 @@ class Defense:
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
         """Tell from the history whether the defense was active (default: always)."""
         return SelfCheck()
+
+
+def draw_batches(
+    defense: Defense, num_images: int, batch: int, rng: torch.Generator, *, drop_last: bool
+) -> Sequence[Tensor]:
+    """Return ``defense.batches``; ``drop_last`` is only handed on where it is set.
+
+    Raises:
+        UsageError: if it is set and the defense draws batches without knowing it, or if no batch is left.
+    """
+    if not drop_last:
+        return defense.batches(num_images, batch, rng)
+    if "drop_last" not in signature(defense.batches).parameters:
+        raise UsageError(
+            f"the recipe sets drop_last, and {type(defense).__name__}.batches does not take it; give it the keyword"
+            " drop_last, or leave drop_last out of the recipe"
+        )
+    chunks = defense.batches(num_images, batch, rng, drop_last=True)
+    if not chunks:
+        raise UsageError(f"drop_last drops all of {num_images} training images, for the recipe's batch is {batch}")
+    return chunks

@@ -181,13 +181,15 @@ class Graph:
     def _start(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None) -> Node | None:
         """Return the training that comes before, if the defense or the recipe wants one."""
         if defense and defense.settled.start is not None:
-            return self._classifier("target", f"{label} · start", model, recipe, seed, defense.start())
+            return self._classifier("target", f"{label} · start", model, recipe.before_another(), seed, defense.start())
         starts = defense is not None and defense.settled.starts
         return self._pretrain(model, recipe) if starts or recipe.start == "public" else None
 
     def _pretrain(self, model: Resolved, recipe: Recipe) -> Node:
         """Plain training on the public identities; one for all seeds and defenses."""
-        plain = recipe.model_copy(update={"start": "random"})
+        plain = recipe.before_another().model_copy(update={"start": "random"})
+        split = self.fixed.protocol.split
+        extra = {"validation": {"images": split.val, "seed": split.seed}} if plain.validates else {}
         return self._add(
             make_node(
                 "pretrain",
@@ -199,6 +201,7 @@ class Graph:
                 image=self._image,
                 classes=len(self.fixed.identities.public),
                 precision=self.fixed.protocol.precision,
+                **extra,
             )
         )
 

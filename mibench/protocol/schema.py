@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mibench.api.params import STRICT
+
+CHECKPOINT_RULE = r"^(last|best_val_loss|acc:(0?\.\d+|1(\.0*)?))$"
 
 
 class Frozen(BaseModel):
     """Base of all parts: unknown keys are errors, instances do not change."""
 
     model_config = STRICT
+
+
+def _without(dumped: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in dumped.items() if name not in names}
 
 
 class Component(Frozen):
@@ -68,17 +74,35 @@ class Split(Frozen):
 class Augmentation(Frozen):
     """Training augmentation; the same parameters for every defense.
 
+    The colour jitter is torchvision's ``ColorJitter``: factors in [1 - strength, 1 + strength] (not below 0), drawn for
+    each image; the order of the four changes is drawn for each batch; after each change values are cut to [0, 1].
+
     Attributes:
         crop_scale: area range of the random resized crop; ``None`` switches it off.
         flip: probability of a horizontal flip.
-        brightness: strength of multiplicative brightness jitter, 0 for none.
-        contrast: strength of contrast jitter, 0 for none.
+        brightness: strength of brightness jitter, a factor on all pixels; 0 for none.
+        contrast: strength of contrast jitter, a factor on the distance from the image's mean grey; 0 for none.
+        saturation: strength of saturation jitter, a factor on the distance from the pixel's grey; 0 for none.
+        hue: largest turn of the hue, as a fraction of the colour circle; 0 for none.
     """
 
     crop_scale: tuple[float, float] | None = (0.85, 1.0)
     flip: Annotated[float, Ge(0), Le(1)] = 0.5
     brightness: Annotated[float, Ge(0)] = 0.0
     contrast: Annotated[float, Ge(0)] = 0.0
+    saturation: Annotated[float, Ge(0)] = 0.0
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colours change at all."""
+        return max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols, unless there is jitter, whose numbers changed with it."""
+        dumped: dict[str, Any] = dump(self)
+        return dumped if self.jitters else _without(dumped, "saturation", "hue")
 
 
 class Recipe(Frozen):
@@ -96,6 +120,12 @@ class Recipe(Frozen):
         gamma: factor of each drop.
         augmentation: applied to training images.
         start: ``random`` weights, or those of a plain training with the same recipe on the ``public`` identities.
+        drop_last: leave out the images of an epoch that do not fill a batch.
+        checkpoint: which state is kept: that of the ``last`` epoch; ``best_val_loss``, the one with the lowest
+            cross-entropy on the validation images, the earliest of equals; or ``acc:T``, the latest one whose accuracy
+            on them is in [T - 0.0025, T + 0.0025), to compare defenses at one accuracy. A training whose accuracy
+            never comes there fails. Trainings that come before another one keep their last state under ``acc:T``.
+        validate_every: the validation images are looked at after epochs 0, N, 2N ... (counted from 0).
     """
 
     epochs: Annotated[int, Ge(1)]
@@ -109,14 +139,40 @@ class Recipe(Frozen):
     gamma: float = 0.1
     augmentation: Augmentation = Augmentation()
     start: Literal["random", "public"] = "random"
+    drop_last: bool = False
+    checkpoint: Annotated[str, Field(pattern=CHECKPOINT_RULE)] = "last"
+    validate_every: Annotated[int, Ge(1)] = 1
+
+    @property
+    def wanted_accuracy(self) -> float | None:
+        """The accuracy T of ``acc:T``."""
+        kind, _, accuracy = self.checkpoint.partition(":")
+        return float(accuracy) if kind == "acc" else None
+
+    @property
+    def validates(self) -> bool:
+        """Whether the validation images decide which state is kept."""
+        return self.checkpoint != "last"
+
+    def before_another(self) -> Recipe:
+        """Return the recipe of a training that comes before one with this recipe."""
+        if self.wanted_accuracy is None:
+            return self
+        return self.model_copy(update={"checkpoint": "last", "validate_every": 1})
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> Self:
+        if self.validate_every != 1 and not self.validates:
+            raise ValueError("validate_every has no effect while checkpoint is 'last'; set a rule or leave it out")
+        return self
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
-        dumped: dict[str, Any] = dump(self)
-        if self.start == "random":
-            dumped.pop("start", None)
-        return dumped
+        unset = ["start"] if self.start == "random" else []
+        unset += [] if self.drop_last else ["drop_last"]
+        unset += [] if self.validates else ["checkpoint", "validate_every"]
+        return _without(dump(self), *unset)
 
 
 class PublicSource(Frozen):
@@ -221,3 +277,21 @@ class Protocol(Frozen):
     def id(self) -> str:
         """``name@version``."""
         return f"{self.name}@{self.version}"
+
+    @model_validator(mode="after")
+    def _check_recipes(self) -> Self:
+        """Refuse, before anything is trained, recipes that this split and these images cannot serve."""
+        images = self.split.private * self.split.train
+        for owner, recipe in {"recipe": self.recipe, **{e.name: e.recipe for e in self.evaluators}}.items():
+            if recipe.validates and self.split.val == 0:
+                raise ValueError(
+                    f"{owner}: checkpoint {recipe.checkpoint!r} is chosen by validation images, and split.val is 0"
+                )
+            if recipe.drop_last and images < recipe.batch:
+                raise ValueError(
+                    f"{owner}: drop_last drops all of {images} training images, for batch is {recipe.batch}"
+                )
+            colour = max(recipe.augmentation.saturation, recipe.augmentation.hue)
+            if colour > 0 and self.image.channels == 1:
+                raise ValueError(f"{owner}: saturation and hue cannot change grey images (image.channels is 1)")
+        return self

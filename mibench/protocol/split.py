@@ -93,3 +93,29 @@ def private_indices(payload: Mapping[str, Any], labels: Sequence[int]) -> ImageS
     numbers = {name: payload[name] for name in ("seed", "train", "val", "test")}
     split = Split(private=len(payload["identities"]), public=1, **numbers)
     return split_images(split, labels, payload["identities"])
+
+
+def hold_out(labels: Sequence[int], images: int, seed: int) -> ImageSplit:
+    """Set images of each public identity aside to validate a public pre-training; the others train.
+
+    Args:
+        labels: class of each public image.
+        images: how many of each class to set aside; 0 leaves all images in their order.
+        seed: of the choice.
+
+    Raises:
+        UsageError: if a class would have no image left to train on.
+    """
+    by_class: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        by_class.setdefault(int(label), []).append(index)
+    val: list[int] = []
+    for label, own in by_class.items():
+        if len(own) <= images:
+            raise UsageError(
+                f"public class {label} has {len(own)} images; the recipe's checkpoint rule sets {images} aside to"
+                " validate, and none would be left to train on"
+            )
+        val.extend(own[i] for i in permutation(len(own), "public validation", seed, label)[:images])
+    aside = set(val)
+    return ImageSplit([index for index in range(len(labels)) if index not in aside], sorted(val), [])

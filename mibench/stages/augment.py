@@ -21,8 +21,10 @@ def make_augmentation(settings: Augmentation, size: int) -> Callable[[Tensor], T
         steps.append(K.RandomResizedCrop((size, size), scale=settings.crop_scale, ratio=(1.0, 1.0)))
     if settings.flip > 0:
         steps.append(K.RandomHorizontalFlip(p=settings.flip))
-    if settings.brightness > 0 or settings.contrast > 0:
-        steps.append(K.ColorJiggle(brightness=settings.brightness, contrast=settings.contrast, p=1.0))
+    if settings.jitters:
+        strengths = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
+        # Not ColorJiggle, whose brightness is added and whose contrast is about 0.
+        steps.append(K.ColorJitter(*strengths, p=1.0))
     chain = nn.Sequential(*steps)
 
     def augment(x_BCHW: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from mibench.api.extras import flat_extras
 from mibench.api.precision import full_precision
 from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
+from mibench.protocol.split import hold_out
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
@@ -34,7 +35,8 @@ def run(ctx: StageContext) -> None:
             ctx.registry, ctx.payload, ctx.device, len(data.train), start=start, public=public
         )
         recipe = Recipe.model_validate(ctx.payload["recipe"])
-        training = Training(model, defense, recipe, data.train, train_ctx, seed=ctx.payload["seed"], work=ctx.work)
+        inputs: dict[str, Any] = {"seed": ctx.payload["seed"], "work": ctx.work, "val": data.val}
+        training = Training(model, defense, recipe, data.train, train_ctx, **inputs)
         training.run(ctx.progress)
         with seeded(ctx.payload["seed"], "finish"):
             defense.finish(model, training.train, train_ctx)
@@ -49,16 +51,20 @@ def run(ctx: StageContext) -> None:
         "self_check": {"active": check.active, "signals": dict(check.signals), "reason": check.reason},
         "sanity_accuracy": sanity,
     }
+    if chosen := training.rule.report():
+        report["checkpoint"] = chosen
     (ctx.draft / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _data(ctx: StageContext) -> PrivateData:
-    """Return the private images, split; a public pre-training takes all images that it is given."""
+    """Return the private images, split; a public pre-training takes all images that it does not validate on."""
     if "private" in ctx.node.needs:
         return load_private(ctx)
     public = load_images(ctx.registry, ctx.input("public"))
-    none = public.subset(torch.arange(0))
-    return PrivateData(public, none, none)
+    settings = ctx.payload.get("validation", {"images": 0, "seed": 0})
+    parts = hold_out(public.labels_N.tolist(), settings["images"], settings["seed"])
+    train, val = (public.subset(torch.tensor(part, dtype=torch.long)) for part in (parts.train, parts.val))
+    return PrivateData(train, val, public.subset(torch.arange(0)))
 
 
 def _weights(ctx: StageContext, role: str) -> dict[str, Tensor] | None:
@@ -95,7 +101,7 @@ def build(
         channels=image["channels"],
         size=image["size"],
         epochs=recipe.epochs,
-        steps_per_epoch=-(-train_size // recipe.batch),
+        steps_per_epoch=max(1, train_size // recipe.batch) if recipe.drop_last else -(-train_size // recipe.batch),
         device=device,
         rng=generator(seed, "defense", "build"),
         batch=recipe.batch,

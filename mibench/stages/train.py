@@ -7,7 +7,7 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
-from mibench.api.defense import Defense, TrainContext
+from mibench.api.defense import Defense, TrainContext, draw_batches
 from mibench.api.errors import MibenchError
 from mibench.api.extras import pack_extras, unpack_extras
 from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
 from mibench.stages.augment import make_augmentation
+from mibench.stages.checkpoint_rule import CheckpointRule
 from mibench.stages.context import Progress
 from mibench.stages.files import load_checkpoint, save_checkpoint
 
@@ -38,6 +39,7 @@ class Training:
         ctx: the defense's context, whose ``epoch``, ``step`` and ``history`` this loop advances.
         seed: derives data order, augmentation and dropout.
         work: folder for checkpoints.
+        val: validation images, for recipes that choose a checkpoint by them.
     """
 
     def __init__(
@@ -50,32 +52,36 @@ class Training:
         *,
         seed: int,
         work: Path,
+        val: ImageSet | None = None,
     ) -> None:
         self.model, self.defense, self.recipe, self.ctx, self.seed = model, defense, recipe, ctx, seed
         self.checkpoint = work / "training.pt"
+        self.rule = CheckpointRule(recipe, val, seed)
         self.train = defense.train_dataset(train, ctx)
         ctx.num_images = len(self.train)
-        ctx.steps_per_epoch = len(defense.batches(len(self.train), recipe.batch, generator(seed, "count")))
+        ctx.steps_per_epoch = len(self._order(generator(seed, "count")))
         self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
         self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
         milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.gamma)
 
     def run(self, progress: Progress) -> None:
-        """Train to the last epoch, from the checkpoint if there is one.
+        """Train to the last epoch, from the checkpoint if there is one, and keep the state that the recipe wants.
 
         Raises:
-            MibenchError: if the loss is not finite.
+            MibenchError: if the loss is not finite, or if no state is the one that the recipe wants.
         """
         self._restore()
         saved = time.monotonic()
         for epoch in range(self.ctx.epoch, self.recipe.epochs):
             self._epoch(epoch)
+            self.rule.look(self.model, self.ctx, epoch)
             self.ctx.epoch = epoch + 1
             progress(epoch + 1, self.recipe.epochs, "epochs", self.ctx.history[-1])
             if time.monotonic() - saved > CHECKPOINT_SECONDS and epoch + 1 < self.recipe.epochs:
                 self._save()
                 saved = time.monotonic()
+        self.rule.choose(self.model, self.ctx)
 
     def _epoch(self, epoch: int) -> None:
         self.model.train()
@@ -114,8 +120,12 @@ class Training:
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         rng = generator(self.seed, "order", epoch)
-        for indices_B in self.defense.batches(len(self.train), self.recipe.batch, rng):
+        for indices_B in self._order(rng):
             yield self.train.images(indices_B).to(self.ctx.device), self.train.labels_N[indices_B].to(self.ctx.device)
+
+    def _order(self, rng: torch.Generator) -> Sequence[Tensor]:
+        size, drop_last = self.recipe.batch, self.recipe.drop_last
+        return draw_batches(self.defense, len(self.train), size, rng, drop_last=drop_last)
 
     def _save(self) -> None:
         state = {
@@ -126,6 +136,7 @@ class Training:
             "epoch": self.ctx.epoch,
             "step": self.ctx.step,
             "history": self.ctx.history,
+            "rule": self.rule.state(),
         }
         save_checkpoint(self.checkpoint, state)
 
@@ -137,6 +148,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         unpack_extras(self.ctx.extras, state["extras"])
+        self.rule.restore(state.get("rule", {}))
         self.ctx.epoch, self.ctx.step, self.ctx.history = state["epoch"], state["step"], state["history"]
 
 

@@ -67,8 +67,13 @@ class DpSgd(Defense):
         refuse_unsupported(classifier)
         return classifier
 
-    def batches(self, num_images: int, batch: int, rng: torch.Generator) -> Sequence[Tensor]:
-        """Draw each step's images by Poisson sampling; a batch may be empty."""
+    def batches(
+        self, num_images: int, batch: int, rng: torch.Generator, *, drop_last: bool = False
+    ) -> Sequence[Tensor]:
+        """Draw each step's images by Poisson sampling; a batch may be empty.
+
+        No batch is the rest of another, so ``drop_last`` has nothing to drop, and the accounting stays as it is.
+        """
         rate = sample_rate(num_images, batch)
         draws = [torch.rand(num_images, generator=rng, dtype=torch.float64) for _ in range(round(1 / rate))]
         return [(draw_N < rate).nonzero()[:, 0] for draw_N in draws]
