@@ -34,6 +34,7 @@ class Evidence:
         evaluators: classifiers trained on the private data, by name.
         embedder: the independent judge of identity.
         failed: classes for which the attack delivered nothing; each counts as a class without a single success.
+        validation: the private validation images, by which parameters, and perhaps a checkpoint, were chosen.
     """
 
     num_classes: int
@@ -45,6 +46,7 @@ class Evidence:
     evaluators: Mapping[str, Classifier] = field(default_factory=dict)
     embedder: Embedder | None = None
     failed: Sequence[int] = ()
+    validation: ImageSet | None = None
 
 
 @dataclass

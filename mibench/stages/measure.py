@@ -47,6 +47,7 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
         gallery=data.train,
         images_NCHW=heldout.images(torch.arange(0)),
         labels_N=torch.zeros(0, dtype=torch.long),
+        validation=data.val,
     )
     if "evidence" in needs:
         found = _find_evidence(ctx)

@@ -42,3 +42,9 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         group="leakage",
         summary="The target's own confidence in what an attack delivered: tells private from hard to optimise",
     )
+    yield MetricSpec(
+        name="feature-clusters",
+        factory="mibench_metrics.feature_clusters:FeatureClusters",
+        group="dependency",
+        summary="How tightly the target's features cluster by class: nearest neighbours, their ratios, silhouette",
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from mibench.api import Evidence, Measurement, Metric, MetricContext
+from mibench.api import Added, Classifier, Evidence, ImageSet, Measurement, Metric, MetricContext
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
@@ -13,22 +13,38 @@ from mibench_metrics.measurements import average, required
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy(Metric):
-    """Top-1 and top-5 accuracy on held-out private images: ``accuracy`` and ``accuracy@5``, fractions in [0, 1]."""
+    """Top-1 and top-5 accuracy on held-out private images: ``accuracy`` and ``accuracy@5``, fractions in [0, 1].
+
+    Attributes:
+        parts: other private images to measure too, as ``accuracy@1/train`` and ``accuracy@5/train``, or ``/val``.
+    """
+
+    parts: Annotated[tuple[Literal["train", "val"], ...], Added()] = ()
 
     subject: ClassVar[Subject] = "target"
     needs: ClassVar[frozenset[Need]] = frozenset({"target"})
 
     def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
-        """Return both accuracies.
+        """Return both accuracies, then those of other parts.
 
         Raises:
-            MibenchError: if there is no target or no held-out image.
+            MibenchError: if there is no target, or no image to measure.
         """
         target = required(evidence.target, "the target", "accuracy")
-        labels_N = evidence.heldout.labels_N
-        ranks_N = label_ranks(logits_of(target, evidence.heldout, ctx), labels_N)
-        classes = evidence.num_classes
-        return [
-            average("accuracy", ranks_N < 1, labels_N, classes, higher_is_better=True),
-            average("accuracy@5", ranks_N < 5, labels_N, classes, higher_is_better=True),
-        ]
+        others = {"train": evidence.gallery, "val": evidence.validation}
+        made = _of_one(target, evidence.heldout, ("accuracy", "accuracy@5"), evidence.num_classes, ctx)
+        for part in self.parts:
+            images = required(others[part], f"{part} images", "accuracy")
+            made += _of_one(target, images, (f"accuracy@1/{part}", f"accuracy@5/{part}"), evidence.num_classes, ctx)
+        return made
+
+
+def _of_one(
+    target: Classifier, images: ImageSet, names: tuple[str, str], classes: int, ctx: MetricContext
+) -> list[Measurement]:
+    labels_N = images.labels_N
+    ranks_N = label_ranks(logits_of(target, images, ctx), labels_N)
+    return [
+        average(name, ranks_N < top, labels_N, classes, higher_is_better=True)
+        for name, top in zip(names, (1, 5), strict=True)
+    ]

@@ -9,12 +9,13 @@ Shapes: N reconstructions, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from mibench.api import Evidence, Measurement, Metric, MetricContext
+from mibench.api import Added, Evidence, Measurement, Metric, MetricContext
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
@@ -29,13 +30,20 @@ class AttackAccuracy(Metric):
     ``attack_acc@1/<evaluator>`` and ``attack_acc@5/<evaluator>`` for each evaluator, and their means over evaluators,
     ``attack_acc@1`` and ``attack_acc@5``. Averages are over all delivered images (Struppek et al., ICML
     2022, section 4).
+
+    Attributes:
+        confidences: also measure the evaluators' softmax confidence in the attacked class: ``attack_conf/<evaluator>``,
+            its mean over all images, and ``attack_conf_correct/<evaluator>``, its mean over those that the evaluator
+            recognises, which is absent if there is none.
     """
+
+    confidences: Annotated[bool, Added()] = False
 
     needs: ClassVar[frozenset[Need]] = frozenset({"evaluators"})
     subject: ClassVar[Subject] = "reconstructions"
 
     def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
-        """Return two measurements per evaluator, in the order of their names, then the two means.
+        """Return two measurements per evaluator, in the order of their names, the two means, then confidences.
 
         Details of ``attack_acc@1/<evaluator>``: ``ranks``, one integer per image in the order of the evidence (0 is a
         hit), and ``classes_hit``, the share of attacked classes with at least one hit.
@@ -45,10 +53,13 @@ class AttackAccuracy(Metric):
         """
         evaluators = required(evidence.evaluators, "evaluators", "attack-accuracy")
         found: list[Measurement] = []
+        sure: list[Measurement] = []
         for name in sorted(evaluators):
-            ranks_N = label_ranks(logits_of(evaluators[name], evidence.images_NCHW, ctx), evidence.labels_N)
+            logits_NK = logits_of(evaluators[name], evidence.images_NCHW, ctx)
+            ranks_N = label_ranks(logits_NK, evidence.labels_N)
             found += _of_one(name, ranks_N, evidence)
-        return found + [_mean(f"attack_acc@{top}", found) for top in TOP]
+            sure += _confidence(name, logits_NK, ranks_N < 1, evidence) if self.confidences else []
+        return found + [_mean(f"attack_acc@{top}", found) for top in TOP] + sure
 
 
 def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measurement]:
@@ -68,6 +79,16 @@ def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measure
         if top == 1:
             details["ranks"] = ranks_N.tolist()
         made.append(replace(measured, details=details))
+    return made
+
+
+def _confidence(evaluator: str, logits_NK: Tensor, hits_N: Tensor, evidence: Evidence) -> list[Measurement]:
+    labels_N, classes = evidence.labels_N, evidence.num_classes
+    own_N = logits_NK.softmax(1).gather(1, labels_N.view(-1, 1)).squeeze(1).nan_to_num(0.0)
+    mean = partial(average, num_classes=classes, higher_is_better=False)
+    made = [mean(f"attack_conf/{evaluator}", own_N, labels_N, failed=evidence.failed)]
+    if hits_N.any():
+        made.append(mean(f"attack_conf_correct/{evaluator}", own_N[hits_N], labels_N[hits_N]))
     return made
 
 

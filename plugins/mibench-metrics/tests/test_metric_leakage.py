@@ -11,6 +11,7 @@ from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.target_confidence import TargetConfidence
 
 from mibench.api import MibenchError
+from mibench.api.params import canonical
 
 METRICS = [Accuracy, AttackAccuracy, ReIdentification, TargetConfidence]
 
@@ -41,6 +42,22 @@ def test_accuracy_is_a_hand_count(world):
         assert found[name].higher_is_better
 
 
+def test_accuracy_of_other_parts_is_a_hand_count_too(world):
+    evidence = replace(world.evidence, validation=world.evidence.heldout.subset(torch.arange(0, 80, 3)))
+    found = {one.name: one for one in Accuracy(parts=("train", "val")).measure(evidence, world.ctx)}
+    plain = measured(Accuracy, world.evidence, world)
+    assert {name: found[name] for name in plain} == plain
+    for part, images in (("train", evidence.gallery), ("val", evidence.validation)):
+        logits = evidence.target(images.all_images())
+        for top in (1, 5):
+            own = hits(logits, images.labels_N, top)
+            assert found[f"accuracy@{top}/{part}"].value == pytest.approx(own.mean())
+            assert found[f"accuracy@{top}/{part}"].n == len(images)
+    assert canonical(Accuracy()) == {}
+    with pytest.raises(MibenchError, match="accuracy needs val images"):
+        Accuracy(parts=("val",)).measure(world.evidence, world.ctx)
+
+
 def test_attack_accuracy_is_a_hand_count_per_evaluator_and_their_mean(world):
     evidence = world.evidence
     found = measured(AttackAccuracy, evidence, world)
@@ -60,6 +77,47 @@ def test_attack_accuracy_is_a_hand_count_per_evaluator_and_their_mean(world):
     assert found["attack_acc@1"].value == pytest.approx(np.mean([one.value for one in both]))
     assert found["attack_acc@1"].per_class == pytest.approx(np.mean([one.per_class for one in both], axis=0).tolist())
     assert not found["attack_acc@1"].higher_is_better
+
+
+def test_confidences_are_means_of_the_softmax_of_the_attacked_class(world):
+    evidence = world.evidence
+    metric = AttackAccuracy(confidences=True)
+    found = {one.name: one for one in metric.measure(evidence, world.ctx)}
+    plain = measured(AttackAccuracy, evidence, world)
+    assert {name: found[name] for name in plain} == plain
+    extra = [name for name in found if name not in plain]
+    assert extra == ["attack_conf/a", "attack_conf_correct/a", "attack_conf/b", "attack_conf_correct/b"]
+    labels = evidence.labels_N.numpy()
+    for name in "ab":
+        logits = evidence.evaluators[name](evidence.images_NCHW).double().numpy()
+        power = np.exp(logits - logits.max(1, keepdims=True))
+        own = (power / power.sum(1, keepdims=True))[np.arange(len(labels)), labels]
+        right = logits.argmax(1) == labels
+        assert 0 < right.sum() < len(right)
+        assert found[f"attack_conf/{name}"].value == pytest.approx(own.mean(), abs=1e-6)
+        assert found[f"attack_conf_correct/{name}"].value == pytest.approx(own[right].mean(), abs=1e-6)
+        assert found[f"attack_conf_correct/{name}"].n == right.sum()
+        one = found[f"attack_conf/{name}"].per_class[3]
+        assert one == pytest.approx(own[labels == 3].mean(), abs=1e-6)
+
+
+def test_confidences_count_failed_classes_as_0_and_need_a_hit_for_the_second_number(world):
+    evidence = world.evidence
+    labels = evidence.labels_N
+    last = replace(evidence, images_NCHW=evidence.images_NCHW[labels < 8], labels_N=labels[labels < 8], failed=[8, 9])
+    found = {one.name: one for one in AttackAccuracy(confidences=True).measure(last, world.ctx)}
+    own = evidence.evaluators["a"](last.images_NCHW).double().softmax(1).gather(1, last.labels_N[:, None])
+    assert found["attack_conf/a"].value == pytest.approx(own.mean().item() * 0.8, abs=1e-6)
+    missed = (evidence.evaluators["a"](evidence.images_NCHW).argmax(1) != labels).nonzero()[:, 0]
+    none = replace(evidence, images_NCHW=evidence.images_NCHW[missed], labels_N=labels[missed])
+    found = {one.name: one for one in AttackAccuracy(confidences=True).measure(none, world.ctx)}
+    assert "attack_conf/a" in found
+    assert "attack_conf_correct/a" not in found
+
+
+def test_confidences_leave_older_keys_alone():
+    assert canonical(AttackAccuracy()) == {}
+    assert canonical(AttackAccuracy(confidences=True)) == {"confidences": True}
 
 
 def test_re_identification_equals_float64_numpy(world):

@@ -3,14 +3,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mibench_metrics.robust_accuracy.alone import Alone, together
 from mibench_metrics.robust_accuracy.budget import PROFILES
 from mibench_metrics.robust_accuracy.metric import RobustAccuracy
 from mibench_metrics.robust_accuracy.subset import stratified
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from mibench.api import MetricContext, MibenchError, TensorImages, freeze, generator, to_uint8
 from mibench.api.errors import UsageError
-from mibench.api.params import build
+from mibench.api.params import build, canonical
+from mibench.results.columns import epsilon, top_k
 
 EPS = (0.01, 0.02, 0.04)
 SMALL = {
@@ -234,3 +237,74 @@ def test_bad_settings_are_explained(world):
         build(RobustAccuracy, {"profile": "fsat"})
     with pytest.raises(MibenchError, match="needs the target"):
         RobustAccuracy().measure(replace(world.evidence, target=None), world.ctx)
+
+
+def test_what_attacks_do_alone_is_what_the_package_says_of_each(world, monkeypatch):
+    """Against ``run_standard_evaluation_individual``: accuracy of each attack, and the rise of the loss by hand."""
+    pyautoattack = pytest.importorskip("pyautoattack")
+    from pyautoattack import autoattack
+    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+
+    monkeypatch.setattr(autoattack.checks, "check_dynamic", lambda *_, **__: None)
+    names = ["apgd-ce", "apgd-t", "fab-t", "square"]
+    model, heldout = world.evidence.target, world.evidence.heldout.subset(torch.arange(0, 80, 4))
+    x, y = heldout.all_images(), heldout.labels_N
+    clean = cross_entropy(model(x).double(), y, reduction="none")
+    found = attack(world.attacking(model, heldout), world, eps=EPS[1:], stand_alone=True)
+    for eps in EPS[1:]:
+        radius = f"{eps * 255:.4g}"
+        package = pyautoattack.AutoAttack(model, attacks=names, version="custom", eps=eps, seed=1)
+        package.apgd = APGDAttack(model, n_iter=15, eps=eps, seed=1, device="cpu")
+        package.apgd_targeted = APGDAttack_targeted(model, n_iter=10, eps=eps, seed=1, device="cpu")
+        package.fab.n_iter, package.square.n_queries = 15, 60
+        with torch.random.fork_rng():
+            alone = package.run_standard_evaluation_individual(x, y)
+        for name in names:
+            x_adv = alone[name][0] if isinstance(alone[name], tuple) else alone[name]
+            accuracy = (model(x_adv).argmax(1) == y).double().mean().item()
+            rise = (cross_entropy(model(x_adv).double(), y, reduction="none") - clean).mean().item()
+            got = found[f"robust_acc_alone/{name}/{radius}"]
+            assert got.value == pytest.approx(accuracy, abs=1.01 / 20), name
+            assert found[f"loss_rise/{name}/{radius}"].value == pytest.approx(rise, rel=0.2, abs=0.05), name
+            exact = 1e-6 if name == "fab-t" else 1  # FAB-T draws nothing
+            assert abs(found[f"loss_rise/{name}/{radius}"].value - rise) < exact
+        assert found[f"robust_acc@{radius}"].value <= min(found[f"robust_acc_alone/{n}/{radius}"].value for n in names)
+
+
+def test_the_joint_rise_is_that_of_the_first_attack_that_breaks(world):
+    found = attack(world.evidence, world, eps=EPS[:1], stand_alone=True, fab_targets=0, square_queries=0, max_images=20)
+    one = {
+        name: Alone(torch.tensor(robust), torch.tensor(rise))
+        for name, robust, rise in (
+            ("first", [False, True, True, False], [1.0, 0.0, 0.0, 3.0]),
+            ("second", [False, False, True, True], [10.0, 20.0, 0.0, 0.0]),
+        )
+    }
+    assert together(one).tolist() == [1.0, 20.0, 0.0, 3.0]
+    names = [name for name in found if "rise" in name or "alone" in name]
+    assert names == [
+        "robust_acc_alone/apgd-ce/2.55", "robust_acc_alone/apgd-t/2.55",
+        "loss_rise/apgd-ce/2.55", "loss_rise/apgd-t/2.55", "loss_rise/2.55",
+    ]  # fmt: skip
+    rises = [found[f"loss_rise/{name}2.55"].value for name in ("apgd-ce/", "")]
+    assert 0 < rises[0] <= rises[1]
+    assert found["loss_rise/2.55"].unit == "nats"
+
+
+def test_the_switch_changes_no_other_number_and_no_older_key(world):
+    few = {"eps": EPS[:1], "fab_targets": 2, "square_queries": 10, "max_images": 20}
+    found, more = attack(world.evidence, world, **few), attack(world.evidence, world, **few, stand_alone=True)
+    assert {name: more[name] for name in found} == found
+    assert all(top_k(name) is None and epsilon(name) is None for name in set(more) - set(found))
+    assert "stand_alone" not in canonical(RobustAccuracy())
+    assert canonical(RobustAccuracy(stand_alone=True))["stand_alone"]
+
+
+def test_a_target_that_is_always_wrong_has_nothing_to_attack_alone(world):
+    heldout = world.evidence.heldout
+    wrong = heldout.relabel((heldout.labels_N + 1) % 10).subset(
+        (world.evidence.target(heldout.all_images()).argmax(1) != (heldout.labels_N + 1) % 10).nonzero()[:, 0]
+    )
+    got = attack(world.attacking(world.evidence.target, wrong), world, eps=EPS[:1], stand_alone=True)
+    assert [got[f"robust_acc_alone/{name}/2.55"].value for name in ("apgd-ce", "square")] == [0, 0]
+    assert got["loss_rise/2.55"].value == 0

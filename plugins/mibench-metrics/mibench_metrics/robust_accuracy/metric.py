@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from mibench.api import (
+    Added,
     Evidence,
     Measurement,
     Metric,
@@ -24,6 +25,7 @@ from mibench.api import (
 )
 from mibench.api.metric import Need, Subject
 from mibench_metrics.measurements import average, required
+from mibench_metrics.robust_accuracy.alone import run_alone, together
 from mibench_metrics.robust_accuracy.budget import PROFILES, AttackBudget, Profile
 from mibench_metrics.robust_accuracy.checks import Checks, check_model
 from mibench_metrics.robust_accuracy.ensemble import Ensemble
@@ -55,6 +57,9 @@ class RobustAccuracy(Metric):
         fab_targets: replaces the profile's number.
         fab_iterations: replaces the profile's number.
         square_queries: replaces the profile's number.
+        stand_alone: also run every attack alone, at every eps: ``robust_acc_alone/<attack>/<eps x 255>``, and the mean
+            rise of the cross-entropy in nats, ``loss_rise/<attack>/<eps x 255>`` and, each image as delivered by the
+            first attack that breaks it, ``loss_rise/<eps x 255>``. It costs as much as the sweep would without sharing.
     """
 
     eps: tuple[float, ...] = (0.25 / 255, 0.5 / 255, 1 / 255, 2 / 255)
@@ -69,10 +74,13 @@ class RobustAccuracy(Metric):
     fab_targets: Annotated[int, Ge(0)] | None = None
     fab_iterations: Annotated[int, Ge(0)] | None = None
     square_queries: Annotated[int, Ge(0)] | None = None
+    stand_alone: Annotated[bool, Added()] = False
 
     subject: ClassVar[Subject] = "target"
     needs: ClassVar[frozenset[Need]] = frozenset({"target"})
     presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # Its code attacks what the training loader yields (augmented, shuffled, without the last partial batch), each
+        # eps on its own. Here it is the clean gallery, and what breaks at a smaller eps counts as broken.
         "atat-paper": {
             "profile": "paper-compat",
             "eps": (1e-5, 5e-4, 2.5e-3, 3.1e-2),
@@ -90,7 +98,7 @@ class RobustAccuracy(Metric):
         return PROFILES[self.profile].overridden(self._overrides()).fitted(num_classes)
 
     def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
-        """Return one measurement per eps, ascending, then the median radius.
+        """Return one measurement per eps, ascending, then the median radius, then what attacks do alone if asked for.
 
         Raises:
             MibenchError: if there is no target, no image, or no AutoAttack installed.
@@ -109,7 +117,8 @@ class RobustAccuracy(Metric):
             checks = check_model(model, victims, correct_N)
             ensemble = Ensemble(model, attack_package(), self.budget(model.num_classes), seed, ctx.device)
             result = self._attack(ensemble, victims, correct_N, ctx)
-        return self._report(result, checks, ensemble, victims, correct_N)
+            report = self._report(result, checks, ensemble, victims, correct_N)
+            return report + (self._alone(ensemble, victims, correct_N, ctx) if self.stand_alone else [])
 
     def _overrides(self) -> dict[str, int]:
         chosen = {name: getattr(self, name) for name in AttackBudget.__dataclass_fields__}
@@ -142,6 +151,28 @@ class RobustAccuracy(Metric):
             name = f"robust_acc@{eps * 255:.4g}"
             made.append(average(name, robust_N, labels_N, classes, higher_is_better=True, details=details))
         return made + radius
+
+    def _alone(self, ensemble: Ensemble, victims: Victims, correct_N: Tensor, ctx: MetricContext) -> list[Measurement]:
+        passed, total = 0, -(-int(correct_N.sum()) // victims.batch)
+
+        def tick() -> None:
+            nonlocal passed
+            passed += 1
+            ctx.progress(passed, total, "batches, each attack alone", {})
+
+        found = run_alone(ensemble, self.eps, victims, correct_N, tick)
+        labels_N, classes, made = victims.images.labels_N, victims.images.num_classes, []
+        for eps, alone in zip(self.eps, found, strict=True):
+            radius = f"{eps * 255:.4g}"
+            rises = {f"{name}/": one.rise_N for name, one in alone.items()}
+            rises |= {"": together(alone)} if alone else {}
+            for name, one in alone.items():
+                column = f"robust_acc_alone/{name}/{radius}"
+                made.append(average(column, one.robust_N, labels_N, classes, higher_is_better=True))
+            for name, rise_N in rises.items():
+                column = f"loss_rise/{name}{radius}"
+                made.append(average(column, rise_N, labels_N, classes, higher_is_better=False, unit="nats"))
+        return made
 
     def _details(self, ensemble: Ensemble, correct_N: Tensor) -> dict[str, Any]:
         return {

@@ -90,13 +90,13 @@ class Sweep:
     def _attacks(self, eps: float) -> dict[str, Attack]:
         attacks, budget, run = dict[str, Attack](), self.ensemble.budget, self.ensemble
         if budget.apgd_ce_iterations:
-            attacks["apgd-ce"] = lambda x, y: run.apgd_ce(x, y, eps)
+            attacks["apgd-ce"] = lambda x, y: run.apgd_ce(x, y, eps).broken_B
         if budget.uses_apgd_t:
-            attacks["apgd-t"] = lambda x, y: run.apgd_t(x, y, eps)
+            attacks["apgd-t"] = lambda x, y: run.apgd_t(x, y, eps).broken_B
         if budget.uses_fab:
             attacks["fab-t"] = lambda x, y: run.fab_radii(x, y) <= eps
         if budget.square_queries:
-            attacks["square"] = lambda x, y: run.square(x, y, eps)
+            attacks["square"] = lambda x, y: run.square(x, y, eps).broken_B
         return attacks
 
     def _radii(self, victims: Victims, correct_N: Tensor) -> Tensor:
