@@ -27,7 +27,8 @@ class ClassResult:
 
     Attributes:
         label: the attacked class.
-        images_NCHW: float32 in [0, 1] at the protocol's side, best first; the core quantises them to 8 bits.
+        images_NCHW: float32 in [0, 1], best first, at the side ``ctx.size`` or at ``ctx.deliver`` if that is set; the
+            core resizes the former to the latter, and quantises them to 8 bits.
         scores_N: the attack's own score of each image, higher is better; only from the target, never an evaluator.
         spent: queries and renders for this class alone.
         trace: named per-step series for flags and plots, e.g. ``{"loss": [...]}``.
@@ -57,7 +58,7 @@ class AttackContext:
 
     Attributes:
         seed: attack seed.
-        size: side in pixels of the images to deliver.
+        size: side in pixels of the images that the target sees.
         channels: channels of the images to deliver.
         device: where to compute.
         public: the public images, for attacks that need auxiliary data; never private ones.
@@ -67,6 +68,7 @@ class AttackContext:
         train_prior: ``train_prior(prior, images, steps, purpose)`` continues a prior's own training on other images and
             returns the outcome as a new, frozen prior; the purpose names its draws. What it asks the target is counted.
         judge: an evaluator, given only to attacks that confess to ``peeks``.
+        deliver: larger side at which judges look at what is delivered; ``None`` where that is ``size``.
     """
 
     seed: int
@@ -78,6 +80,7 @@ class AttackContext:
     remember: Callable[[str, Callable[[], Tensors]], Tensors] = _make
     train_prior: Callable[[Prior, ImageSet, int, str], Prior] = _no_trainer
     judge: Classifier | None = None
+    deliver: int | None = None
 
     def rng(self, *purpose: SeedPart) -> torch.Generator:
         """Return a CPU generator for a purpose, e.g. ``ctx.rng("class", 7, "crop", step)``."""

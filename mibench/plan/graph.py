@@ -56,18 +56,20 @@ class Graph:
         self.fixed = fixed
         self._files = {} if files is None else files
         self.nodes: dict[str, Node] = {}
-        self._image = fixed.protocol.image.model_dump(mode="json")
+        image = fixed.protocol.image
+        self._image, self._judged = (shape.model_dump(mode="json") for shape in (image.seen, image.judged))
         self.split = {
             **fixed.protocol.split.model_dump(mode="json", exclude={"private", "public", "private_from"}),
             "identities": fixed.identities.private,
         }
 
-    def data(self, part: str) -> Node:
-        """Images of the ``"private"`` or ``"public"`` identities."""
+    def data(self, part: str, *, judged: bool = False) -> Node:
+        """Images of the ``"private"`` or ``"public"`` identities, as the target sees them or as judges do."""
+        image = self._judged if judged else self._image
         identities = getattr(self.fixed.identities, part)
         label = f"{self.fixed.dataset.name} · {len(identities)} {part} identities"
         entry = self.fixed.dataset.entry()
-        return self._add(make_node("data", label, {}, dataset=entry, identities=identities, image=self._image))
+        return self._add(make_node("data", label, {}, dataset=entry, identities=identities, image=image))
 
     def prior(self, prior: Resolved | None = None, target: Node | None = None) -> Node:
         """A prior trained on public identities: the protocol's, or another that an attack brings.
@@ -104,22 +106,23 @@ class Graph:
         if attack.settled.peeks:
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
         inputs: dict[str, Any] = {"budget": self.fixed.protocol.budget.model_dump(mode="json")}
-        used = prior or self.fixed.prior
+        used, image = prior or self.fixed.prior, self.fixed.protocol.image.model_dump(mode="json")
         if deployed := used.traits.split(used.params)[1]:
             inputs["deploy"] = deployed
         return self._add(
-            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=self._image, **inputs)
+            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=image, **inputs)
         )
 
     def gold(self) -> Node:
         """Held-out private images, to be measured like reconstructions."""
-        needs = {"private": self.data("private")}
+        needs = {"private": self.data("private", judged=True)}
         return self._add(make_node("gold", "held-out private images", needs, split=self.split, part=self.fixed.part))
 
     def measure(self, metric: Resolved, *, target: Node, evidence: Node | None, label: str) -> Node:
         """One metric on a target, or on reconstructions."""
-        needs: dict[str, Node] = {"private": self.data("private")}
-        extra: dict[str, Any] = {}
+        judged = evidence is not None
+        needs: dict[str, Node] = {"private": self.data("private", judged=judged)}
+        extra: dict[str, Any] = {"image": self._image} if judged and self._image != self._judged else {}
         if metric.traits.subject == "target" or "target" in metric.traits.needs:
             needs["target"] = target
         if evidence is not None:
@@ -155,14 +158,15 @@ class Graph:
     def _classifier(
         self, stage: Any, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None = None
     ) -> Node:
-        needs = {"private": self.data("private")}
+        judged = stage == "evaluator"
+        needs = {"private": self.data("private", judged=judged)}
         inputs: dict[str, Any] = {} if defense is None else {"defense": defense.entry()}
         start = self._start(label, model, recipe, seed, defense)
         if start is not None:
             needs["start"] = start
             inputs["start"] = start.stage
             if start.stage != "pretrain" and recipe.start == "public":
-                needs["pretrain"] = self._pretrain(model, recipe)
+                needs["pretrain"] = self._pretrain(model, recipe, judged=judged)
         return self._add(
             make_node(
                 stage,
@@ -171,7 +175,7 @@ class Graph:
                 model=model.entry(),
                 recipe=recipe.model_dump(mode="json"),
                 seed=seed,
-                image=self._image,
+                image=self._judged if judged else self._image,
                 split=self.split,
                 precision=self.fixed.protocol.precision,
                 **inputs,
@@ -182,10 +186,10 @@ class Graph:
         """Return the training that comes before, if the defense or the recipe wants one."""
         if defense and defense.settled.start is not None:
             return self._classifier("target", f"{label} · start", model, recipe.before_another(), seed, defense.start())
-        starts = defense is not None and defense.settled.starts
-        return self._pretrain(model, recipe) if starts or recipe.start == "public" else None
+        judge, starts = defense is None, defense is not None and defense.settled.starts
+        return self._pretrain(model, recipe, judged=judge) if starts or recipe.start == "public" else None
 
-    def _pretrain(self, model: Resolved, recipe: Recipe) -> Node:
+    def _pretrain(self, model: Resolved, recipe: Recipe, *, judged: bool) -> Node:
         """Plain training on the public identities; one for all seeds and defenses."""
         plain = recipe.before_another().model_copy(update={"start": "random"})
         split = self.fixed.protocol.split
@@ -194,11 +198,11 @@ class Graph:
             make_node(
                 "pretrain",
                 f"{model.name} on public identities",
-                {"public": self.data("public")},
+                {"public": self.data("public", judged=judged)},
                 model=model.entry(),
                 recipe=plain.model_dump(mode="json"),
                 seed=0,
-                image=self._image,
+                image=self._judged if judged else self._image,
                 classes=len(self.fixed.identities.public),
                 precision=self.fixed.protocol.precision,
                 **extra,

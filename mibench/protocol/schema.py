@@ -42,10 +42,36 @@ class ImageShape(Frozen):
     Attributes:
         size: side in pixels.
         channels: 1 (grey) or 3 (RGB).
+        deliver: larger side at which attacks deliver and judges are trained and look, for evaluators that want
+            more pixels than the target (299 for Inception beside a target of 224); ``None`` is ``size``. What is
+            delivered is rendered anew at this side and holds 8 bits; the target resizes it to ``size``.
     """
 
     size: Annotated[int, Ge(8)]
     channels: Literal[1, 3]
+    deliver: Annotated[int, Ge(9)] | None = None
+
+    @property
+    def judged(self) -> ImageShape:
+        """The image as judges see it."""
+        return ImageShape(size=self.deliver or self.size, channels=self.channels)
+
+    @property
+    def seen(self) -> ImageShape:
+        """The image as the target and the prior see it."""
+        return ImageShape(size=self.size, channels=self.channels)
+
+    @model_validator(mode="after")
+    def _check_deliver(self) -> Self:
+        if self.deliver is not None and self.deliver <= self.size:
+            raise ValueError(
+                f"deliver {self.deliver} must be larger than size {self.size}; leave it out for equal sides"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(dump(self), *(["deliver"] if self.deliver is None else []))
 
 
 class Split(Frozen):

@@ -13,6 +13,7 @@ from mibench.api.images import from_uint8
 from mibench.api.metric import Evidence, Metric, MetricContext
 from mibench.api.precision import full_precision
 from mibench.api.rng import seeded
+from mibench.stages.at_size import at_size
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private
@@ -57,6 +58,8 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
             evidence.failed = sorted(int(label) for label in found.json("ledger.json").get("failed", {}))
     if "target" in needs:
         evidence.target = _classifier(ctx, "target")
+        if "image" in ctx.payload:
+            evidence.target = at_size(evidence.target, ctx.payload["image"]["size"])
     if "evaluators" in metric.needs:
         roles = [role for role in needs if role.startswith("evaluator:")]
         evidence.evaluators = {role.partition(":")[2]: _classifier(ctx, role) for role in roles}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.errors import ClassFailed, MibenchError
-from mibench.api.images import check_images, to_uint8
+from mibench.api.images import check_images, resize, to_uint8
 from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
 from mibench.api.rng import seeded
@@ -49,7 +49,7 @@ def run(ctx: StageContext) -> None:
 def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
     prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device, ctx.payload.get("deploy"))
     image, seed = ctx.payload["image"], ctx.payload["seed"]
-    context = AttackContext(seed, image["size"], image["channels"], ctx.device)
+    context = AttackContext(seed, image["size"], image["channels"], ctx.device, deliver=image.get("deliver"))
     context.remember = Keeper(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
     if attack.needs_public:
@@ -69,7 +69,7 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
             signals = {}
         else:
             _check(result, label, image)
-            _save_class(ctx.work, result, spent)
+            _save_class(ctx.work, result, spent, image.get("deliver", image["size"]))
             signals = _last(result.trace)
         ctx.progress(total - len(todo) + position + 1, total, "classes", signals)
 
@@ -94,17 +94,19 @@ def _check(result: object, label: int, image: Mapping[str, Any]) -> None:
     if result.label != label:
         raise MibenchError(f"{where}: it says that it is of class {result.label}")
     images_NCHW, scores_N = check_images(result.images_NCHW, where=where), result.scores_N
-    shape = (image["channels"], image["size"], image["size"])
-    if tuple(images_NCHW.shape[1:]) != shape or not len(images_NCHW):
-        raise MibenchError(f"{where}: expected at least one image of shape {shape}, got {tuple(images_NCHW.shape)}")
+    sides = dict.fromkeys((image["size"], image.get("deliver", image["size"])))
+    shapes = [(image["channels"], side, side) for side in sides]
+    if tuple(images_NCHW.shape[1:]) not in shapes or not len(images_NCHW):
+        wanted = " or ".join(map(str, shapes))
+        raise MibenchError(f"{where}: expected at least one image of shape {wanted}, got {tuple(images_NCHW.shape)}")
     if tuple(scores_N.shape) != (len(images_NCHW),) or bool(scores_N.isnan().any()):
         got = f"{int(scores_N.isnan().sum())} NaN in a shape of {tuple(scores_N.shape)}"
         raise MibenchError(f"{where}: expected a score for each of {len(images_NCHW)} images, got {got}")
 
 
-def _save_class(work: Path, result: ClassResult, spent: Ledger) -> None:
+def _save_class(work: Path, result: ClassResult, spent: Ledger, side: int) -> None:
     temporary = work / "class.tmp"
-    images = to_uint8(result.images_NCHW.detach().cpu())
+    images = to_uint8(resize(result.images_NCHW.detach().cpu(), side))
     save_tensors(temporary, {"images": images, "scores": result.scores_N.float()})
     temporary.replace(_part(work, result.label))
     info = {"spent": asdict(spent), "trace": {name: list(series) for name, series in result.trace.items()}}

@@ -49,7 +49,18 @@ def test_an_attack_is_handed_nothing_private(toy_run, tmp_path, attack):
     result = toy_run(attacks=(attack,))
     _, _, context = parts.SEEN[-1]
     names = {field.name for field in dataclasses.fields(AttackContext)}
-    allowed = {"seed", "size", "channels", "device", "public", "progress", "remember", "train_prior", "judge"}
+    allowed = {
+        "seed",
+        "size",
+        "channels",
+        "device",
+        "public",
+        "progress",
+        "remember",
+        "train_prior",
+        "judge",
+        "deliver",
+    }
     assert names == allowed == set(vars(context))
     assert context.judge is None  # no evaluator for an attack that does not confess to peeking
     store, graph = Store(tmp_path / "store"), result.planned.cells[0].graph

@@ -70,7 +70,7 @@ class PriorRandom(_OfPrior):
     ) -> ClassResult:
         """Render samples of this class's own generator; all scores are 0, for nothing ranks them."""
         with target.spending() as spent:
-            render = Renderer(prior, target, ctx.size)
+            render = Renderer(prior, target, ctx.size, ctx.deliver)
             noise_MZ = prior.sample(self.final, ctx.rng("class", label, "prior"))
             with torch.no_grad():
                 latent_MLW = prior.to_latent(noise_MZ, truncation=self.truncation, cutoff=self.cutoff)
@@ -124,7 +124,7 @@ class PriorTopConfidence(_OfPrior):
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Draw and score the pool; with equal settings and seed it is the pool of PPA."""
         pool = CandidatePool(size=self.pool, truncation=self.truncation, cutoff=self.cutoff, batch=self.batch)
-        return pool.fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
+        return pool.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
 
     def reconstruct(
         self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
@@ -132,7 +132,7 @@ class PriorTopConfidence(_OfPrior):
         """Render the best of the pool; scores are the target's mean confidence over image and mirror image."""
         with target.spending() as spent:
             chosen = shared.select(label, self.final)
-            images_MCSS = Renderer(prior, target, ctx.size).deliver(chosen.latents_MLW, batch=self.batch)
+            images_MCSS = Renderer(prior, target, ctx.size, ctx.deliver).deliver(chosen.latents_MLW, batch=self.batch)
         return ClassResult(label, images_MCSS, chosen.scores_M, spent)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

@@ -119,7 +119,7 @@ class DiffusionInversion(GradientAttack):
     ) -> ClassResult:
         """Optimise all starts in turns, denoise them, and order what is found."""
         with target.spending() as spent:
-            render, turns = Renderer(prior, target, ctx.size), Turns(self, label, shared, target, ctx)
+            render, turns = Renderer(prior, target, ctx.size, ctx.deliver), Turns(self, label, shared, target, ctx)
             start_NCSS = prior.sample(self.restarts, ctx.rng("class", label, "start")).unflatten(1, shared.image_shape)
             leash = Leash(self.restarts, self.clip_ratio, start_NCSS.device)
 

@@ -52,10 +52,12 @@ class Entrance:
         return render.frame(x_NCHW.clamp(0, 1) if clamp else x_NCHW)
 
     def deliver(self, render: Renderer, *, batch: int) -> Tensor:
-        """Return final images (N, C, S, S): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
+        """Return final images (N, C, D, D): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
 
         def show(size: int) -> Tensor:
-            return torch.cat([self._part(rows).render(render, clamp=True) for rows in self._rows(size)])
+            parts = [self._part(rows) for rows in self._rows(size)]
+            wholes = (render.whole(part.latent_NLW, start=part.block, carry=part.carry) for part in parts)
+            return torch.cat([render.frame_final(x_BCHW) for x_BCHW in wholes])
 
         with torch.no_grad():
             return Fit(batch, render.target.ledger)(show).float().clamp(0, 1)

@@ -88,7 +88,7 @@ class GanInversion:
     def run(self, label: int, loss: GanLoss, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
         """Minimise the loss of rendered images; scores are the target's confidence in the images as delivered."""
         with target.spending() as spent:
-            render = Renderer(prior, target, ctx.size)
+            render = Renderer(prior, target, ctx.size, ctx.deliver)
             shape = (self.search.per_step, ctx.channels, ctx.size)
 
             def of_noise(z_BZ: Tensor, rows: slice, step: int) -> Tensor:
@@ -100,7 +100,9 @@ class GanInversion:
             found = self.search.find(label, prior.noise_size, of_noise, ctx, target.ledger)
             images_NCSS = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)
             where = f"class {label}, final selection"
-            ranking = by_confidence(images_NCSS, label, target, keep=self.final, batch=self.batch, where=where)
+            ranking = by_confidence(
+                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
+            )
         return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> dict[str, int]:

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import AttackContext, ClassFailed, ClassResult, Prior, TargetView, UsageError
+from mibench.api import AttackContext, ClassFailed, ClassResult, Prior, TargetView, UsageError, resize
 from mibench_attacks.batching import batches
 from mibench_attacks.constraints import within_l1_balls
 from mibench_attacks.entrance import Entrance
@@ -123,7 +123,7 @@ class IntermediateFeatures(PlugAndPlay):
     ) -> ClassResult:
         """Go through the stages, show the images of each, and deliver those of one."""
         with target.spending() as spent:
-            render, at = Renderer(prior, target, ctx.size), Entrance(self._start(label, shared))
+            render, at = Renderer(prior, target, ctx.size, ctx.deliver), Entrance(self._start(label, shared))
             shown: Shown = {}
             trace: dict[str, list[float]] = {"loss": [], "gradient": [], "skipped": []}
             for stage, steps in enumerate((self.steps, *self.feature_steps)):
@@ -172,7 +172,8 @@ class IntermediateFeatures(PlugAndPlay):
         failed: list[ClassFailed] = []
         for stage, x_NCSS in shown.items():
             try:
-                rankings[stage] = self._ranking().rank(x_NCSS, label, target, ctx.rng("class", label, "select"))
+                seen_NCSS = resize(x_NCSS, ctx.size)
+                rankings[stage] = self._ranking().rank(seen_NCSS, label, target, ctx.rng("class", label, "select"))
             except ClassFailed as reason:
                 failed.append(reason)  # another stage may have enough finite candidates
         if not rankings:

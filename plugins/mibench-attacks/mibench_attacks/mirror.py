@@ -105,7 +105,7 @@ class Mirror(GradientAttack):
         pool = CandidatePool(
             size=self.pool, truncation=self.truncation, cutoff=self.cutoff, views=(identity,), batch=self.batch
         )
-        filled = pool.fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
+        filled = pool.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
         return Shared(filled, Box.around(filled.latents_NLW, space=self.space, k=self.k).to(prior.device))
 
     def reconstruct(
@@ -113,7 +113,7 @@ class Mirror(GradientAttack):
     ) -> ClassResult:
         """Select, optimise inside the box, and deliver the best iterates."""
         with target.spending() as spent:
-            render, box = Renderer(prior, target, ctx.size), shared.box
+            render, box = Renderer(prior, target, ctx.size, ctx.deliver), shared.box
             objective = Objective(loss=ce, view=RandomView(scale=(1.0, 1.0), flip=self.flip))
             shape = (self.candidates, ctx.channels, ctx.size)
 
@@ -133,7 +133,9 @@ class Mirror(GradientAttack):
                 [start_NLW], loss, where=where, project=project, report=ctx.progress, ledger=target.ledger
             )
             images_NCSS = render.deliver(found.variables[0], batch=self.batch)
-            ranking = by_confidence(images_NCSS, label, target, keep=self.final, batch=self.batch, where=where)
+            ranking = by_confidence(
+                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
+            )
         return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

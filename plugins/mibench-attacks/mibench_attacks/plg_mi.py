@@ -98,7 +98,7 @@ class PseudoLabelGuided(GradientAttack):
     ) -> ClassResult:
         """Descend from all starts and order what is found."""
         with target.spending() as spent:
-            render, objective = Renderer(prior, target, ctx.size), self.objective()
+            render, objective = Renderer(prior, target, ctx.size, ctx.deliver), self.objective()
             start_NZ = prior.sample(self.restarts, ctx.rng("class", label, "start"))
             rng, shape = ctx.rng("class", label, "view"), (self.restarts, ctx.channels, ctx.size)
             draws = [objective.draw(self.restarts, ctx.size, rng) for _ in range(self.steps)]
@@ -120,7 +120,9 @@ class PseudoLabelGuided(GradientAttack):
             with torch.no_grad():
                 images_NCSS = render.deliver(latent(found.variables[0]), batch=self.batch)
             where = f"class {label}, final selection"
-            ranking = by_confidence(images_NCSS, label, target, keep=self.final, batch=self.batch, where=where)
+            ranking = by_confidence(
+                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
+            )
         return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

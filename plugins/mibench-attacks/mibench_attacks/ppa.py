@@ -154,14 +154,14 @@ class PlugAndPlay(GradientAttack):
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Draw and score the pool that all classes choose from."""
-        return self._fill(Renderer(prior, target, ctx.size), ctx.rng("pool"))
+        return self._fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
 
     def reconstruct(
         self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Select, optimise and choose: the whole attack on one class."""
         with target.spending() as spent:
-            found = self._invert(label, shared, Renderer(prior, target, ctx.size), ctx)
+            found = self._invert(label, shared, Renderer(prior, target, ctx.size, ctx.deliver), ctx)
         return ClassResult(label, found.images_MCSS, found.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
@@ -199,7 +199,8 @@ class PlugAndPlay(GradientAttack):
             [start_NLW], loss, where=f"class {label}", report=ctx.progress, ledger=render.target.ledger
         )
         images_NCSS = render.deliver(found.variables[0], batch=self.batch)
-        index_M, scores_M = self._ranking().rank(images_NCSS, label, render.target, ctx.rng("class", label, "select"))
+        seen_NCSS = render.seen(images_NCSS)
+        index_M, scores_M = self._ranking().rank(seen_NCSS, label, render.target, ctx.rng("class", label, "select"))
         return Inverted(found.variables[0][index_M], images_NCSS[index_M], scores_M, found.trace)
 
     def _loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> ImageLoss:

@@ -150,7 +150,7 @@ class PseudoPrivateTuning(PlugAndPlay):
         """Attack one class in rounds, with a copy of the prior that is tuned in between."""
         trace: dict[str, list[float]] = {"loss": [], "gradient": [], "skipped": [], "sought": [], "tuned": []}
         with target.spending() as spent:
-            render = Renderer(prior.clone(), target, ctx.size)
+            render = Renderer(prior.clone(), target, ctx.size, ctx.deliver)
             for index in range(self.rounds):
                 # The first round is PPA; later ones have draws of their own.
                 inner = replace(ctx, seed=derive_seed(ctx.seed, "round", index)) if index else ctx

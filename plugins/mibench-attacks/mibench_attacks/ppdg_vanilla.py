@@ -148,7 +148,7 @@ class PseudoPrivateVanilla(GradientAttack):
     def _pseudo_private(
         self, index: int, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> tuple[Tensor, Tensor]:
-        host, early = self._many(), replace(ctx, seed=derive_seed(ctx.seed, "round", index))
+        host, early = self._many(), replace(ctx, seed=derive_seed(ctx.seed, "round", index), deliver=None)
         shared = host.prepare(target, prior, early)
         rank = RobustRank(keep=self.keep, draws=self.draws, view=VIEW, batch=self.batch)
 

@@ -1,6 +1,7 @@
 """From latents to images in the protocol's frame, with every rendered image entered in the ledger.
 
-Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, C channels, S = protocol's side.
+Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, C channels, S = protocol's side, D =
+side of what is delivered, S unless the protocol says otherwise.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mibench.api import Carry, Prior, TargetView, freeze
+from mibench.api import Carry, Prior, TargetView, freeze, resize
 from mibench_attacks.batching import Fit
 
 
@@ -18,14 +19,16 @@ class Renderer:
     Args:
         prior: the generator; it is frozen here. Attacks that tune one make a renderer of their tuned clone.
         target: whose ledger the renders are entered in.
-        size: side S of the framed images in pixels.
+        size: side S of the images that the target sees, in pixels.
+        delivered: side D of the images that are delivered; ``None`` is S.
     """
 
-    def __init__(self, prior: Prior, target: TargetView, size: int) -> None:
+    def __init__(self, prior: Prior, target: TargetView, size: int, delivered: int | None = None) -> None:
         freeze(prior)
         self.prior = prior
         self.target = target
         self.size = size
+        self.delivered = delivered or size
 
     def __call__(self, latent_BLW: Tensor, *, clamp: bool) -> Tensor:
         """Return framed images (B, C, S, S), differentiable in the latents.
@@ -46,11 +49,19 @@ class Renderer:
         """Crop and resize whole images to the protocol's side."""
         return self.prior.frame(x_BCHW, self.size)
 
+    def frame_final(self, x_BCHW: Tensor) -> Tensor:
+        """Cut whole images to [0, 1], crop them, and resize them to the side at which they are delivered."""
+        return self.prior.frame(x_BCHW.clamp(0, 1), self.delivered)
+
+    def seen(self, x_NCDD: Tensor) -> Tensor:
+        """Return images as delivered (N, C, D, D) as the target sees them (N, C, S, S)."""
+        return resize(x_NCDD, self.size)
+
     def deliver(self, latent_NLW: Tensor, *, batch: int) -> Tensor:
-        """Return final images (N, C, S, S): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
+        """Return final images (N, C, D, D): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
         with torch.no_grad():
             fit = Fit(batch, self.target.ledger)
             return fit(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]))
 
     def _delivered(self, latent_BLW: Tensor) -> Tensor:
-        return self(latent_BLW, clamp=True).float().clamp(0, 1)
+        return self.frame_final(self.whole(latent_BLW)).float().clamp(0, 1)

@@ -93,7 +93,11 @@ class VariationalInversion(GradientAttack):
     ) -> ClassResult:
         """Fit the flows and deliver samples of them."""
         with target.spending() as spent:
-            render, rng, where = Renderer(prior, target, ctx.size), ctx.rng("class", label, "flow"), f"class {label}"
+            render, rng, where = (
+                Renderer(prior, target, ctx.size, ctx.deliver),
+                ctx.rng("class", label, "flow"),
+                f"class {label}",
+            )
             layers = min(self.identity_layers, prior.latent_layers)
             order_FZ = shuffles(self.flows, prior.noise_size, rng).to(ctx.device)
             begin = [tensor.to(ctx.device) for tensor in start(layers, self.flows, prior.noise_size, self.hidden, rng)]
@@ -113,7 +117,9 @@ class VariationalInversion(GradientAttack):
                 noise = ctx.rng("class", label, "deliver")
                 latents_MLW = _sample(found.variables, order_FZ, prior, self.final, noise).latents_BLW
             images_MCSS = render.deliver(latents_MLW, batch=self.batch)
-            ranking = by_confidence(images_MCSS, label, target, keep=self.final, batch=self.batch, where=where)
+            ranking = by_confidence(
+                render.seen(images_MCSS), label, target, keep=self.final, batch=self.batch, where=where
+            )
         return ClassResult(label, images_MCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

@@ -19,7 +19,18 @@ from mibench_models.priors.stylegan2_prior import StyleGan2Prior
 from torch import Tensor
 from torch.testing import assert_close
 
-from mibench.api import Attack, ClassFailed, ClassResult, ImageSet, MibenchError, Prior, TargetView, freeze, seeded
+from mibench.api import (
+    Attack,
+    ClassFailed,
+    ClassResult,
+    ImageSet,
+    MibenchError,
+    Prior,
+    TargetView,
+    freeze,
+    resize,
+    seeded,
+)
 from mibench.testing import TinyWorld
 
 WORLD = TinyWorld()
@@ -109,12 +120,15 @@ def trained_on(prior: Prior, images: ImageSet, steps: int, purpose: str) -> Prio
     return freeze(new)
 
 
-def run(name: str, final: int, classes=(2,), target: TargetView | None = None, **more: object):
+def run(
+    name: str, final: int, classes=(2,), target: TargetView | None = None, *, deliver: int | None = None, **more: object
+):
     """Attack class by class, as the core does; the result of a class that failed is its error."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(GenerativeInversion.presets, "smoke", HOST | {"final": final})
         attack, prior, results = attack_of(name, final, **more), CASES[name].prior(), {}
-        target, ctx = target or WORLD.target(attack.access), replace(WORLD.attack_context(), train_prior=trained_on)
+        target = target or WORLD.target(attack.access)
+        ctx = replace(WORLD.attack_context(), train_prior=trained_on, deliver=deliver)
         shared = attack.prepare(target, prior, ctx)
         for label in classes:
             try:
@@ -156,6 +170,32 @@ def test_each_score_is_the_confidence_in_its_own_image(name):
     truth = truth_of(name, result.images_NCHW)
     assert name == "prior-random" or truth.std() > 5e-4 * truth.mean()  # images that are not alike
     assert_close(result.scores_N.double(), truth, atol=0, rtol=1e-4)
+
+
+NO_LARGER = {"deep-inversion", "diff-mi", "public-nearest"}  # what they make has the protocol's side
+
+
+@every_attack
+def test_a_larger_side_of_delivery_enlarges_what_is_delivered_and_nothing_that_the_target_sees(name, monkeypatch):
+    seen, run_target = set(), TargetView._run
+
+    def watched(view, call, x_BCHW):
+        seen.add(x_BCHW.shape[-1])
+        return run_target(view, call, x_BCHW)
+
+    usual = delivered(name, CASES[name].made or 3)
+    monkeypatch.setattr(TargetView, "_run", watched)
+    large = run(name, CASES[name].made or 3, deliver=24)[2]
+    assert seen <= {WORLD.size}
+    assert large.images_NCHW.shape[-1] == (WORLD.size if name in NO_LARGER else 24)
+    assert large.trace == usual.trace
+    assert large.spent == usual.spent
+    if name != "ppdg-mi":  # which tunes its generator towards the images of a ranking
+        # The generators of this world have the protocol's side, so that a larger image is the usual one, enlarged.
+        apart_NN = torch.cdist(
+            resize(usual.images_NCHW, large.images_NCHW.shape[-1]).flatten(1), large.images_NCHW.flatten(1)
+        )
+        assert max(apart_NN.amin(0).max(), apart_NN.amin(1).max()) < 1e-3
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.made])
