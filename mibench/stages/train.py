@@ -55,7 +55,7 @@ class Training:
         self.checkpoint = work / "training.pt"
         self.train = defense.train_dataset(train, ctx)
         ctx.num_images = len(self.train)
-        ctx.steps_per_epoch = len(defense.batches(len(self.train), recipe.batch, generator(seed, "count")))
+        ctx.steps_per_epoch = len(defense.labelled_batches(self.train.labels_N, recipe.batch, generator(seed, "count")))
         self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
         self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
         milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]
@@ -114,7 +114,7 @@ class Training:
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         rng = generator(self.seed, "order", epoch)
-        for indices_B in self.defense.batches(len(self.train), self.recipe.batch, rng):
+        for indices_B in self.defense.labelled_batches(self.train.labels_N, self.recipe.batch, rng):
             yield self.train.images(indices_B).to(self.ctx.device), self.train.labels_N[indices_B].to(self.ctx.device)
 
     def _save(self) -> None:
