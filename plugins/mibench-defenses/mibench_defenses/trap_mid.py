@@ -55,7 +55,7 @@ class TrapMid(Defense):
         discriminator: ``pixel`` (the target's architecture with one logit), ``feature`` (a small network on the
             target's features and one-hot decision), ``both``, each with half the weight for the triggers, or ``none``.
         augment: crop, flip and rotate the images and the triggered images that f sees, each with probability 1/2.
-        discriminator_reduction: of a discriminator's two halves, natural and triggered: ``mean`` is the released code's,
+        discriminator_reduction: of a discriminator's two halves, natural and triggered: ``mean`` is the released one,
             over all 2B images, ``sum`` twice that. The factor is nothing to Adam and doubles the rate of SGD.
         feature_hidden: hidden units of the feature discriminator; 0 is as many as its inputs, as in the released code.
         feature_loss: train f too so that the feature discriminator is undecided about both halves, with weight beta.
