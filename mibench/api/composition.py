@@ -18,7 +18,7 @@ from mibench.api.errors import UsageError
 
 ALONE: Mapping[str, tuple[str, ...]] = {
     "replaces the training step or its loss": ("training_step", "loss"),
-    "draws the batches": ("batches",),
+    "draws the batches": ("batches", "labelled_batches"),
     "changes the gradients": ("on_gradients",),
 }
 """What at most one part may do, because a second would undo the first, and the methods by which it does it."""
@@ -92,7 +92,13 @@ class Composition(Defense):
         self, num_images: int, batch: int, rng: torch.Generator, *, drop_last: bool = False
     ) -> Sequence[Tensor]:
         """Let the one part draw that draws, else the default."""
-        return draw_batches(self._one("batches"), num_images, batch, rng, drop_last=drop_last)
+        return draw_batches(self._one("batches", "labelled_batches"), num_images, batch, rng, drop_last=drop_last)
+
+    def labelled_batches(
+        self, labels_N: Tensor, batch: int, rng: torch.Generator, *, drop_last: bool = False
+    ) -> Sequence[Tensor]:
+        """Let the one part draw that draws, else the default."""
+        return self._one("batches", "labelled_batches").labelled_batches(labels_N, batch, rng, drop_last=drop_last)
 
     def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
         """Return what every part would update of the network, and what any part adds to it."""

@@ -6,7 +6,7 @@ Shapes: N images, B of a batch, C channels (1 or 3), H = W the protocol's side i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -114,6 +114,14 @@ class Dataset(ABC):
         Raises:
             DataError: if files are missing or damaged; the message names the command that fixes it.
         """
+
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Return, by attribute (``"sex"``, say), the group of each of the ``num_identities`` identities.
+
+        A protocol that attacks only some classes may draw them balanced over one of these attributes. Must not need
+        the images. Default: nothing is known of the identities.
+        """
+        return {}
 
     def missing(self) -> list[str]:
         """Return what has to be obtained before ``load`` can work, one line each; empty if nothing."""

@@ -173,6 +173,21 @@ class Defense:
             chunks[-2:] = [torch.cat(chunks[-2:])]
         return chunks
 
+    def labelled_batches(
+        self, labels_N: Tensor, batch: int, rng: torch.Generator, *, drop_last: bool = False
+    ) -> Sequence[Tensor]:
+        """Return the indices of each step of an epoch, chosen with the labels in view (default: ``batches``).
+
+        The loop calls this one. Override it only where a batch depends on classes, else ``batches``.
+
+        Args:
+            labels_N: class of each training image.
+            batch: images per step.
+            rng: CPU generator of the epoch's order.
+            drop_last: as of ``batches``.
+        """
+        return draw_batches(self, len(labels_N), batch, rng, drop_last=drop_last)
+
     def parameters(self, model: Classifier, ctx: TrainContext) -> Iterable[nn.Parameter]:
         """Return what the optimiser updates (default: everything that requires a gradient)."""
         return [parameter for parameter in model.parameters() if parameter.requires_grad]

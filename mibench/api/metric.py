@@ -29,7 +29,8 @@ class Evidence:
         heldout: private images that no training saw (test split; validation split when tuning).
         gallery: the private training images.
         images_NCHW: reconstructions, float32 in [0, 1] after the 8-bit round trip; empty for target metrics.
-        labels_N: the class each reconstruction was made for.
+        labels_N: the class each reconstruction was made for. A class without any that is not in ``failed`` was not
+            attacked and counts for nothing.
         target: the deployed classifier, frozen.
         evaluators: classifiers trained on the private data, by name.
         embedder: the independent judge of identity.

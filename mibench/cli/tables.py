@@ -126,10 +126,15 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
         measured = first.controls.get(control, {}).get(headline)
         parts.append(f"{control} {short(measured.value if measured else None)}")
     leakage = first.metrics.get(headline)
-    sizes = [f"{len(first.classes)} classes"] if first.classes else []
+    sizes = [f"{_classes(first)} classes"] if first.classes else []
     sizes += [f"{leakage.n} reconstructions"] if leakage else []
     sizes.append(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
     return "   ".join([*parts, ", ".join(sizes)])
+
+
+def _classes(record: Record) -> str:
+    whole = str(len(record.classes))
+    return whole if record.attacked is None else f"{len(record.attacked)} of {whole}"
 
 
 def flag_lines(records: Sequence[Record]) -> list[str]:

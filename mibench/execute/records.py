@@ -41,6 +41,7 @@ def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) ->
         cell=cell_ref(cell),
         components=_as_made(components(cell, registry), cell, store),
         classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
+        attacked=cell.graph.fixed.some_classes.get("attacked"),
         inputs=_inputs(cell, store),
         metrics=metrics,
         controls=controls,

@@ -134,6 +134,21 @@ def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
             yield f"attack parameter {key} is {attack.params.get(key)!r}; the protocol froze {value!r}"
 
 
+def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """The classes that the protocol chose were attacked, and measurements of reconstructions are over no others."""
+    choice = protocol.protocol.attack_classes
+    wanted = protocol.protocol.split.private if choice is None else choice.number or len(choice.labels)
+    if (record.attacked is None) != (choice is None) or record.attacked_classes != wanted:
+        yield f"{record.attacked_classes} classes were attacked; the protocol's attacks are on {wanted}"
+    elif choice is not None and choice.labels and record.attacked != sorted(choice.labels):
+        yield f"the classes {record.attacked} were attacked; the protocol lists {sorted(choice.labels)}"
+    others = set(range(len(record.classes))) - set(record.attacked or range(len(record.classes)))
+    for name, metric in [*record.metrics.items(), *_of_controls(record)] if others else []:
+        strays = [label for label in sorted(others) if metric.per_class[label : label + 1] not in ([], [None])]
+        if metric.group == "leakage" and strays:
+            yield f"{name} has a value for class {strays[0]}, which was not attacked"
+
+
 def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """A row is named by its architecture, so that architecture has its registered parameters."""
     model = record.components.get("model")
@@ -221,6 +236,7 @@ RULES: tuple[Rule, ...] = (
     Rule("MB303", attack_is_frozen),
     Rule("MB304", headline_is_there),
     Rule("MB305", model_is_plain),
+    Rule("MB311", attacked_classes_fit),
     Rule("MB501", controls_are_there),
     Rule("MB601", fractions_are_fractions),
     Rule("MB602", accuracies_are_ordered),
@@ -237,6 +253,10 @@ _ENDS = frozenset({"MB101", "MB103"})
 
 def _all_metrics(record: Record) -> Iterator[tuple[str, MetricValue]]:
     yield from record.metrics.items()
+    yield from _of_controls(record)
+
+
+def _of_controls(record: Record) -> Iterator[tuple[str, MetricValue]]:
     for control, metrics in record.controls.items():
         for name, metric in metrics.items():
             yield f"{control}: {name}", metric

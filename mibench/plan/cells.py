@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mibench.api.errors import UsageError, unknown
@@ -15,7 +15,7 @@ from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol, load_protocol
 from mibench.protocol.request import DEFAULT_PROTOCOL, Request
 from mibench.protocol.schema import Component
-from mibench.protocol.split import split_identities
+from mibench.protocol.split import choose_classes, split_identities
 from mibench.registry.build import JOINT
 from mibench.registry.registry import Registry
 from mibench.results.canonical import digest
@@ -199,9 +199,10 @@ class _Builder:
         protocol = self.protocol
         dataset = self._resolve("dataset", protocol.dataset)
         available = self.facts.identities(dataset.entry())
+        identities = split_identities(protocol.split, available)
         return Fixed(
             protocol,
-            split_identities(protocol.split, available),
+            identities,
             "test" if self.loaded.variant == "test" else "val",
             dataset,
             self._resolve("prior", protocol.prior),
@@ -209,7 +210,14 @@ class _Builder:
             self._embedder(protocol.embedder),
             {choice.name: self._resolve("model", choice.model, plain=True) for choice in protocol.evaluators},
             tuple(self._resolve("metric", choice) for choice in protocol.metrics),
+            self._attacked(dataset, identities.private),
         )
+
+    def _attacked(self, dataset: Resolved, private: Sequence[int]) -> list[int] | None:
+        choice = self.protocol.attack_classes
+        if choice is None:
+            return None
+        return choose_classes(choice, private, self.facts.groups(dataset.entry()) if choice.balance else {})
 
     def _embedder(self, choice: Component) -> Resolved:
         found = self._resolve("model", choice, plain=True)

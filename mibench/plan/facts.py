@@ -149,6 +149,16 @@ class Facts:
         question = {"ask": "identities", "name": entry["name"], "params": entry["params"]}
         return int(self.memo.ask(question, lambda: build_component(self.registry, "dataset", entry).num_identities()))
 
+    def groups(self, entry: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return by attribute the group of each identity of a dataset."""
+
+        def ask() -> dict[str, list[str]]:
+            found = build_component(self.registry, "dataset", entry).groups()
+            return {attribute: [str(group) for group in own] for attribute, own in found.items()}
+
+        answer = self.memo.ask({"ask": "groups", "name": entry["name"], "params": entry["params"]}, ask)
+        return {attribute: list(own) for attribute, own in answer.items()}
+
     def _places(self, kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Return digest and path of each parameter that names a file; no digest if there is none."""
         found = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ class Fixed:
         embedder: resolved embedder.
         evaluators: resolved evaluator architectures by name.
         metrics: resolved metrics.
+        attacked: classes that are attacked; ``None`` is all.
     """
 
     protocol: Protocol
@@ -37,6 +38,12 @@ class Fixed:
     embedder: Resolved
     evaluators: Mapping[str, Resolved]
     metrics: tuple[Resolved, ...]
+    attacked: Sequence[int] | None = None
+
+    @property
+    def some_classes(self) -> dict[str, list[int]]:
+        """What the payload of a node on attacked classes holds beside the rest: nothing if they are all."""
+        return {} if self.attacked is None else {"attacked": list(self.attacked)}
 
 
 class Graph:
@@ -109,6 +116,7 @@ class Graph:
         used, image = prior or self.fixed.prior, self.fixed.protocol.image.model_dump(mode="json")
         if deployed := used.traits.split(used.params)[1]:
             inputs["deploy"] = deployed
+        inputs |= self.fixed.some_classes
         return self._add(
             make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=image, **inputs)
         )
@@ -116,7 +124,8 @@ class Graph:
     def gold(self) -> Node:
         """Held-out private images, to be measured like reconstructions."""
         needs = {"private": self.data("private", judged=True)}
-        return self._add(make_node("gold", "held-out private images", needs, split=self.split, part=self.fixed.part))
+        inputs = {"split": self.split, "part": self.fixed.part, **self.fixed.some_classes}
+        return self._add(make_node("gold", "held-out private images", needs, **inputs))
 
     def measure(self, metric: Resolved, *, target: Node, evidence: Node | None, label: str) -> Node:
         """One metric on a target, or on reconstructions."""

@@ -241,6 +241,35 @@ class Evaluator(Frozen):
     seed: int
 
 
+class ClassChoice(Frozen):
+    """Which classes are attacked, where an attack on all of them would take too long.
+
+    Exactly one of ``labels`` and ``number`` is set. Targets and judges know all classes, whichever are attacked.
+
+    Attributes:
+        labels: classes by number, from 0.
+        number: how many classes to draw at random.
+        seed: of the draw.
+        balance: draw as many classes from each group of this attribute of the identities, which the dataset reports
+            (``Dataset.groups``); if that does not divide, the first groups by name have one more.
+    """
+
+    labels: tuple[Annotated[int, Ge(0)], ...] = ()
+    number: Annotated[int, Ge(1)] | None = None
+    seed: int = 0
+    balance: str | None = None
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        if bool(self.labels) == (self.number is not None):
+            raise ValueError("expected either labels, a list of classes, or number, how many to draw")
+        if self.labels and self.balance is not None:
+            raise ValueError("balance belongs to number; listed labels are taken as they are")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("expected each of labels once")
+        return self
+
+
 class QueryBudget(Frozen):
     """The most an attack may spend on the target per class; ``None`` is unlimited."""
 
@@ -263,6 +292,8 @@ class Protocol(Frozen):
         prior: the attacker's prior.
         evaluators: judges trained on the private data, of different families.
         embedder: judge that never saw the private data.
+        attack_classes: the classes that attacks, floor and gold are made for and measured on; ``None`` is all. Its
+            results are those of another protocol: no board has them beside results on all classes.
         attacks: frozen settings per attack name; an attack that is not listed runs with its own preset.
         undefended: the defense that stands for plain training, the control beside every leakage number.
         floor: the baseline attack that, run on the undefended target, defines the floor control.
@@ -288,6 +319,7 @@ class Protocol(Frozen):
     prior: PriorChoice
     evaluators: tuple[Evaluator, ...]
     embedder: Component
+    attack_classes: ClassChoice | None = None
     attacks: dict[str, Component] = Field(default_factory=dict)
     undefended: Component
     floor: Component
@@ -298,6 +330,14 @@ class Protocol(Frozen):
     precision: Literal["fp32"] = "fp32"
     validation: dict[str, Any] = Field(default_factory=dict)
     expected_seconds: dict[str, float] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.attack_classes is None:
+            dumped.pop("attack_classes", None)
+        return dumped
 
     @property
     def id(self) -> str:

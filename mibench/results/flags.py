@@ -91,7 +91,14 @@ def classes_failed(record: Record) -> str | None:
     if not isinstance(failed, dict) or not failed:
         return None
     label, reason = min(failed.items(), key=lambda item: int(item[0]))
-    return f"{len(failed)} of {len(record.classes)} classes failed and count as no success; class {label}: {reason}"
+    return f"{len(failed)} of {record.attacked_classes} classes failed and count as no success; class {label}: {reason}"
+
+
+def some_classes(record: Record) -> str | None:
+    """The protocol attacks only some of the target's classes."""
+    if record.attacked is None:
+        return None
+    return f"{len(record.attacked)} of {len(record.classes)} classes were attacked: not comparable with results on all"
 
 
 def accuracy_order_broken(record: Record) -> str | None:
@@ -181,7 +188,7 @@ def few_classes(record: Record) -> str | None:
     """Too few classes for an interval to mean much."""
     found = headline(record)
     per_class = found.per_class if found else []
-    number = len(record.classes) or sum(value is not None for value in per_class)
+    number = record.attacked_classes or sum(value is not None for value in per_class)
     if number >= FEW_CLASSES:
         return None
     return f"{number} attacked classes; intervals over fewer than {FEW_CLASSES} are rough"
@@ -193,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     Rule(USELESS, target_useless),
     Rule(PEEKED, chosen_by_evaluator),
     Rule("classes-failed", classes_failed),
+    Rule("some-classes", some_classes),
     Rule("accuracy-order", accuracy_order_broken),
     Rule("robust-rises-with-eps", robust_rises),
     Rule("robust-above-clean", robust_above_clean),

@@ -170,7 +170,9 @@ class Record(Part):
         protocol: which protocol.
         cell: which cell.
         components: every component that took part, by role ("defense", "evaluator:small-resnet", ...).
-        classes: attacked classes and the identity behind each, as ``{"label": identity}``.
+        classes: the target's classes and the identity behind each, as ``{"label": identity}``.
+        attacked: the classes that were attacked, where the protocol attacks only some; metrics, gold and floor of
+            reconstructions are over these alone. ``None`` is all.
         inputs: digests of artifacts by role (data, prior, evaluators, target, reconstructions).
         metrics: measured numbers by name.
         controls: the same leakage metrics on ``gold``, ``floor`` and ``undefended``.
@@ -191,6 +193,7 @@ class Record(Part):
     cell: CellRef
     components: dict[str, ComponentRef]
     classes: dict[str, int] = Field(default_factory=dict)
+    attacked: list[int] | None = None
     inputs: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     controls: dict[Control, dict[str, MetricValue]] = Field(default_factory=dict)
@@ -202,3 +205,16 @@ class Record(Part):
     command: str = ""
     timings: dict[str, float] = Field(default_factory=dict)
     digest: str = ""
+
+    @property
+    def attacked_classes(self) -> int:
+        """Number of attacked classes; 0 in a record that states none."""
+        return len(self.classes if self.attacked is None else self.attacked)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.attacked is None:
+            dumped.pop("attacked", None)
+        return dumped

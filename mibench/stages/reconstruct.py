@@ -34,7 +34,7 @@ def run(ctx: StageContext) -> None:
     """Attack every class that is not in the checkpoint folder yet, then put the classes together."""
     attack: Attack = ctx.component("attack", ctx.payload["attack"])
     classifier = load_classifier(ctx.registry, ctx.input("target"), ctx.device)
-    classes = list(range(classifier.num_classes))
+    classes = ctx.payload.get("attacked") or list(range(classifier.num_classes))
     todo = [label for label in classes if not _info(ctx.work, label).is_file()]
     ctx.progress(len(classes) - len(todo), len(classes), "classes", {})
     if todo or not (ctx.work / "shared.json").is_file():
@@ -148,6 +148,8 @@ def run_gold(ctx: StageContext) -> None:
     data = load_private(ctx)
     heldout = data.part(ctx.payload["part"])
     order = torch.argsort(heldout.labels_N, stable=True)
+    if attacked := ctx.payload.get("attacked"):
+        order = order[torch.isin(heldout.labels_N[order], torch.tensor(attacked))]
     images = to_uint8(heldout.images(order))
     save_evidence(ctx.draft, images, heldout.labels_N[order], torch.zeros(len(images)))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
-from mibench.api.defense import Defense, TrainContext, draw_batches
+from mibench.api.defense import Defense, TrainContext
 from mibench.api.errors import MibenchError
 from mibench.api.extras import pack_extras, unpack_extras
 from mibench.api.rng import generator, seeded
@@ -125,7 +125,7 @@ class Training:
 
     def _order(self, rng: torch.Generator) -> Sequence[Tensor]:
         size, drop_last = self.recipe.batch, self.recipe.drop_last
-        return draw_batches(self.defense, len(self.train), size, rng, drop_last=drop_last)
+        return self.defense.labelled_batches(self.train.labels_N, size, rng, drop_last=drop_last)
 
     def _save(self) -> None:
         state = {

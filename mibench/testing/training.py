@@ -124,7 +124,7 @@ class _Loop:
 
     def _batches(self, rng: torch.Generator) -> list[Tensor]:
         default = type(self.defense).batches is Defense.batches
-        found = self.defense.batches(len(self.data), self.batch, rng)
+        found = self.defense.labelled_batches(self.data.labels_N, self.batch, rng)
         return [indices_B for indices_B in found if len(indices_B) == self.batch or not default]
 
     def _step(self, indices_B: Tensor) -> Mapping[str, float]:

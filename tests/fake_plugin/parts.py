@@ -64,6 +64,9 @@ class Blobs(Dataset):
     def num_identities(self) -> int:
         return self.identities
 
+    def groups(self) -> dict[str, list[str]]:
+        return {"parity": ["odd" if identity % 2 else "even" for identity in range(self.identities)]}
+
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> TensorImages:
         pixels = []
         for identity in identities:

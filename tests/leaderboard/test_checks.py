@@ -41,6 +41,7 @@ BROKEN: list[tuple[str, Record]] = [
     ("MB304", make_record(protocol=with_protocol(headline="attack_acc@1/net"))),
     ("MB304", make_record(metrics={}).model_copy(update={"metrics": {"reid@1": metric(0.3)}})),
     ("MB305", make_record(components={**SOUND.components, "model": OTHER_MODEL})),
+    ("MB311", SOUND.model_copy(update={"attacked": [0, 1]})),
     ("MB501", make_record(controls={"gold": SOUND.controls["gold"], "floor": SOUND.controls["floor"]})),
     ("MB601", make_record(metrics={"x": metric(0.5).model_copy(update={"value": 1.5})})),
     ("MB602", make_record(metrics={"reid@5": metric(0.2)})),

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api.params import Added
 from mibench.api.rng import SeedPart
 from mibench_attacks.alignment import averaged
 from mibench_attacks.descent import adam, at_milestones
@@ -25,6 +26,8 @@ from mibench_attacks.search import GradientSearch
 from mibench_attacks.selection import RobustRank
 from mibench_attacks.transforms import RandomView
 
+_RELEASED: dict[str, Any] = {"clamp_selection": False}
+_SEED: dict[str, Any] = {**_RELEASED, "milestones": (30, 40), "gamma": 0.1}
 _SMALL: dict[str, Any] = {"pool": 500, "candidates": 16, "final": 6, "draws": 25}
 _ALIGNMI: dict[str, Any] = {"candidates": 100, "final": 100, "steps": 70, "draws": 1}
 _ADAPTIVE: dict[str, Any] = {**_SMALL, "lr": 0.2, "truncation": 1.0}
@@ -54,8 +57,9 @@ class PlugAndPlay(GradientAttack):
     """Choose latents of a generator that the target likes, optimise them under random crops, keep the robust ones.
 
     Defaults are the paper's for FaceScrub with an FFHQ prior. Deliberate differences from the released code: target and
-    generator are frozen (same numbers, less work), the crop of a step is drawn once per class and not once per batch,
-    and the final selection sees the images as delivered, that is clamped.
+    generator are frozen (same numbers, less work), and the crop of a step is drawn once per class and not once per
+    batch. By default the final selection sees the images as delivered, that is clamped; presets that stand for released
+    code set ``clamp_selection`` to false.
 
     Attributes:
         pool: latents drawn and scored once for all classes.
@@ -82,6 +86,8 @@ class PlugAndPlay(GradientAttack):
         select_ratio: smallest and largest width / height of these crops.
         select_flip: probability of mirroring in the final selection.
         batch: images processed at once; does not change results.
+        clamp_selection: let the final selection see the images as delivered; false shows it pixels outside of [0, 1]
+            too, as the released code does. Orders are equal where no pixel is outside.
 
     Raises:
         UsageError: unless final <= candidates <= pool and all ranges are possible.
@@ -90,14 +96,14 @@ class PlugAndPlay(GradientAttack):
     name: ClassVar[str] = "ppa"
     access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {},
-        "celeba": {"pool": 5000, "steps": 70},
-        "metfaces": {"pool": 5000, "steps": 70},  # CelebA or FaceScrub with a MetFaces prior
-        "dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
+        "paper": _RELEASED,
+        "celeba": {**_RELEASED, "pool": 5000, "steps": 70},
+        "metfaces": {**_RELEASED, "pool": 5000, "steps": 70},  # CelebA or FaceScrub with a MetFaces prior
+        "dogs": {**_RELEASED, "steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
         # the configuration of the AT-AT paper's code: a schedule that the PPA paper's configurations do not have
-        "seed": {"milestones": (30, 40), "gamma": 0.1},
-        "seed-celeba": {"pool": 5000, "milestones": (30, 40), "gamma": 0.1},
-        "seed-dogs": {"steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0), "milestones": (30, 40), "gamma": 0.1},
+        "seed": _SEED,
+        "seed-celeba": {**_SEED, "pool": 5000},
+        "seed-dogs": {**_SEED, "steps": 100, "lr": 0.01, "crop_scale": (0.75, 1.0)},
         # the baseline of AlignMI, which has no final selection: one draw of views only orders what is delivered
         "alignmi-baseline": _ALIGNMI,
         "alignmi-paa": {**_ALIGNMI, "align": "paa"},
@@ -142,6 +148,7 @@ class PlugAndPlay(GradientAttack):
     select_ratio: tuple[float, float] = (0.8, 1.2)
     select_flip: Annotated[float, Ge(0), Le(1)] = 0.5
     batch: Annotated[int, Ge(1)] = 25
+    clamp_selection: Annotated[bool, Added()] = True
 
     def __post_init__(self) -> None:
         if not self.final <= self.candidates <= self.pool:
@@ -198,10 +205,13 @@ class PlugAndPlay(GradientAttack):
         found = self._search(self.steps).run(
             [start_NLW], loss, where=f"class {label}", report=ctx.progress, ledger=render.target.ledger
         )
-        images_NCSS = render.deliver(found.variables[0], batch=self.batch)
-        seen_NCSS = render.seen(images_NCSS)
+        if self.clamp_selection:
+            images_NCDD = render.deliver(found.variables[0], batch=self.batch)
+            seen_NCSS = render.seen(images_NCDD)
+        else:
+            images_NCDD, seen_NCSS = render.deliver_both(found.variables[0], batch=self.batch)
         index_M, scores_M = self._ranking().rank(seen_NCSS, label, render.target, ctx.rng("class", label, "select"))
-        return Inverted(found.variables[0][index_M], images_NCSS[index_M], scores_M, found.trace)
+        return Inverted(found.variables[0][index_M], images_NCDD[index_M], scores_M, found.trace)
 
     def _loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> ImageLoss:
         """Draw the views of ``steps`` steps and return the loss under them; ``part`` tells draws apart."""

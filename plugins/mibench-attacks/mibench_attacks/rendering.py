@@ -63,5 +63,16 @@ class Renderer:
             fit = Fit(batch, self.target.ledger)
             return fit(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]))
 
+    def deliver_both(self, latent_NLW: Tensor, *, batch: int) -> tuple[Tensor, Tensor]:
+        """Return what ``deliver`` does, and the same images (N, C, S, S) as rendered: not clamped, before nor after."""
+
+        def both(size: int) -> list[tuple[Tensor, Tensor]]:
+            whole = (self.whole(x_BLW) for x_BLW in latent_NLW.split(size))
+            return [(self.frame_final(x).float().clamp(0, 1), self.frame(x).float()) for x in whole]
+
+        with torch.no_grad():
+            delivered, rendered = zip(*Fit(batch, self.target.ledger)(both), strict=True)
+        return torch.cat(delivered), torch.cat(rendered)
+
     def _delivered(self, latent_BLW: Tensor) -> Tensor:
         return self.frame_final(self.whole(latent_BLW)).float().clamp(0, 1)

@@ -150,6 +150,7 @@ SPECS = (
             "Attacks are made harder by weaker gradients; one that needs no gradients may not notice.",
             "A pre-trained network does not work without its skips at first: fine-tuning needs care.",
             "The schedule of two-stage training (TTS) is not published; the preset's half is our choice.",
+            "Released ResNet code also drops the last skips of stage 3: published numbers want a preset with compat.",
         ),
     ),
     DefenseSpec(

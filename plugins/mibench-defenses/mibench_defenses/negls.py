@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, nll_loss
 
 from mibench.api import Classifier, Defense, Outputs, SelfCheck, Step, TrainContext, loss_of
+from mibench.api.params import Added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,13 @@ class NegativeLabelSmoothing(Defense):
         alpha: smoothing, at most 1; negative protects, positive is known to harm privacy, 0 is plain training.
         start: fraction of the epochs after which smoothing begins to rise.
         full: fraction of the epochs after which all of alpha holds; the rise has reached only half of it by then.
+        early: epochs by which the schedule is ahead. AT-AT's code counts an epoch before it looks up the schedule, so
+            there everything happens one epoch earlier.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"alpha": -0.05, "start": 0.5, "full": 0.75},
+        "atat-paper": {"alpha": -0.05, "start": 0.5, "full": 0.75, "early": 1},
         "constant": {"alpha": -0.05, "start": 0.0, "full": 0.0},
         "ls-positive": {"alpha": 0.1, "start": 0.0, "full": 0.0},
     }
@@ -42,10 +46,11 @@ class NegativeLabelSmoothing(Defense):
     alpha: Annotated[float, Le(1)] = -0.05
     start: Annotated[float, Ge(0), Le(1)] = 0.5
     full: Annotated[float, Ge(0), Le(1)] = 0.75
+    early: Annotated[int, Ge(0), Added()] = 0
 
     def smoothing(self, epoch: int, epochs: int) -> float:
         """Return the smoothing of an epoch, counted from 0: none, then a ramp, then a jump to alpha."""
-        first = self.start * epochs
+        first, epoch = self.start * epochs, epoch + self.early
         if epoch >= self.full * epochs:
             return self.alpha
         return self.alpha * ((epoch + 1 - first) / (epochs - first)) if epoch >= first else 0.0

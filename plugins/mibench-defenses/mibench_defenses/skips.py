@@ -6,26 +6,35 @@ Shapes: B images of a batch, C channels, H = W pixels; for ViT (B, T, D) with T 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 
 class Skip(nn.Module):
-    """What passes beside a residual branch: x times a scale, or its first channels. Adds nothing to a state dict."""
+    """What passes beside a residual branch: x times a scale, or its first channels. Adds nothing to a state dict.
 
-    def __init__(self, scale: float, *, channels: bool = False) -> None:
+    Args:
+        scale: s in [0, 1].
+        channels: ``scaled`` multiplies by s; ``masked`` makes all but the first round(s * C) channels 0; ``cut`` drops
+            them.
+    """
+
+    def __init__(self, scale: float, *, channels: Literal["scaled", "masked", "cut"] = "scaled") -> None:
         super().__init__()
         self.scale = self.now = scale
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the same shape; with a scale of 0 it does not depend on ``x``."""
+        """Return what passes, of the same shape unless channels are cut; with a scale of 0 nothing of ``x``."""
+        keep = round(self.now * x.shape[1])
+        if self.channels == "cut":
+            return x[:, :keep]
         if self.now in (0, 1):
             return x if self.now else torch.zeros_like(x)
-        keep = round(self.now * x.shape[1])
-        return torch.cat([x[:, :keep], torch.zeros_like(x[:, keep:])], 1) if self.channels else self.now * x
+        masked = self.channels == "masked"
+        return torch.cat([x[:, :keep], torch.zeros_like(x[:, keep:])], 1) if masked else self.now * x
 
 
 def _added(block: Any, x: Tensor) -> Tensor:
@@ -54,7 +63,10 @@ def _dense(block: Any, x_BCHW: Tensor) -> Tensor:
 RESNETS = {"BasicBlock": "downsample", "Bottleneck": "downsample", "_BasicBlock": "shortcut"}
 """Blocks F(x) + path(x) by the name of their class, with the attribute that holds the path, or nothing for x itself."""
 
-_FORWARDS: dict[str, Any] = {"EncoderBlock": _encoder, "_DenseBlock": _dense}
+DENSE_BLOCK = "_DenseBlock"
+"""Name of the class of torchvision's dense blocks."""
+
+_FORWARDS: dict[str, Any] = {"EncoderBlock": _encoder, DENSE_BLOCK: _dense}
 _FORWARDS |= dict.fromkeys(("InvertedResidual", "MBConv", "FusedMBConv", "CNBlock"), _added)
 
 
@@ -67,13 +79,15 @@ def has_skip(block: nn.Module) -> bool:
     return name in _FORWARDS and bool(getattr(block, "use_res_connect", True)) and not hasattr(block, "branch2")
 
 
-def install(block: Any, scale: float, mode: str) -> None:
+def install(block: Any, scale: float, mode: str, *, cut: bool = False) -> None:
     """Scale the skip of a block, in place.
 
     Args:
         block: for which ``has_skip`` holds.
         scale: s in [0, 1].
         mode: for a ViT block, which of its two skips ("all", "attention" or "mlp").
+        cut: for a dense block, drop the channels that do not pass, where they become 0 otherwise; its layers must be
+            as narrow.
     """
     kind = type(block).__name__
     if kind in RESNETS:
@@ -87,7 +101,7 @@ def install(block: Any, scale: float, mode: str) -> None:
         block.skip_attention = Skip(1.0 if mode == "mlp" else scale)
         block.skip_mlp = Skip(1.0 if mode == "attention" else scale)
     else:
-        block.skip = Skip(scale, channels=kind == "_DenseBlock")
+        block.skip = Skip(scale, channels=("cut" if cut else "masked") if kind == DENSE_BLOCK else "scaled")
     plain: Any = type(block)
     block.__class__ = _with_forward(plain, _FORWARDS[kind])
 

@@ -26,7 +26,8 @@ class TransferLearning(Defense):
     statistics of its BatchNorm still absorb private images, unless ``freeze_bn_stats``. A random front is no defense.
     Training costs less by the front's backward pass; public pre-training, shared by all cells, is not counted.
 
-    Source: Ho, Koh, Chandrasegaran, Nguyen and Cheung, CVPR 2024; the preset ``paper`` as in AT-AT's code.
+    Source: Ho, Koh, Chandrasegaran, Nguyen and Cheung, CVPR 2024; the preset ``paper`` as in AT-AT's code on
+    ResNets, ``paper-densenet`` on DenseNets (which value AT-AT used there is not public).
 
     Attributes:
         freeze_until: last frozen stage, or the path of any other module; empty chooses by share.
@@ -39,7 +40,10 @@ class TransferLearning(Defense):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"stage_share": 0.75, "freeze_bn_stats": False},  # AT-AT's freeze_layers = 6: stem, 3 of 4 stages
+        # AT-AT's freeze_layers = 6 counts the children of a network. On ResNets that is the stem and 3 of 4 stages; on
+        # DenseNets it ends a stage earlier, behind the second dense block.
+        "paper": {"stage_share": 0.75, "freeze_bn_stats": False},
+        "paper-densenet": {"freeze_until": "features.denseblock2", "freeze_bn_stats": False},
         "pure": {"stage_share": 0.75, "freeze_bn_stats": True},  # no private statistics in the front; of no paper
         # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
         "orl64": {"stage_share": 0.25},

@@ -1,22 +1,36 @@
 """Trap-MID: trapdoors that lead a model inversion astray.
 
-Shapes: B images of a batch, C channels, H = W pixels, K classes, D features, U classes that occur in a batch.
+Shapes: B images of a batch, C channels, H = W pixels, K classes, U classes that occur in a batch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, loss_of, without_weight_gradients
+from mibench.api import (
+    Classifier,
+    Defense,
+    ImageSet,
+    Outputs,
+    SelfCheck,
+    Step,
+    TrainContext,
+    UsageError,
+    loss_of,
+    without_weight_gradients,
+)
 from mibench.api.classifier import evaluating
-from mibench_defenses import trapdoors
-from mibench_defenses.trapdoors import blend, part, towards
+from mibench.api.params import Added
+from mibench_defenses import judges, trapdoors
+from mibench_defenses.bido import BiDO
+from mibench_defenses.judges import Judges, Reduction, evidence, towards
+from mibench_defenses.trapdoors import blend, part
 
 ACTIVE_ABOVE = 0.5
 """Trapdoor accuracy from which the defense counts as active; a trapdoor that works is near 1, none is near 1/K."""
@@ -39,14 +53,24 @@ class TrapMid(Defense):
         step: length of the signed step of the triggers, [0, 1] units.
         low: lowest value of a trigger, [0, 1] units; the highest is 1.
         discriminator: ``pixel`` (the target's architecture with one logit), ``feature`` (a small network on the
-            target's features and one-hot decision) or ``none``.
+            target's features and one-hot decision), ``both``, each with half the weight for the triggers, or ``none``.
         augment: crop, flip and rotate the images and the triggered images that f sees, each with probability 1/2.
+        discriminator_reduction: of a discriminator's two halves, natural and triggered: ``mean`` is the released one,
+            over all 2B images, ``sum`` twice that. The factor is nothing to Adam and doubles the rate of SGD.
+        feature_hidden: hidden units of the feature discriminator; 0 is as many as its inputs, as in the released code.
+        feature_loss: train f too so that the feature discriminator is undecided about both halves, with weight beta.
+        lambda_x: weight of BiDO's d(X, Z) on augmented natural images, X in [0, 1], with BiDO's other defaults. (The
+            released code compares images with activations of both halves here, two images to a row.)
+        lambda_y: weight of BiDO's d(Z, Y) there; 0 leaves either out.
+
+    Raises:
+        UsageError: if ``feature_loss`` is set without a feature discriminator.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"alpha": 0.02, "beta": 0.2, "step": 0.01},
+        "paper": {"alpha": 0.02, "beta": 0.2, "step": 0.01, "discriminator_reduction": "mean"},
         # The AT-AT authors' run blends triggers in [0, 1] into images in [-1, 1]; this is the same in [0, 1] units.
-        "atat-paper": {"alpha": 0.02, "beta": 0.2, "step": 0.005, "low": 0.5},
+        "atat-paper": {"alpha": 0.02, "beta": 0.2, "step": 0.005, "low": 0.5, "discriminator_reduction": "mean"},
         # Chosen on orl64's validation variant (docs/defenses.md): no trapdoor opened there with the discriminator.
         "orl64": {"alpha": 0.1, "discriminator": "none"},
         "rendered64": {"alpha": 0.1, "discriminator": "none"},
@@ -56,12 +80,21 @@ class TrapMid(Defense):
     beta: Annotated[float, Ge(0), Le(1)] = 0.2
     step: Annotated[float, Gt(0)] = 0.01
     low: Annotated[float, Ge(0), Lt(1)] = 0.0
-    discriminator: Literal["pixel", "feature", "none"] = "pixel"
+    discriminator: Judges = "pixel"
     augment: bool = True
+    discriminator_reduction: Annotated[Reduction, Added()] = "sum"
+    feature_hidden: Annotated[int, Ge(0), Added()] = 256
+    feature_loss: Annotated[bool, Added()] = False
+    lambda_x: Annotated[float, Ge(0), Added()] = 0.0
+    lambda_y: Annotated[float, Ge(0), Added()] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.feature_loss and self.discriminator not in ("feature", "both"):
+            raise UsageError("trap-mid: feature_loss needs discriminator=feature or both.")
 
     def cost(self) -> float:
         """Return the cost: two batches through f, one through f to the triggers, and what D takes."""
-        judge = {"none": 0, "pixel": 2 * 3 + 2, "feature": 2 + 2}[self.discriminator]
+        judge = {"none": 0, "pixel": 2 * 3 + 2, "feature": 2 + 2, "both": 2 * 3 + 2 + 2 + 2}[self.discriminator]
         return (2 * 3 + 2 + judge) / 3
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
@@ -72,50 +105,72 @@ class TrapMid(Defense):
         shape = (ctx.num_classes, ctx.channels, ctx.size, ctx.size)
         ctx.extras["triggers"] = (self.low + (1 - self.low) * torch.rand(shape, generator=ctx.rng)).to(ctx.device)
         ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
-        if self.discriminator != "none":
-            judge = trapdoors.make_judge(classifier, self.discriminator)
-            ctx.extras["discriminator"] = judge.to(ctx.device)
-            ctx.extras["discriminator_optimizer"] = ctx.new_optimizer(judge.parameters())
-        return classifier
+        judges.add_judges(self.discriminator, classifier, self.feature_hidden, ctx)
+        return BiDO().build(classifier, ctx) if self._dependence else classifier
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
         """Shuffle the trapdoor labels and give the discriminator the epoch's learning rate."""
         ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
-        for group in ctx.extras["discriminator_optimizer"].param_groups if self.discriminator != "none" else []:
-            group["lr"] = ctx.lr
+        for name in judges.kinds(self.discriminator):
+            for group in ctx.extras[f"{name}_optimizer"].param_groups:
+                group["lr"] = ctx.lr
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
         """Teach the discriminator, move the triggers, and return the loss of the target with the moved triggers."""
         labels, first = ctx.extras["labels"], ctx.step % max(1, ctx.steps_per_epoch) * ctx.batch
         c_B = labels[(first + torch.arange(len(y_B))) % len(labels)].to(y_B.device)
         with evaluating(model):
-            natural = self._teach_discriminator(model, x_BCHW, c_B, ctx)
+            natural = self._teach_discriminators(model, x_BCHW, c_B, ctx)
             self._move_triggers(model, x_BCHW, c_B, ctx)
         x_both = torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)])
-        outputs = model.outputs(trapdoors.augmented(x_both, ctx.rng, on=self.augment))
+        x_both = trapdoors.augmented(x_both, ctx.rng, on=self.augment)
+        outputs = model.outputs(x_both, stages=self._dependence)
         main, trapdoor = part(outputs, slice(len(y_B))), part(outputs, slice(len(y_B), None))
         main_loss, trapdoor_loss = loss_of(main, y_B), loss_of(trapdoor, c_B)
         signals = {
             "main_loss": main_loss.detach(),
             "trapdoor_loss": trapdoor_loss.detach(),
             "trapdoor_accuracy": (trapdoor.logits.argmax(1) == c_B).float().mean(),
-            "discriminator_accuracy": natural,
+            **natural,
         }
-        return Step((1 - self.beta) * main_loss + self.beta * trapdoor_loss, signals)
+        loss = (1 - self.beta) * main_loss + self.beta * trapdoor_loss
+        for name, extra in self._extra_losses(outputs, main, x_both[: len(y_B)], y_B, ctx).items():
+            loss, signals = loss + extra, signals | {name: extra.detach()}
+        return Step(loss, signals)
 
-    def _teach_discriminator(self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext) -> Tensor | float:
-        """Take one step of D on natural (1) and triggered (0) images; returns its accuracy."""
-        if self.discriminator == "none":
-            return 0.0
-        judge, optimizer = ctx.extras["discriminator"].train(), ctx.extras["discriminator_optimizer"]
-        with torch.no_grad():
-            seen = self._evidence(model, torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)]))
-        logit_natural_B, logit_triggered_B = judge(seen)[:, 0].chunk(2)
-        optimizer.zero_grad(set_to_none=True)
-        (towards(logit_natural_B, 1) + towards(logit_triggered_B, 0)).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return torch.cat([logit_natural_B > 0, logit_triggered_B <= 0]).float().mean()
+    @property
+    def _dependence(self) -> bool:
+        return self.lambda_x + self.lambda_y > 0
+
+    def _extra_losses(
+        self, outputs: Outputs, main: Outputs, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext
+    ) -> dict[str, Tensor]:
+        """Return what is added to the loss by name: the feature discriminator's, and BiDO's on natural images."""
+        extra: dict[str, Tensor] = {}
+        if self.feature_loss:
+            judge = ctx.extras["discriminator_feature" if self.discriminator == "both" else "discriminator"].eval()
+            with without_weight_gradients(judge):
+                extra["feature_loss"] = self.beta * towards(judge(judges.seen_features(outputs))[:, 0], 0.5)
+        if self._dependence:
+            labels_BK = one_hot(y_B, ctx.num_classes)
+            on_image, on_label = BiDO(image_scale="unit").dependences(x_BCHW, main.stages, labels_BK)
+            extra["dependence"] = (self.lambda_x * on_image - self.lambda_y * on_label).sum().to(main.logits)
+        return extra
+
+    def _teach_discriminators(
+        self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext
+    ) -> dict[str, Tensor | float]:
+        """Take one step of each D on natural (1) and triggered (0) images; returns their accuracies."""
+        accuracies: dict[str, Tensor | float] = (
+            {} if judges.kinds(self.discriminator) else {"discriminator_accuracy": 0.0}
+        )
+        for name, kind in judges.kinds(self.discriminator).items():
+            with torch.no_grad():
+                x_both = torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)])
+                seen = evidence(model, x_both, kind)
+            judge, optimizer = ctx.extras[name], ctx.extras[f"{name}_optimizer"]
+            accuracies[f"{name}_accuracy"] = judges.teach(judge, optimizer, seen, self.discriminator_reduction)
+        return accuracies
 
     def _move_triggers(self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext) -> None:
         """Take one signed step of the triggers that occur in the batch, towards effective and natural."""
@@ -125,20 +180,13 @@ class TrapMid(Defense):
         x_blended = blend(x_BCHW, own_UCHW[where_B], self.alpha)
         with without_weight_gradients(model):
             loss = loss_of(model.outputs(trapdoors.augmented(x_blended, ctx.rng, on=self.augment)), c_B)
-            if self.discriminator != "none":
-                judge = ctx.extras["discriminator"].eval()
+            found = judges.kinds(self.discriminator)
+            for name, kind in found.items():
+                judge = ctx.extras[name].eval()
                 with without_weight_gradients(judge):
-                    loss = loss + towards(judge(self._evidence(model, x_blended))[:, 0], 1)
+                    loss = loss + towards(judge(evidence(model, x_blended, kind))[:, 0], 1) / len(found)
             (gradient_UCHW,) = torch.autograd.grad(loss, own_UCHW)
         triggers[classes_U] = (own_UCHW.detach() - self.step * gradient_UCHW.sign()).clamp(self.low, 1)
-
-    def _evidence(self, model: Classifier, x_BCHW: Tensor) -> Tensor:
-        """Return what the discriminator looks at: images, or the target's features and one-hot decision."""
-        if self.discriminator == "pixel":
-            return x_BCHW
-        outputs = model.outputs(x_BCHW)
-        decision_BK = one_hot(outputs.logits.argmax(1), outputs.logits.shape[1])
-        return torch.cat([outputs.features.flatten(1), decision_BK.to(outputs.features)], 1)
 
     def finish(self, model: Classifier, data: ImageSet, ctx: TrainContext) -> None:
         """Measure the trapdoor accuracy on training images, each with the trigger of a class that is not its own."""

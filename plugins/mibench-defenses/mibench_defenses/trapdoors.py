@@ -1,17 +1,15 @@
-"""Parts of Trap-MID: blending, trapdoor labels, augmentation, discriminators.
+"""Parts of Trap-MID: blending, trapdoor labels, augmentation, accuracy.
 
-Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
+Shapes: B images of a batch, C channels, H = W pixels, K classes.
 """
 
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
-from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from mibench.api import Classifier, ImageSet, Outputs, TrainContext, evaluating, generator, other_class
 
@@ -51,33 +49,11 @@ def augmented(x_BCHW: Tensor, rng: torch.Generator, *, on: bool = True) -> Tenso
     return moved
 
 
-def make_judge(classifier: Classifier, kind: str) -> nn.Module:
-    """Return a discriminator of images (``pixel``) or of what the classifier makes of them."""
-    return pixel_judge(classifier) if kind == "pixel" else feature_judge(classifier)
-
-
-def pixel_judge(classifier: Classifier) -> Classifier:
-    """Return a discriminator of images: a copy of a classifier with one fresh logit; auxiliary heads stay idle."""
-    judge = deepcopy(classifier)
-    judge.replace_head(nn.Linear(classifier.feature_dim, 1))
-    return judge.requires_grad_(True)
-
-
-def feature_judge(classifier: Classifier) -> nn.Module:
-    """Return a discriminator (B, D + K) -> (B, 1) of features and one-hot decisions; 256 hidden units, our choice."""
-    entering = classifier.feature_dim + classifier.num_classes
-    return nn.Sequential(nn.Linear(entering, 256), nn.ReLU(), nn.Linear(256, 1))
-
-
-def towards(logit_B: Tensor, natural: int) -> Tensor:
-    """Return the mean binary cross-entropy of a discriminator's logits against one answer; scalar."""
-    return bce(logit_B, torch.full_like(logit_B, natural))
-
-
 def part(outputs: Outputs, rows: slice) -> Outputs:
-    """Return the outputs of some images of a batch, auxiliary heads included."""
+    """Return the outputs of some images of a batch, stages and auxiliary heads included."""
     aux = [(logits_BK[rows], weight) for logits_BK, weight in outputs.aux]
-    return Outputs(outputs.logits[rows], outputs.features[rows], aux=aux)
+    stages = {name: activation[rows] for name, activation in outputs.stages.items()}
+    return Outputs(outputs.logits[rows], outputs.features[rows], stages, aux)
 
 
 def trapdoor_accuracy(model: Classifier, data: ImageSet, triggers_KCHW: Tensor, alpha: float) -> float:

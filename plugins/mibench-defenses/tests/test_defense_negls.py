@@ -63,6 +63,17 @@ def test_schedule_of_a_hundred_epochs(epoch: int, share: float):
     assert NegativeLabelSmoothing().smoothing(epoch, 100) == pytest.approx(-0.05 * share)
 
 
+def test_atats_schedule_is_one_epoch_ahead():
+    """Values of AT-AT's code, whose counter goes up before the schedule is read; 26 of 100 epochs differ."""
+    atat = params.build(NegativeLabelSmoothing, NegativeLabelSmoothing.presets["atat-paper"])
+    released = {48: 0.0, 49: -0.001, 50: -0.002, 73: -0.025, 74: -0.05, 99: -0.05}
+    assert {epoch: atat.smoothing(epoch, 100) for epoch in released} == pytest.approx(released)
+    paper = params.build(NegativeLabelSmoothing, NegativeLabelSmoothing.presets["paper"])
+    differ = [e for e in range(100) if atat.smoothing(e, 100) != pytest.approx(paper.smoothing(e, 100))]
+    assert differ == list(range(49, 75))
+    assert "early" not in params.canonical(paper)
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5, 7, 20, 40])
 def test_schedule_of_other_lengths_never_overshoots_and_ends_full(epochs: int):
     shares = [NegativeLabelSmoothing().smoothing(epoch, epochs) / -0.05 for epoch in range(epochs)]

@@ -79,6 +79,33 @@ def test_resnet18_trains_the_published_number_of_weights():
     assert sum(value.numel() for value in TransferLearning().parameters(model, ctx)) == layer4 + 513 * 1000 == 8_906_728
 
 
+def _unfilled(arch: str, classes: int) -> Classifier:
+    """The architecture with zeros for weights: drawing sixty million of them takes seconds."""
+    with torch.device("meta"):
+        model = TorchvisionModel(arch=arch).build(num_classes=classes, channels=3, size=32)
+    model = model.to_empty(device="cpu")
+    for value in (*model.parameters(), *model.buffers()):
+        value.detach().zero_()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("arch", "preset", "classes", "trained"),
+    [
+        ("resnet18", "paper", 1000, 8_906_728),
+        ("resnet152", "paper", 530, 16_050_706),
+        # Counted in AT-AT's network as what stands behind its children 0 to 6, and behind 0 to 8; then the head.
+        ("densenet169", "paper-densenet", 530, 11_186_944 + 1665 * 530),
+        ("densenet169", "paper", 530, 6_738_688 + 1665 * 530),
+    ],
+)
+def test_weights_that_train_are_as_many_as_in_the_released_code(arch: str, preset: str, classes: int, trained: int):
+    model, ctx = _unfilled(arch, classes), TinyWorld(classes=classes, size=32).context()
+    defense = params.build(TransferLearning, TransferLearning.presets[preset])
+    model = defense.build(model, ctx)
+    assert sum(value.numel() for value in defense.parameters(model, ctx)) == trained
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "back"),
     [

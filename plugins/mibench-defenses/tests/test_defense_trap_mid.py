@@ -152,7 +152,7 @@ def test_first_two_sub_steps_touch_no_statistics_of_the_target():
     weights, judged = snapshot(model), snapshot(ctx.extras["discriminator"])
     triggers = ctx.extras["triggers"].clone()
     model.eval()
-    defense._teach_discriminator(model, x, y, ctx)
+    defense._teach_discriminators(model, x, y, ctx)
     after_teaching = snapshot(ctx.extras["discriminator"])
     assert not torch.equal(judged["body.block1.1.running_mean"], after_teaching["body.block1.1.running_mean"])
     assert not torch.equal(judged["body.fc.weight"], after_teaching["body.fc.weight"])
@@ -265,7 +265,7 @@ def test_costs_by_hand():
     assert TrapMid(discriminator="none").cost() == pytest.approx(8 / 3)
 
 
-@pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"beta": 1.5}, {"discriminator": "both"}, {"low": 1.0}])
+@pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"beta": 1.5}, {"discriminator": "all"}, {"low": 1.0}])
 def test_impossible_settings_are_refused(settings: dict):
     with pytest.raises(UsageError, match=next(iter(settings))):
         params.build(TrapMid, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from mibench_models.torchvision_models import TorchvisionModel
 
@@ -74,6 +74,11 @@ class DenseNet169(TorchvisionModel):
 @dataclass(frozen=True, kw_only=True)
 class InceptionV3(TorchvisionModel):
     """Inception-v3 with its auxiliary head (Szegedy et al., CVPR 2016); 299 px unless ``input_size`` says otherwise."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # The evaluator of Plug & Play Attacks and of AT-AT: both heads count alike.
+        "paper": {"aux_weight": 1.0},
+    }
 
     arch: Literal["inception_v3"] = "inception_v3"
 

@@ -11,7 +11,7 @@ import torch
 from mibench_models import mibench_models
 from mibench_models.torchvision_models import TorchvisionModel
 from mibench_models.torchvision_stages import STAGE_TABLE
-from mibench_models.torchvision_zoo import ResNet18
+from mibench_models.torchvision_zoo import InceptionV3, ResNet18
 from mibench_models.weights import file_sha256
 from safetensors.torch import save_file
 from torch import nn
@@ -207,6 +207,16 @@ def test_wrong_requests_are_explained() -> None:
         made("inception_v3", input_size=64)
     with pytest.raises(UsageError, match="input_size=30"):
         made("vit_b_16", input_size=30)
+
+
+def test_published_evaluators_weigh_both_heads_alike() -> None:
+    """Plug & Play Attacks and AT-AT add the auxiliary head's cross-entropy as it is; torchvision's recipe takes 0.4."""
+    x = torch.rand(2, 3, 299, 299, device="meta")
+    for settings, weight in ((InceptionV3.presets["paper"], 1.0), ({}, 0.4)):
+        with torch.device("meta"):
+            made_here = build(InceptionV3, settings).build(num_classes=3, channels=3, size=299)
+        ((aux_logits, got),) = made_here.train().outputs(x).aux
+        assert (got, aux_logits.shape) == (weight, (2, 3))
 
 
 def test_stage_table_covers_known_families() -> None:
