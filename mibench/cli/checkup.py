@@ -95,13 +95,16 @@ def check_store(store: Path | None) -> Check:
 
 
 def check_plugins(registry: Registry) -> Iterator[Check]:
-    """Check that every plugin loads."""
+    """Check that every plugin loads, quickly and without a sound."""
     loaded = ", ".join(sorted({point.distribution for point in registry.plugins()}))
     yield Check(
         "plugins", "ok" if loaded else "broken", loaded or "none", "" if loaded else 'pip install "mibench[all]"'
     )
     for failure in registry.failures:
         yield Check(f"plugin {failure.distribution}", "broken", str(failure), pip_hint(failure.distribution))
+    for remark in registry.remarks:
+        who = f"{remark.distribution} {remark.version}"
+        yield Check(f"plugin {remark.distribution}", "todo", f"{who} {remark.text}", "Tell its authors.")
 
 
 def check_protocols(registry: Registry) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from mibench import __version__
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, MibenchError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, EXIT_PLUGIN, MibenchError
 from mibench.cli.lazy import LazyCommand, LazyGroup
 from mibench.execute.signals import Stopped, stoppable
 from mibench.execute.streams import divided
@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
 }
 DEBUG_VARIABLE = "MIBENCH_DEBUG"
+COMPLETION_VARIABLE = "_MIBENCH_COMPLETE"
 
 
 @click.group(
@@ -70,6 +71,11 @@ def _main(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _tell("Interrupted. The same command continues where this one stopped.")
         return EXIT_INTERRUPTED
+    except SystemExit as error:
+        if COMPLETION_VARIABLE in os.environ:  # the only thing that click itself ends by exiting
+            raise
+        _tell(f"Error: a plugin ended the program instead of raising an error ({_exit_of(error)}).")
+        return EXIT_PLUGIN
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -89,6 +95,13 @@ def _explain(error: Exception) -> int:
     _tell(f"Unexpected error: {type(error).__name__}: {error}")
     _tell(f"This is a bug in mibench or in a plugin; {DEBUG_VARIABLE}=1 shows the traceback.")
     return EXIT_FAILED_CELLS
+
+
+def _exit_of(error: SystemExit) -> str:
+    from mibench.registry.failures import describe_error, place_of
+
+    place = place_of(error)
+    return f"{describe_error(error)} at {place}" if place else describe_error(error)
 
 
 def _tell(text: str) -> None:
