@@ -142,7 +142,7 @@ class _Probe:
                 return None  # its own children may still hold the other end of the pipe
             if phase and not told and waited > PATIENCE_S:
                 told = True
-                name = self._sources[phase["at"]].distribution
+                name = self._sources[phase["index"]].distribution
                 _log.warning("waiting up to %.3g s for the plugin %s while %s", self._limit_s, name, phase["phase"])
         raise TimeoutError(f"it did not come back within {self._limit_s:.3g} s ({LIMIT_VARIABLE})")
 

@@ -1,6 +1,6 @@
 """The process in which unknown plugins are looked at; it may die of them. Started by :mod:`mibench.registry.probe`.
 
-It reads one line, the plugins, and answers with lines of a mark and JSON: ``{"at", "phase"}`` before each thing that a
+It reads one line, the plugins, and answers with lines of a mark and JSON: ``{"index", "phase"}`` before each thing that a
 plugin could break in, and a whole finding after each plugin. Whatever else it writes, a plugin wrote.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
         found = _look(Announced(**source), _Phases(say, at))
         new = set(sys.modules) - before
         heavy = [name for name in HEAVY if name in new]
-        say(at=at, **found, heavy=heavy, files=_files(new))
+        say(index=at, **found, heavy=heavy, files=_files(new))
         if heavy:
             break
     os._exit(0)
@@ -58,7 +58,7 @@ class _Phases:
         self._say, self._at = say, at
 
     def __call__(self, phase: str) -> None:
-        self._say(at=self._at, phase=phase)
+        self._say(index=self._at, phase=phase)
 
 
 def _look(source: Announced, phase: Callable[[str], None]) -> dict[str, Any]:

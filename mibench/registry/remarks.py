@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from mibench.registry.entry_points import Announced
 from mibench.registry.failures import Phase, PluginFailure
 from mibench.registry.kinds import as_kind
-from mibench.registry.verdicts import Verdict, own_files
-
-SLOW_S = 1.0
-"""A plugin that takes longer to be listed is remarked on; all of mibench's own together take a tenth of that."""
+from mibench.registry.verdicts import SLOW_S, Verdict, own_files
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from mibench.registry.packages import sources_of
 BAD_FOR_S = 3600.0
 """A plugin that was refused gets another chance after this time: what it needs may be there by then."""
 
+SLOW_S = 1.0
+"""A plugin that takes longer to be listed is remarked on; all of mibench's own together take a tenth of that."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -55,8 +58,12 @@ class Verdict:
 
     def holds(self) -> bool:
         """Tell whether nothing has changed since."""
-        fresh = time.time() - self.at < BAD_FOR_S if self.trouble or self.missing else True
-        return fresh and bool(self.files) and state_of(self.files) == self.files
+        bad = self.trouble or self.missing or self.seconds > SLOW_S
+        return (
+            (not bad or 0 <= time.time() - self.at < BAD_FOR_S)
+            and bool(self.files)
+            and state_of(self.files) == self.files
+        )
 
 
 def recall(source: Announced) -> Verdict | None:

@@ -27,7 +27,7 @@ CASES = {
     "list": command("list"),
     "show": command("show", "attack", "ppa"),
     "doctor": command("doctor"),
-    "embedder": [sys.executable, "-c", "import mibench_models.sface, kornia.feature, onnxruntime"],
+    "embedder": [sys.executable, "-c", "import mibench_models.sface, kornia, opacus, pyautoattack, torchvision"],
     "run": command(*SMOKE, "--executor", "local", "--workers", "1"),
 }
 
