@@ -60,7 +60,7 @@ def judge(sources: Sequence[Announced]) -> dict[Announced, Verdict]:
             break
         for source, finding in zip(waiting, found, strict=False):
             finding["files"] = {**state_of(finding.get("files", [])), **before[source]}
-            verdicts[source] = Verdict.from_json({**finding, "at": time.time()})
+            verdicts[source] = Verdict.from_json({**finding, "looked_at": time.time()})
             remember(source, verdicts[source])
         waiting = waiting[len(found) :]
     return verdicts

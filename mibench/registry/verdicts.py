@@ -36,7 +36,7 @@ class Verdict:
         writes: whether it writes to standard output.
         missing: kind, name and reason of every component whose class does not exist.
         files: files that the verdict rests on, with size in bytes and time of change in ns.
-        at: when the look was taken, in seconds since 1970.
+        looked_at: when the look was taken, in seconds since 1970.
     """
 
     trouble: str = ""
@@ -46,7 +46,7 @@ class Verdict:
     writes: bool = False
     missing: tuple[tuple[str, str, str], ...] = ()
     files: dict[str, list[int]] = field(default_factory=dict)
-    at: float = 0.0
+    looked_at: float = 0.0
 
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> Verdict:
@@ -60,7 +60,7 @@ class Verdict:
         """Tell whether nothing has changed since."""
         bad = self.trouble or self.missing or self.seconds > SLOW_S
         return (
-            (not bad or 0 <= time.time() - self.at < BAD_FOR_S)
+            (not bad or 0 <= time.time() - self.looked_at < BAD_FOR_S)
             and bool(self.files)
             and state_of(self.files) == self.files
         )
