@@ -1,7 +1,7 @@
 """The process in which unknown plugins are looked at; it may die of them. Started by :mod:`mibench.registry.probe`.
 
-It reads one line, the plugins, and answers with lines of a mark and JSON: ``{"index", "phase"}`` before each thing that a
-plugin could break in, and a whole finding after each plugin. Whatever else it writes, a plugin wrote.
+It reads one line, the plugins, and answers with lines of a mark and JSON: ``{"index", "phase"}`` before each thing that
+a plugin could break in, and a whole finding after each plugin. Whatever else it writes, a plugin wrote.
 """
 
 from __future__ import annotations
