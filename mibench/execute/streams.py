@@ -76,9 +76,12 @@ def prepare() -> None:
         except OSError:  # the lowest free number is taken, so that no file of ours gets it and is printed into
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdout is None:
-        sys.stdout = _text(os.dup(1), sys.__stdout__, forgive=True)
+        sys.stdout = _text(os.dup(1), None, forgive=True)
     if sys.stderr is None or _is_ours(sys.stderr, 2):
         sys.stderr = _text(2, sys.stderr, forgive=True)
+    for name in ("stdout", "stderr"):  # code that wants to be heard in any case uses these
+        if vars(sys)[f"__{name}__"] is None:
+            vars(sys)[f"__{name}__"] = vars(sys)[name]
 
 
 class _Descriptor(io.FileIO):

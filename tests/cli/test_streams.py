@@ -120,6 +120,12 @@ def test_closed_streams_change_no_exit_code(closed):
         assert (b"inline" in ended.stdout) == (code == 0 and ">&-" not in closed.replace("2>&-", ""))
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_components_that_write_work_without_streams(loud, closed):
+    ended = call([*MIBENCH, "data", "prepare", "loud"], shell=f'"$@" {closed}', PYTHONPATH=loud)
+    assert ended.returncode == 0
+
+
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     """Else what a library prints would be written into the first file that is opened."""
     script = tmp_path / "opens.py"
