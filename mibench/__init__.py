@@ -6,9 +6,17 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import os
 
+# A tool that measures privacy reports nobody's use of it. Read when the libraries are imported, so set before any of
+# them is: onnxruntime would write a device identifier and a queue of events to the user's cache folder.
+for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ.setdefault(_switch, "1")
+
+TYPE_CHECKING = False  # as typing has it, which a file in the working folder could stand in for: see __main__
 if TYPE_CHECKING:
+    from typing import Any
+
     from mibench.execute.run import RunResult, plan_request, run
     from mibench.protocol.request import Request
     from mibench.results.io import load_record

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mibench.api.errors import MibenchError, UsageError
-from mibench.registry.failures import describe_error, pip_hint
+from mibench.registry.failures import describe_error, pip_hint, place_of
+from mibench.registry.interrupts import is_interruption
 from mibench.registry.registry import Registry
 from mibench.store.store import default_root
 
@@ -95,13 +96,16 @@ def check_store(store: Path | None) -> Check:
 
 
 def check_plugins(registry: Registry) -> Iterator[Check]:
-    """Check that every plugin loads."""
+    """Check that every plugin loads, quickly and without a sound."""
     loaded = ", ".join(sorted({point.distribution for point in registry.plugins()}))
     yield Check(
         "plugins", "ok" if loaded else "broken", loaded or "none", "" if loaded else 'pip install "mibench[all]"'
     )
     for failure in registry.failures:
         yield Check(f"plugin {failure.distribution}", "broken", str(failure), pip_hint(failure.distribution))
+    for remark in registry.remarks:
+        who = f"{remark.distribution} {remark.version}"
+        yield Check(f"plugin {remark.distribution}", "todo", f"{who} {remark.text}", "Tell its authors.")
 
 
 def check_protocols(registry: Registry) -> Iterator[Check]:
@@ -132,6 +136,11 @@ def check_protocol(registry: Registry, name: str) -> Check:
         }
     except (MibenchError, OSError) as error:
         return Check(f"protocol {name}", lacking, str(error), f"See: mibench show protocol {name}")
+    except BaseException as error:  # whatever a plugin's own check does, the other checks are made
+        if is_interruption(error):
+            raise
+        detail = f"one of its parts broke while it was asked for its files: {describe_error(error)} ({place_of(error)})"
+        return Check(f"protocol {name}", lacking, detail, f"See: mibench show protocol {name}")
     lines = [f"{part}: {line}" for part, found in needs.items() for line in found]
     if lines:
         return Check(f"protocol {protocol.id}", lacking, "needs files", "\n".join(lines))

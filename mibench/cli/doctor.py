@@ -23,7 +23,9 @@ def doctor(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     from mibench.cli.checkup import checkup
     from mibench.cli.terminal import echo, echo_json, echo_table
     from mibench.registry.registry import load_registry
+    from mibench.registry.verdicts import forget_refusals
 
+    forget_refusals()
     checks = list(checkup(load_registry(), store))
     healthy = all(check.status != "broken" for check in checks)
     if as_json:

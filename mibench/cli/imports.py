@@ -10,6 +10,7 @@ import click
 from mibench.api.folders import named_folder
 from mibench.cli.folder import FOLDER
 from mibench.cli.terminal import echo, short_path
+from mibench.execute.streams import aside
 from mibench.registry.registry import load_registry
 
 PREFIX = "import-"
@@ -45,9 +46,10 @@ def _command(name: str) -> click.Command:
 
 
 def _run(name: str, source: Path, output: Path | None) -> None:
-    importer = load_registry().component("importer", name)()
-    folder = named_folder(output or IMPORTED / name / source.stem, "--output")
-    made = importer.run(named_folder(source, "FILE"), folder)
+    with aside():
+        importer = load_registry().component("importer", name)()
+        folder = named_folder(output or IMPORTED / name / source.stem, "--output")
+        made = importer.run(named_folder(source, "FILE"), folder)
     echo(f"found   {made.found}")
     echo(f"wrote   {short_path(made.folder)}")
     for line in made.use:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
 
 from mibench.api.errors import suggestion
+from mibench.execute.streams import aside
 
 
 class LazyCommand(NamedTuple):
@@ -43,6 +46,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = self._lazy[cmd_name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _keep_stdout_clean(command)
         return command
 
     def resolve_command(
@@ -59,3 +63,22 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.summary) for name, command in self._lazy.items()])
+
+
+def _keep_stdout_clean(command: click.Command) -> None:
+    """Let a command, and those inside it, send to stderr what is printed while they work; only ``echo`` answers."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _keep_stdout_clean(inner)
+    elif command.callback and not hasattr(command.callback, "__wrapped_aside__"):
+        command.callback = _working(command.callback)
+
+
+def _working(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def work(*args: Any, **kwargs: Any) -> Any:
+        with aside():
+            return callback(*args, **kwargs)
+
+    work.__wrapped_aside__ = True  # type: ignore[attr-defined]
+    return work

@@ -47,12 +47,12 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
     PROTOCOL is `name` or `name@version`.
     """
     from mibench import leaderboard as boards
-    from mibench.cli.terminal import echo, echo_table
+    from mibench.cli.terminal import echo, echo_table, echo_text
 
     board = boards.load_board(folder, protocol, by_attack=by_attack)
     if form in FORMATS:
         render = {"json": boards.to_json, "csv": boards.to_csv, "markdown": boards.to_markdown}[form]
-        click.echo(render(board), nl=False)
+        echo_text(render(board))
         return
     for table in boards.to_table(board):
         echo_table(table.columns, table.rows, title=table.title)

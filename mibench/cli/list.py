@@ -20,7 +20,7 @@ PLUGINS = "plugins"
 @click.argument("kind", required=False, metavar=f"[{'|'.join(f'{kind}s' for kind in SPEC_TYPES)}|{PLUGINS}]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_components(kind: str | None, as_json: bool) -> None:
-    """List what is installed, and plugins that could not be used."""
+    """List what is installed, and plugins that could not be used or that slow everything down."""
     words = [f"{known}s" for known in SPEC_TYPES]
     if kind and kind != PLUGINS and kind not in {*SPEC_TYPES, *words}:
         raise unknown("kind", kind, [*words, PLUGINS])
@@ -42,6 +42,10 @@ def list_components(kind: str | None, as_json: bool) -> None:
         broken = [(f.distribution, f.version, f.phase, f.file, f.reason) for f in registry.failures]
         echo()
         echo_table(["distribution", "version", "while", "file", "reason"], broken, title=f"broken ({len(broken)})")
+    if registry.remarks:
+        told = [(remark.distribution, remark.version, remark.text) for remark in registry.remarks]
+        echo()
+        echo_table(["distribution", "version", "what it does"], told, title=f"remarks ({len(told)})")
 
 
 def describe(entry: Registered) -> dict[str, Any]:
@@ -62,4 +66,5 @@ def _document(registry: Registry, entries: list[Registered]) -> dict[str, Any]:
         "plugins": [asdict(point) for point in registry.plugins()],
         "conflicts": registry.conflicts(),
         "failures": [asdict(failure) for failure in registry.failures],
+        "remarks": [asdict(remark) for remark in registry.remarks],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 import click
 
 from mibench import __version__
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, MibenchError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, EXIT_PLUGIN, MibenchError
 from mibench.cli.lazy import LazyCommand, LazyGroup
 from mibench.execute.signals import Stopped, stoppable
+from mibench.execute.streams import divided
 from mibench.store.trouble import disk_trouble
 
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
 }
 DEBUG_VARIABLE = "MIBENCH_DEBUG"
+COMPLETION_VARIABLE = "_MIBENCH_COMPLETE"
 
 
 @click.group(
@@ -54,22 +55,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all is done, 1 if something failed, 2 for a wrong request, 3 for a broken plugin, 130 if interrupted,
         129 or 143 if ended by SIGHUP or SIGTERM.
     """
+    with divided(for_good=arguments is None):
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> int:
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         with stoppable():
-            code = cli.main(args=given, prog_name="mibench", standalone_mode=False)
+            code = cli.main(args=arguments, prog_name="mibench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else EXIT_OK
     except Stopped as stopped:
-        with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal any more
-            click.echo(f"Ended by {stopped.name}. The same command continues where this one stopped.", err=True)
+        _tell(f"Ended by {stopped.name}. The same command continues where this one stopped.")
         return stopped.exit_code
-    except BrokenPipeError:  # the reader went away, as with `mibench list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_OK
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. The same command continues where this one stopped.", err=True)
+        _tell("Interrupted. The same command continues where this one stopped.")
         return EXIT_INTERRUPTED
+    except SystemExit as error:
+        if COMPLETION_VARIABLE in os.environ:  # the only thing that click itself ends by exiting
+            raise
+        _tell(f"Error: a plugin ended the program instead of raising an error ({_exit_of(error)}).")
+        return EXIT_PLUGIN
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -78,17 +84,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception) -> int:
     if isinstance(error, click.ClickException):
-        error.show()
+        error.show(file=sys.stderr)
         return error.exit_code
     if isinstance(error, MibenchError):
-        click.echo(f"Error: {error}", err=True)
+        _tell(f"Error: {error}")
         return error.exit_code
     if isinstance(error, OSError) and (said := disk_trouble(error)):
-        click.echo(f"Error: {said}", err=True)
+        _tell(f"Error: {said}")
         return EXIT_FAILED_CELLS
-    click.echo(f"Unexpected error: {type(error).__name__}: {error}", err=True)
-    click.echo(f"This is a bug in mibench or in a plugin; {DEBUG_VARIABLE}=1 shows the traceback.", err=True)
+    _tell(f"Unexpected error: {type(error).__name__}: {error}")
+    _tell(f"This is a bug in mibench or in a plugin; {DEBUG_VARIABLE}=1 shows the traceback.")
     return EXIT_FAILED_CELLS
+
+
+def _exit_of(error: SystemExit) -> str:
+    from mibench.registry.failures import describe_error, place_of
+
+    place = place_of(error)
+    return f"{describe_error(error)} at {place}" if place else describe_error(error)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import click
 
 from mibench.api.folders import home_folder
+from mibench.execute.streams import answer
 from mibench.results.display import printable
 
 GAP = "  "
@@ -30,29 +30,46 @@ def wants_color(*, stderr: bool = False) -> bool:
     options = context.find_root().obj if context else None
     if (isinstance(options, dict) and options.get("no_color")) or os.environ.get("NO_COLOR"):
         return False
-    return (sys.stderr if stderr else sys.stdout).isatty()
+    return (sys.stderr if stderr else answer()).isatty()
 
 
 def echo(text: str = "", *, bold: bool = False) -> None:
     """Write a line of a result to stdout."""
-    click.echo(click.style(text, bold=True) if bold and wants_color() else text)
+    echo_text((click.style(text, bold=True) if bold and wants_color() else text) + "\n")
+
+
+def echo_text(text: str) -> None:
+    """Write text that has its line ends to stdout, wherever ``sys.stdout`` leads meanwhile."""
+    click.echo(text, file=answer(), nl=False)
 
 
 def note(text: str) -> None:
     """Write one line to stderr."""
-    click.echo(text, err=True)
+    click.echo(text, file=sys.stderr)
 
 
 def echo_json(document: Any) -> None:
     """Write a JSON document to stdout; what JSON does not know becomes text."""
-    click.echo(json.dumps(document, indent=2, default=str))
+    echo(json.dumps(document, indent=2, default=str))
+
+
+def columns() -> int | None:
+    """Return the width of the terminal that shows the answer; ``None`` if no terminal does."""
+    if not answer().isatty():
+        return None
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"]) or None
+    try:
+        return os.get_terminal_size(answer().fileno()).columns or None
+    except (OSError, ValueError):
+        return 80
 
 
 def echo_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Write a table to stdout."""
     if title:
         echo(title, bold=True)
-    for line in table_lines(headers, rows, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+    for line in table_lines(headers, rows, width=columns()):
         echo(line)
 
 
@@ -122,10 +139,10 @@ def duration(seconds: float | None) -> str:
 def short_path(path: Path) -> str:
     """Write a path relative to the current folder or to the user's home, where that is shorter."""
     try:
-        whole = path.absolute()
-    except FileNotFoundError:  # the current folder is gone
+        whole, here = path.absolute(), Path.cwd()
+    except OSError:  # the current folder is gone
         return str(path)
-    if whole.is_relative_to(Path.cwd()):
-        return str(whole.relative_to(Path.cwd()))
+    if whole.is_relative_to(here):
+        return str(whole.relative_to(here))
     home = home_folder()
     return f"~/{whole.relative_to(home)}" if home is not None and whole.is_relative_to(home) else str(whole)

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from mibench.execute.lifeline import Orders, end_with_parent
 from mibench.execute.signals import Stopped, stoppable
+from mibench.execute.streams import prepare
 
 
 def main() -> int:
@@ -31,6 +32,7 @@ def main() -> int:
         with stoppable(("SIGTERM",)):
             end_with_parent()
             orders = Orders(sys.stdin.fileno())
+            prepare()
             # Whatever a library prints must not end up between our lines.
             answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -6,15 +6,20 @@ import sys
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mibench.api.specs import API_VERSION, Kind, Spec
 from mibench.registry.failures import Phase, PluginFailure, describe_error, place_of
+from mibench.registry.interrupts import is_interruption
 from mibench.registry.kinds import SPEC_TYPES
 from mibench.registry.packages import folder_inside
 from mibench.registry.plugin import Plugin
 from mibench.registry.registered import Registered
+
+MOST = 10_000
+"""More objects than this come from a generator that has no end."""
 
 _TEXTS = ("name", "factory", "version", "summary", "licence")
 
@@ -78,10 +83,13 @@ def _ask(plugin: Plugin, hook: str, phase: Phase, found: Collected, *, kind: Kin
             answers = plugin.call(hook)
             problem = _shape_problem(answers)
             if not problem:
-                return [item for answer in answers for item in answer]
-    except KeyboardInterrupt:
-        raise
+                items = list(islice(chain.from_iterable(answers), MOST + 1))
+                if len(items) <= MOST:
+                    return items
+                problem = f"gives more than {MOST} objects; does it ever end?"
     except BaseException as error:
+        if is_interruption(error):
+            raise
         problem, file = f"raised {describe_error(error)}", place_of(error)
     found.failures.append(plugin.failure(phase, f"{hook} {problem}", file=file, kind=kind))
     return []

@@ -11,7 +11,9 @@ from mibench.registry.collect import collect
 from mibench.registry.entry_points import Announced, announced
 from mibench.registry.failures import DISABLE_VARIABLE, PluginFailure
 from mibench.registry.plugin import Plugin, load, wrap
+from mibench.registry.probe import judge
 from mibench.registry.registered import Registered
+from mibench.registry.remarks import Remark, lost_factories, refusal, remarks
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Discovered:
         conflicts: names that more than one plugin provides, which nobody gets.
         folders: folders with ready-made artifacts.
         failures: everything that went wrong.
+        remarks: what plugins do that makes every listing slower or louder.
     """
 
     plugins: list[Plugin] = field(default_factory=list)
@@ -31,12 +34,21 @@ class Discovered:
     conflicts: dict[tuple[Kind, str], list[Registered]] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
     failures: list[PluginFailure] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
 
 def discover() -> Discovered:
-    """Load every installed plugin. Only ``KeyboardInterrupt`` escapes."""
+    """Load every installed plugin that leaves a process alive. Only a real interruption escapes."""
     sources, failures = announced()
-    return question([load(source) for source in sources], failures)
+    verdicts = judge(sources)
+    loaded = [
+        refusal(source, verdicts[source]) or load(source) if source in verdicts else load(source) for source in sources
+    ]
+    found = question(loaded, failures)
+    for source, verdict in verdicts.items():
+        found.failures += lost_factories(source, verdict)
+        found.remarks += remarks(source, verdict)
+    return found
 
 
 def wrap_modules(modules: Iterable[object]) -> list[Plugin | PluginFailure]:

@@ -58,14 +58,15 @@ def digest_of_sources(modules: Iterable[str]) -> str:
 def _digest(packages: tuple[str, ...]) -> str:
     total = hashlib.sha256()
     for package in packages:
-        for name, path in sorted(_sources(package)):
+        for name, path in sorted(sources_of(package)):
             content = path.read_bytes()
             total.update(f"{name}\0{len(content)}\0".encode())
             total.update(content)
     return total.hexdigest()
 
 
-def _sources(package: str) -> list[tuple[str, Path]]:
+def sources_of(package: str) -> list[tuple[str, Path]]:
+    """Return the Python files of a top package, each with its path from that package; a plain module has one."""
     folders = package_folders(package)
     if folders:
         return [

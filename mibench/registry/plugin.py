@@ -14,6 +14,7 @@ from mibench.api.errors import suggestion
 from mibench.api.hookspecs import PROJECT, CollectHooks, LifecycleHooks
 from mibench.registry.entry_points import GROUP, Announced
 from mibench.registry.failures import Phase, PluginFailure, describe_error, place_of
+from mibench.registry.interrupts import is_interruption
 
 COLLECT = tuple(sorted(name for name in vars(CollectHooks) if name.startswith(PROJECT)))
 LIFECYCLE = tuple(sorted(name for name in vars(LifecycleHooks) if name.startswith(PROJECT)))
@@ -59,9 +60,9 @@ def load(source: Announced) -> Plugin | PluginFailure:
         # What a plugin prints on import must not end up in a listing that a program reads.
         with redirect_stdout(sys.stderr):
             subject = EntryPoint(source.name, source.value, GROUP).load()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interruption(error):
+            raise
         reason = f"failed to import: {describe_error(error)}"
         return _failed(source, "import", reason, place_of(error))
     return wrap(source, subject)
@@ -83,9 +84,9 @@ def wrap(source: Announced, subject: object) -> Plugin | PluginFailure:
         problem = _unknown_hook(subject)
         if not problem:
             manager.register(subject)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interruption(error):
+            raise
         problem = describe_error(error)
     return _failed(source, "hooks", problem, file) if problem else Plugin(source, module, file, manager)
 

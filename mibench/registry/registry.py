@@ -14,6 +14,7 @@ from mibench.api.errors import PluginError, unknown
 from mibench.registry.discovery import Discovered, describe_conflict, discover, question, wrap_modules
 from mibench.registry.entry_points import Announced
 from mibench.registry.failures import PluginFailure, describe_error, pip_hint, place_of
+from mibench.registry.interrupts import is_interruption
 from mibench.registry.kinds import as_kind
 from mibench.registry.packages import digest_of_sources, installed_distributions
 from mibench.registry.plugin import LIFECYCLE, Plugin, wrap
@@ -29,6 +30,7 @@ class Registry:
     Attributes:
         failures: everything that plugins did wrong so far, by distribution.
         files: digest to path of the files that parameters of components name, as far as plans have found them.
+        remarks: what plugins do that makes every listing slower or louder, by distribution.
     """
 
     def __init__(self, discovered: Discovered) -> None:
@@ -36,6 +38,7 @@ class Registry:
             discovered.failures, key=lambda failure: (failure.distribution, failure.entry_point)
         )
         self.files: dict[str, str] = {}
+        self.remarks = sorted(discovered.remarks, key=lambda remark: (remark.distribution, remark.entry_point))
         self._components = discovered.components
         self._conflicts = discovered.conflicts
         self._folders = discovered.folders
@@ -95,9 +98,9 @@ class Registry:
         module, _, attribute = registered.spec.factory.partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            if is_interruption(error):
+                raise
             place = place_of(error, otherwise=registered.file)
             raise PluginError(_broken(registered, f"{describe_error(error)} ({place})", error)) from error
         if not isinstance(found, type):
@@ -163,9 +166,9 @@ class Registry:
         for plugin in self._watchers:
             try:
                 plugin.call(hook, **arguments)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_interruption(error):
+                    raise
                 self._watchers = [kept for kept in self._watchers if kept is not plugin]
                 reason = f"{hook} raised {describe_error(error)}; it no longer watches this run"
                 self.failures.append(plugin.failure("watch", reason, file=place_of(error)))

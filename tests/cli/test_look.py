@@ -103,6 +103,7 @@ def test_mistakes_are_explained_with_exit_code_2(arguments, said, mibench):
         (MibenchError("the store is full"), 1, "Error: the store is full"),
         (RuntimeError("oops"), 1, "MIBENCH_DEBUG=1 shows the traceback"),
         (KeyboardInterrupt(), 130, "Interrupted"),
+        (SystemExit(0), 3, "a plugin ended the program instead of raising an error (called sys.exit(0)"),
     ],
 )
 def test_errors_become_messages_and_exit_codes(error, code, said, mibench, monkeypatch):

@@ -41,6 +41,17 @@ PARTS = """
             return ["tiny.zip: get it with `wget tiny.zip`"]
 
     @dataclass(frozen=True, kw_only=True)
+    class Broken(Ready):
+        def missing(self):
+            raise KeyboardInterrupt if self.stops else ZeroDivisionError("oops")
+
+        stops: bool = False
+
+    @dataclass(frozen=True, kw_only=True)
+    class Stopping(Broken):
+        stops: bool = True
+
+    @dataclass(frozen=True, kw_only=True)
     class Damaged(Ready):
         def load(self, identities, *, size, channels):
             raise DataError("tiny.zip is truncated")
@@ -162,6 +173,16 @@ def test_doctor_is_content_with_a_ready_world(mibench, world, tmp_path):
     assert shown.code == 0, shown.out
     assert "protocol tiny@1.0" in shown.out
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("part", "said"), [("Broken", "ZeroDivisionError: oops"), ("Stopping", "KeyboardInterrupt")])
+def test_doctor_survives_a_component_that_breaks_when_it_is_asked(part, said, mibench, world, tmp_path):
+    world(part)
+    shown = mibench("doctor", "--store", str(tmp_path), "--json")
+    assert shown.code == 1
+    (check,) = [check for check in json.loads(shown.out)["checks"] if check["name"] == "protocol tiny"]
+    assert check["status"] == "broken"
+    assert said in check["detail"]
 
 
 def test_doctor_names_the_command_that_fixes_the_default_protocol(mibench, world, tmp_path):

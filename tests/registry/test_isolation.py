@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+from pathlib import Path
+
 import pytest
 
+import mibench
+from mibench.api import DefenseSpec, hookimpl
 from mibench.api.errors import PluginError, UsageError
 from mibench.registry.discovery import discover
 from mibench.registry.registry import Registry
@@ -126,7 +132,7 @@ def test_other_hooks_and_siblings_of_a_refused_spec_still_count(install):
     source = HEAD + (
         "@hookimpl\ndef mibench_defenses():\n    raise OSError\n"
         "@hookimpl\ndef mibench_attacks():\n"
-        "    yield AttackSpec(name='fine-attack', factory='m:C', summary='s')\n"
+        "    yield AttackSpec(name='fine-attack', factory='json:JSONDecoder', summary='s')\n"
         "    yield AttackSpec(name='old-attack', factory='m:C', summary='s', api='0')\n"
     )
     install("half-dist", source)
@@ -171,16 +177,76 @@ def test_damaged_entry_points_hide_nobody(good, install):
     assert failure.phase == "entry-point"
 
 
-def test_an_interrupt_is_not_swallowed(good, install):
-    install("bad-dist", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        discover()
+SIGNAL = "import signal\nsignal.raise_signal(signal.SIGINT)"
 
 
-def test_an_interrupt_in_a_hook_is_not_swallowed(install):
+@pytest.mark.parametrize("source", ["raise KeyboardInterrupt", SIGNAL], ids=["raised", "sent to itself"])
+def test_a_plugin_that_interrupts_at_import_is_named(source, good, install):
+    install("bad-dist", source)
+    registry = Registry(discover())
+    assert registry.component("defense", "good").__name__ == "Good"
+    (failure,) = [f for f in registry.failures if f.distribution == "bad-dist"]
+    assert failure.phase == "import"
+    assert "KeyboardInterrupt" in failure.reason
+
+
+def test_a_plugin_that_interrupts_in_a_hook_is_named(good, install):
     install("bad-dist", HEAD + "@hookimpl\ndef mibench_defenses():\n    raise KeyboardInterrupt")
+    (failure,) = [f for f in Registry(discover()).failures if f.distribution == "bad-dist"]
+    assert (failure.phase, failure.reason) == ("collect", "mibench_defenses raised KeyboardInterrupt")
+
+
+def test_a_class_that_interrupts_when_it_is_imported_is_named(install):
+    source = HEAD + f"@hookimpl\ndef mibench_defenses():\n    yield {SPEC})".replace("m:C", "fake_bad_dist_d:C")
+    install("bad-dist", source, d="class C: pass\nraise KeyboardInterrupt")
+    with pytest.raises(PluginError, match=r"bad-dist 1\.0 cannot be loaded: KeyboardInterrupt"):
+        Registry(discover()).component("defense", "bad")
+
+
+def test_ctrl_c_while_plugins_are_loaded_interrupts():
+    """Not in a plugin's own process: whoever presses it means all of mibench."""
+
+    class Slow:
+        @hookimpl
+        def mibench_defenses(self):
+            signal.raise_signal(signal.SIGINT)
+            return []
+
     with pytest.raises(KeyboardInterrupt):
-        discover()
+        Registry.from_modules(Slow())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_what_a_signal_handler_of_mibench_raises_is_no_plugins_fault(error, monkeypatch):
+    code = compile("def stop(number, frame):\n    raise error", f"{Path(mibench.__file__).parent}/stop.py", "exec")
+    names = {"error": error}
+    exec(code, names)
+    before = signal.signal(signal.SIGTERM, names["stop"])
+
+    class Slow:
+        @hookimpl
+        def mibench_defenses(self):
+            signal.raise_signal(signal.SIGTERM)
+            return []
+
+    try:
+        if issubclass(error, Exception):
+            assert len(Registry.from_modules(Slow()).failures) == 1
+        else:
+            with pytest.raises(error):
+                Registry.from_modules(Slow())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_generator_without_an_end_is_stopped():
+    class Endless:
+        @hookimpl
+        def mibench_defenses(self):
+            return itertools.repeat(DefenseSpec(name="again", factory="m:C", summary="s"))
+
+    (failure,) = Registry.from_modules(Endless()).failures
+    assert failure.reason == "mibench_defenses gives more than 10000 objects; does it ever end?"
 
 
 @pytest.mark.parametrize("off", ["bad-dist", "BAD_dist", "x, bad.dist"])

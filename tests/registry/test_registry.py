@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import types
@@ -164,10 +165,23 @@ def test_a_failing_watcher_is_dropped_recorded_and_disturbs_nobody(error):
         registry.get("defense", "x")
 
 
-def test_an_interrupt_in_a_watcher_is_not_swallowed():
+def test_a_watcher_that_interrupts_is_dropped_and_named():
     registry = Registry.from_modules(Watcher(KeyboardInterrupt()))
+    registry.notify("mibench_stage_finished", node=NODE, seconds=1)
+    (failure,) = registry.failures
+    assert failure.reason == "mibench_stage_finished raised KeyboardInterrupt; it no longer watches this run"
+
+
+def test_ctrl_c_in_a_watcher_is_not_swallowed():
+    class Slow:
+        @hookimpl
+        def mibench_stage_finished(self, node, seconds):
+            signal.raise_signal(signal.SIGINT)
+
+    registry = Registry.from_modules(Slow())
     with pytest.raises(KeyboardInterrupt):
         registry.notify("mibench_stage_finished", node=NODE, seconds=1)
+    assert registry.failures == []
 
 
 def test_wrong_watchers_and_hooks_are_refused():
