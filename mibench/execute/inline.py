@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from mibench.api.errors import MibenchError
 from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
+from mibench.execute.interrupts import watched_signals
 from mibench.plan.node import Node
 from mibench.stages.run import pick_device, run_node
 
+IN_CHARGE = ("metric", "attack", "prior", "defense", "model", "dataset")
+"""Kinds of component, the one first that a stage is there to run."""
 
-def explain(error: Exception) -> str:
-    """Return one message for an error: that of mibench's own errors as it is, others with type and place."""
+
+def explain(error: BaseException, node: Node | None = None) -> str:
+    """Return one message for an error: that of mibench's own errors as it is, others with type and place.
+
+    Args:
+        error: the error.
+        node: the stage that it came out of, whose component is named if it tried to end the program.
+    """
     if isinstance(error, MibenchError):
         return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    what = f"{type(error).__name__}: {error}{place}"
+    if isinstance(error, Exception):
+        return what
+    kind = next((kind for kind in IN_CHARGE if node and kind in node.payload), None)
+    owner = f"{kind} {node.payload[kind]['name']!r}" if node and kind else "a component"
+    return f"{owner} tried to end the program instead of raising an error: {what}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +48,18 @@ class Inline(Executor):
         device = pick_device(session.device)
         labels = {node.key: node.label for node in nodes}
         outcome = Outcome()
-        for node in nodes:
-            lost = outcome.lost(node)
-            if lost is not None:
-                skip(node, lost, labels, outcome, session.registry)
-                continue
-            self._one(node, device, session, outcome)
+        with watched_signals() as interrupted:
+            for node in nodes:
+                lost = outcome.lost(node)
+                if lost is not None:
+                    skip(node, lost, labels, outcome, session.registry)
+                    continue
+                self._one(node, device, session, outcome, interrupted)
         return outcome
 
-    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome) -> None:
+    def _one(
+        self, node: Node, device: torch.device, session: Session, outcome: Outcome, interrupted: Callable[[], bool]
+    ) -> None:
         registry, summary = session.registry, node.summary()
 
         def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
@@ -53,8 +71,10 @@ class Inline(Executor):
         began = time.monotonic()
         try:
             run_node(node, session.store, registry, device, progress)
-        except Exception as error:  # the isolation point between stages: one failed cell must not stop the others
-            outcome.failed[node.key] = explain(error)
+        except BaseException as error:  # the isolation point between stages: one failed cell must not stop the others
+            if interrupted():  # by a person, whatever a component made of it
+                raise
+            outcome.failed[node.key] = explain(error, node)
             registry.notify("mibench_stage_failed", node=summary, error=outcome.failed[node.key])
             return
         outcome.seconds[node.key] = time.monotonic() - began
