@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from mibench.api.errors import MibenchError
 from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
-from mibench.execute.interrupts import watched_signals
+from mibench.execute.interrupts import Ended, watched_signals
 from mibench.plan.node import Node
 from mibench.stages.run import pick_device, run_node
 
@@ -48,18 +48,18 @@ class Inline(Executor):
         device = pick_device(session.device)
         labels = {node.key: node.label for node in nodes}
         outcome = Outcome()
-        with watched_signals() as interrupted:
+        with watched_signals() as ended:
             for node in nodes:
                 lost = outcome.lost(node)
                 if lost is not None:
                     skip(node, lost, labels, outcome, session.registry)
                     continue
-                self._one(node, device, session, outcome, interrupted)
+                self._one(node, device, session, outcome, ended)
+                if (end := ended()) is not None:  # by a person, whatever a component made of it
+                    raise end
         return outcome
 
-    def _one(
-        self, node: Node, device: torch.device, session: Session, outcome: Outcome, interrupted: Callable[[], bool]
-    ) -> None:
+    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome, ended: Ended) -> None:
         registry, summary = session.registry, node.summary()
 
         def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
@@ -72,8 +72,8 @@ class Inline(Executor):
         try:
             run_node(node, session.store, registry, device, progress)
         except BaseException as error:  # the isolation point between stages: one failed cell must not stop the others
-            if interrupted():  # by a person, whatever a component made of it
-                raise
+            if (end := ended()) is not None:
+                raise end from None
             outcome.failed[node.key] = explain(error, node)
             registry.notify("mibench_stage_failed", node=summary, error=outcome.failed[node.key])
             return

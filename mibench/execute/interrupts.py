@@ -9,31 +9,36 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+Ended = Callable[[], BaseException | None]
+"""Returns what the handler of a signal raised, if one has."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def watched_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a signal to end has arrived in this block.
+def watched_signals() -> Iterator[Ended]:
+    """Yield a function that returns what the handler of a signal raised in this block; ``None`` if none has.
 
     What the signals do stays as it was. Outside of the main thread none can arrive.
     """
-    arrived: list[int] = []
+    raised: list[BaseException] = []
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
     for number, handler in before.items():
-        signal.signal(number, _noting(arrived, handler))
+        signal.signal(number, _noting(raised, handler))
     try:
-        yield lambda: bool(arrived)
+        yield lambda: raised[0] if raised else None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _noting(arrived: list[int], handler: Callable[[int, FrameType | None], Any]) -> Callable[..., None]:
+def _noting(raised: list[BaseException], handler: Callable[[int, FrameType | None], Any]) -> Callable[..., None]:
     def note(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
-        handler(number, frame)
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            raised.append(error)
+            raise
 
     return note

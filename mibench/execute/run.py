@@ -82,12 +82,12 @@ def plan_request(request: Request, registry: Registry | None = None) -> Plan:
 
         pick_device(request.device)
     store = open_store(request, registry)
-    with watched_signals() as interrupted:
+    with watched_signals() as ended:
         try:
             return make_plan(request, registry, store)
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-            if interrupted():
-                raise
+            if (end := ended()) is not None:
+                raise end from None
             raise PluginError(f"while the run was planned, {explain(error)}") from error
 
 

@@ -12,12 +12,14 @@ import signal
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from mibench.execute.contract import Session
-from mibench.execute.interrupts import Ended
 from mibench.execute.lifeline import Orders, end_with_parent
 from mibench.execute.signals import Stopped, stoppable
+
+if TYPE_CHECKING:
+    from mibench.execute.contract import Session
+    from mibench.execute.interrupts import Ended
 
 
 def main() -> int:
@@ -46,7 +48,7 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     # Heavy, so imported when signals are heard already.
     import torch
 
-    from mibench.execute.contract import cpu_threads
+    from mibench.execute.contract import Session, cpu_threads
     from mibench.execute.interrupts import watched_signals
     from mibench.registry.registry import load_registry
     from mibench.stages.run import pick_device
