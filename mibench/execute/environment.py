@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mibench.stages.environment import describe
-from mibench.stages.run import pick_device
-
 FLAT = ("python", "platform", "cuda", "cores", "threads", "precision")
 NOTE = "the stages of this cell were computed in different environments"
 
 
 def environment(device: str) -> dict[str, Any]:
     """Describe this process as plain JSON; no host names, users or paths."""
+    from mibench.stages.environment import describe  # imports torch, as few records need it
+    from mibench.stages.run import pick_device
+
     return joined({"this process": describe(pick_device(device))})
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from mibench.api import params
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError
 from mibench.execute.contract import Executor, Outcome, Session
+from mibench.execute.explain import explain
 from mibench.execute.galleries import make_gallery
-from mibench.execute.inline import explain
 from mibench.execute.interrupts import watched_signals
 from mibench.execute.output import explaining, output_folder, prepare
 from mibench.execute.records import failed_record, make_record
