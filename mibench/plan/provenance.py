@@ -46,8 +46,11 @@ def joint_digest(registry: Registry, entries: Sequence[Registered]) -> str:
 
 def made_by(registry: Registry, payload: Mapping[str, Any]) -> dict[str, str]:
     """Return what a stage's checkpoints depend on beside its key: the code of its components, of the core, of torch."""
-    sources = {f"code of the {role}": digest for role, digest in sources_of(registry, payload).items()}
-    core = {"code of mibench": f"{__version__} {digest_of_sources(['mibench'])}", "torch": metadata.version("torch")}
+    sources = {f"source code of the {role}": digest for role, digest in sources_of(registry, payload).items()}
+    core = {
+        "source code of mibench": f"{__version__} {digest_of_sources(['mibench'])}",
+        "torch": metadata.version("torch"),
+    }
     return sources | core
 
 

@@ -61,7 +61,10 @@ def test_reasons(toy_registry, tmp_path):
     ("stamp", "why"),
     [
         (None, "begins again: its checkpoint does not say what made it"),
-        ({"code of the defense": "0" * 64}, "begins again: its checkpoint was made by other code of the defense"),
+        (
+            {"source code of the defense": "0" * 64},
+            "begins again: its checkpoint was made by other source code of the defense",
+        ),
         ({"torch": "1.0"}, "begins again: its checkpoint was made by other torch"),
     ],
 )

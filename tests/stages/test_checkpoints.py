@@ -226,12 +226,12 @@ def test_a_training_is_not_continued_by_other_code(toy_registry, tmp_path, monke
     plan = _plan(toy_registry, tmp_path / "store", defenses=("noisy",))
     reason = next(planned.reason for planned in plan.nodes if planned.key == node.key)
     assert reason.startswith("begins again: its checkpoint was made by other ")
-    assert f"code of the {role}" in reason
+    assert f"source code of the {role}" in reason
     with caplog.at_level(logging.WARNING):
         run_node(node, Store(tmp_path / "store"), toy_registry, CPU, lambda *_: None)
     assert len(calls) == (5 * 3 if stage == "target" else 12)  # all steps, by one code
     assert "begins again" in caplog.text
-    assert f"code of the {role}" in caplog.text
+    assert f"source code of the {role}" in caplog.text
 
 
 OTHERWISE = [{"inputs": {"private": "0" * 64}}, {"threads": 99}, {"device_name": "another"}, {"torch": "1.0"}]
