@@ -11,6 +11,7 @@ import torch
 from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import Ended, watched_signals
+from mibench.execute.signals import Stopped
 from mibench.plan.node import Node
 from mibench.stages.run import pick_device, run_node
 
@@ -48,6 +49,8 @@ class Inline(Executor):
         began = time.monotonic()
         try:
             run_node(node, session.store, registry, device, progress)
+        except Stopped:
+            raise
         except BaseException as error:  # the isolation point between stages: one failed cell must not stop the others
             if (end := ended()) is not None:
                 raise end from None

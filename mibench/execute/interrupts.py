@@ -11,7 +11,7 @@ from typing import Any
 
 Ended = Callable[[], BaseException | None]
 """Returns what the handler of a signal raised, if one has."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
 
 
 @contextmanager

@@ -54,11 +54,12 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
         environment = describe(device)
         work = store.work(node.key)
         compute = {name: environment[name] for name in ("device_name", "threads")}
-        claim(work, {**made_by(registry, node.payload), **compute, "inputs": inputs})
+        stamp = {**made_by(registry, node.payload), **compute, "inputs": inputs}
         meta: dict[str, object] = {"label": node.label, **environment}
         meta |= {"sources": sources_of(registry, node.payload), "inputs": inputs}
         context = StageContext(node, store, registry, device, Path(), work, _plain(progress))
         with store.commit(node.stage, node.key, node.payload, meta) as draft, seeded(node.stage, node.key):
+            claim(work, stamp)
             # Seeded: code of components may draw where no stage expects it to.
             STAGES[node.stage](replace(context, draft=draft))
             meta["seconds"] = round(time.monotonic() - began, 3)
