@@ -37,7 +37,7 @@ def main() -> None:
     request = Request(protocols=(arguments.protocol,), defenses=tuple(arguments.defense))
     rows: dict[str, list[np.ndarray]] = {}
     for cell in expand(request, registry):
-        record = make_record(cell, store, registry, device="cpu")
+        record = make_record(cell, store, registry)
         gallery = make_gallery(cell, record, store).rows[:PEOPLE]
         rows.setdefault("private", [np.asarray(row.private) for row in gallery])
         value = record.metrics[record.protocol.headline].value

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 SeedPart = str | int
@@ -34,13 +36,22 @@ def generator(*parts: SeedPart, device: torch.device | str = "cpu") -> torch.Gen
 
 @contextmanager
 def seeded(*parts: SeedPart) -> Iterator[None]:
-    """Run a block whose libraries insist on torch's global generators, seeded from the parts, and restore them after.
+    """Run a block whose libraries insist on global generators, seeded from the parts, and restore them after.
 
-    Needed for weight initialisation, dropout and kornia, which accept no generator.
+    Needed for weight initialisation, dropout and kornia, which accept no generator, and for all code of components,
+    which may draw wherever it likes. Covers torch, numpy and Python's ``random``.
     """
+    seed = derive_seed(*parts)
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(derive_seed(*parts))
-        if devices:
-            torch.cuda.manual_seed(derive_seed(*parts))
-        yield
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - foreign code draws from it
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from mibench.api.errors import MibenchError
 from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
+from mibench.execute.explain import explain
+from mibench.execute.interrupts import Ended, watched_signals
+from mibench.execute.signals import Stopped
 from mibench.plan.node import Node
 from mibench.stages.run import pick_device, run_node
-
-
-def explain(error: Exception) -> str:
-    """Return one message for an error: that of mibench's own errors as it is, others with type and place."""
-    if isinstance(error, MibenchError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +26,18 @@ class Inline(Executor):
         device = pick_device(session.device)
         labels = {node.key: node.label for node in nodes}
         outcome = Outcome()
-        for node in nodes:
-            lost = outcome.lost(node)
-            if lost is not None:
-                skip(node, lost, labels, outcome, session.registry)
-                continue
-            self._one(node, device, session, outcome)
+        with watched_signals() as ended:
+            for node in nodes:
+                lost = outcome.lost(node)
+                if lost is not None:
+                    skip(node, lost, labels, outcome, session.registry)
+                    continue
+                self._one(node, device, session, outcome, ended)
+                if (end := ended()) is not None:  # by a person, whatever a component made of it
+                    raise end
         return outcome
 
-    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome) -> None:
+    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome, ended: Ended) -> None:
         registry, summary = session.registry, node.summary()
 
         def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
@@ -53,8 +49,12 @@ class Inline(Executor):
         began = time.monotonic()
         try:
             run_node(node, session.store, registry, device, progress)
-        except Exception as error:  # the isolation point between stages: one failed cell must not stop the others
-            outcome.failed[node.key] = explain(error)
+        except Stopped:
+            raise
+        except BaseException as error:  # the isolation point between stages: one failed cell must not stop the others
+            if (end := ended()) is not None:
+                raise end from None
+            outcome.failed[node.key] = explain(error, node)
             registry.notify("mibench_stage_failed", node=summary, error=outcome.failed[node.key])
             return
         outcome.seconds[node.key] = time.monotonic() - began

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mibench.execute.environment import environment
+from mibench.api.errors import MibenchError
+from mibench.execute.environment import environment, joined
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
 from mibench.plan.provenance import joint_digest
@@ -19,15 +21,18 @@ from mibench.results.intervals import metric_value
 from mibench.results.io import seal
 from mibench.results.normalize import record_leakage
 from mibench.results.record import CellRef, ComponentRef, Control, Failure, MetricValue, ProtocolRef, Record
+from mibench.store.artifact import Artifact
 from mibench.store.store import Store
 
 
-def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) -> Record:
+def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
     """Put a finished cell's record together.
 
     Raises:
         StoreError: if an artifact is missing.
+        MibenchError: if one was made from another input than the store holds, or two metrics measure the same.
     """
+    _check_inputs(cell, store)
     metrics = read_metrics(store, cell.measures)
     controls: dict[Control, dict[str, MetricValue]] = {
         "gold": read_metrics(store, cell.gold),
@@ -45,9 +50,9 @@ def make_record(cell: Cell, store: Store, registry: Registry, *, device: str) ->
         inputs=_inputs(cell, store),
         metrics=metrics,
         controls=controls,
-        self_check=target.json("report.json")["self_check"],
-        ledger=ledger,
-        environment=_environment(cell, store, device),
+        self_check=_told(target.json("report.json")["self_check"]),
+        ledger=_told(ledger),
+        environment=joined({role: found.meta for role, found in _made(cell, store).items()}),
         command=reproduce(cell),
         timings=_timings(cell, store),
     )
@@ -76,6 +81,8 @@ def read_metrics(store: Store, nodes: Mapping[str, Node]) -> dict[str, MetricVal
     for node in nodes.values():
         found = store.get("measure", node.key).json("measurements.json")
         for row in found["measurements"]:
+            if row["name"] in values:
+                raise MibenchError(f"two metrics of the protocol measure {row['name']!r}; one of them must be renamed")
             values[row["name"]] = metric_value(row, found["group"])
     return values
 
@@ -118,8 +125,7 @@ def _as_made(found: dict[str, ComponentRef], cell: Cell, store: Store) -> dict[s
     makers |= {f"metric:{name}": node for name, node in cell.measures.items()}
     made = dict(found)
     for role, node in makers.items():
-        artifact = store.find(node.stage, node.key)
-        sources = artifact.meta.get("sources", {}) if artifact else {}
+        sources = store.get(node.stage, node.key).meta.get("sources", {})
         if source := sources.get(role.partition(":")[0]):
             made[role] = found[role].model_copy(update={"source_digest": source})
     return made
@@ -181,18 +187,39 @@ def _protocol(cell: Cell) -> ProtocolRef:
 
 
 def _inputs(cell: Cell, store: Store) -> dict[str, str]:
-    nodes = {"target": cell.target, "reconstructions": cell.evidence, "prior": cell.prior_node}
-    nodes["data"] = cell.graph.data("private")
-    nodes |= {f"evaluator:{name}": node for name, node in cell.graph.evaluators().items()}
-    found = {role: store.find(node.stage, node.key) for role, node in nodes.items()}
-    return {role: artifact.content for role, artifact in found.items() if artifact is not None}
+    return {role: store.get(node.stage, node.key).content for role, node in cell.inputs.items()}
 
 
-def _environment(cell: Cell, store: Store, device: str) -> dict[str, Any]:
-    """Describe the environment, with the threads of the process that trained and attacked: it may have been another."""
-    metas = [store.get(node.stage, node.key).meta for node in (cell.target, cell.evidence)]
-    threads = sorted({meta["threads"] for meta in metas if "threads" in meta})
-    return {**environment(device), **({"threads": threads[0] if len(threads) == 1 else threads} if threads else {})}
+def _made(cell: Cell, store: Store) -> dict[str, Artifact]:
+    """Return every artifact whose numbers or digest a record states, by role."""
+    groups = {"measure": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
+    nodes = dict(cell.inputs)
+    nodes |= {f"{group}/{name}": node for group, members in groups.items() for name, node in members.items()}
+    return {role: store.get(node.stage, node.key) for role, node in nodes.items()}
+
+
+def _check_inputs(cell: Cell, store: Store) -> None:
+    """Refuse numbers of an input that is not there any more: one that was damaged and came out otherwise since."""
+    made = _made(cell, store)
+    now = {artifact.key: artifact for artifact in made.values()}
+    for role, artifact in made.items():
+        known = {} if store.is_shipped(artifact) else artifact.meta.get("inputs", {})
+        for need, content in known.items():
+            found = now.get(artifact.payload["needs"][need])
+            if found is not None and found.content != content:
+                raise MibenchError(
+                    f"{role} was made from another {need} than the store holds, which was made again since and came"
+                    f" out otherwise. Remove {artifact.path} and run the same command again."
+                )
+
+
+def _told(value: Any) -> Any:
+    """Return a diagnostic of an older artifact as JSON can hold it: what is not finite becomes text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _told(item) for key, item in value.items()}
+    return [_told(item) for item in value] if isinstance(value, list) else value
 
 
 def _timings(cell: Cell, store: Store) -> dict[str, float]:
@@ -201,10 +228,13 @@ def _timings(cell: Cell, store: Store) -> dict[str, float]:
     return {role: store.get(node.stage, node.key).meta.get("seconds", 0.0) for role, node in nodes.items()}
 
 
-def _trend(traces: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
-    """Average the first and the last attack loss over classes."""
+def _trend(traces: Mapping[str, Mapping[str, list[float | None]]]) -> dict[str, float]:
+    """Average the first and the last attack loss over classes; those without such numbers are counted instead."""
     losses = [trace["loss"] for trace in traces.values() if trace.get("loss")]
-    if not losses:
-        return {}
-    count = len(losses)
-    return {"loss_first": sum(s[0] for s in losses) / count, "loss_last": sum(s[-1] for s in losses) / count}
+    ends = [(series[0], series[-1]) for series in losses]
+    finite = [(a, b) for a, b in ends if a is not None and b is not None and math.isfinite(a) and math.isfinite(b)]
+    count, broken = len(finite), {"not_finite": len(ends) - len(finite)} if len(finite) < len(ends) else {}
+    if not count:
+        return {**broken}
+    first, last = sum(a for a, _ in finite) / count, sum(b for _, b in finite) / count
+    return {"loss_first": first, "loss_last": last, **broken}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mibench.api import params
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError
 from mibench.execute.contract import Executor, Outcome, Session
+from mibench.execute.explain import explain
 from mibench.execute.galleries import make_gallery
+from mibench.execute.interrupts import watched_signals
 from mibench.execute.output import explaining, output_folder, prepare
 from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
@@ -21,11 +24,15 @@ from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
 from mibench.results.io import save_record
 from mibench.results.record import Record
-from mibench.results.report import write_report
+from mibench.results.report import Gallery, write_report
 from mibench.store.store import Store, default_root
 
 ALWAYS_THERE = ("auto", "cpu")
 """Devices that need no look at the hardware; a plan that asks for nothing else does not import torch."""
+RECORD = "record"
+"""Stage of a failure that came after all stages: the artifacts make no record."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ def plan_request(request: Request, registry: Registry | None = None) -> Plan:
 
     Raises:
         UsageError: if the request itself is wrong.
+        PluginError: if a component ends the program when it is asked about the plan.
     """
     wait_briefly()
     registry = registry or load_registry()
@@ -73,7 +81,14 @@ def plan_request(request: Request, registry: Registry | None = None) -> Plan:
         from mibench.stages.run import pick_device  # imports torch
 
         pick_device(request.device)
-    return make_plan(request, registry, open_store(request, registry))
+    store = open_store(request, registry)
+    with watched_signals() as ended:
+        try:
+            return make_plan(request, registry, store)
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            if (end := ended()) is not None:
+                raise end from None
+            raise PluginError(f"while the run was planned, {explain(error)}") from error
 
 
 def run(
@@ -109,8 +124,9 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
     paths = [save_record(record, output / "records") for record in records]
     labels = {planned.key: planned.label for planned in plan.nodes}
     failures = [(labels[key], error) for key, error in outcome.failed.items()]
-    pairs = zip(plan.cells, records, strict=True)
-    galleries = [make_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
+    pairs = list(zip(plan.cells, records, strict=True))
+    failures += [(cell.label, r.failure.error) for cell, r in pairs if r.failure and r.failure.stage == RECORD]
+    galleries = [_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
     return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
 
@@ -133,7 +149,7 @@ def _executor(request: Request, registry: Registry) -> Executor:
 
 
 def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Registry, request: Request) -> Record:
-    nodes = [cell.target, cell.evidence, *cell.measures.values(), *cell.gold.values(), *cell.floor.values()]
+    nodes = [*cell.inputs.values(), *cell.measures.values(), *cell.gold.values(), *cell.floor.values()]
     nodes += cell.undefended.values()
     labels = {planned.key: planned.node for planned in plan.nodes}
     for node in nodes:
@@ -141,7 +157,19 @@ def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Re
         if lost in outcome.failed:
             where, error = labels[lost].label, outcome.failed[lost]
             return failed_record(cell, registry, where, error, device=request.device)
-    return make_record(cell, store, registry, device=request.device)
+    try:
+        return make_record(cell, store, registry)
+    except Exception as error:  # one cell whose numbers make no record must not cost the others theirs
+        return failed_record(cell, registry, RECORD, explain(error), device=request.device)
+
+
+def _gallery(cell: Cell, record: Record, store: Store) -> Gallery:
+    """Collect the pictures of a cell; a cell whose metric says odd things about them has none."""
+    try:
+        return make_gallery(cell, record, store)
+    except Exception as error:
+        _log.warning("the report has no pictures of %s: %s", cell.label, explain(error))
+        return Gallery(cell.label, [])
 
 
 def _publish(request: Request, plan: Plan, records: Sequence[Record], paths: Sequence[Path]) -> list[Path]:

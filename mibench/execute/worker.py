@@ -12,11 +12,15 @@ import signal
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mibench.execute.lifeline import Orders, end_with_parent
 from mibench.execute.signals import Stopped, stoppable
 from mibench.execute.streams import prepare
+
+if TYPE_CHECKING:
+    from mibench.execute.contract import Session
+    from mibench.execute.interrupts import Ended
 
 
 def main() -> int:
@@ -46,11 +50,10 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     # Heavy, so imported when signals are heard already.
     import torch
 
-    from mibench.execute.contract import cpu_threads
-    from mibench.execute.inline import explain
-    from mibench.plan.node import Node
+    from mibench.execute.contract import Session, cpu_threads
+    from mibench.execute.interrupts import watched_signals
     from mibench.registry.registry import load_registry
-    from mibench.stages.run import pick_device, run_node
+    from mibench.stages.run import pick_device
     from mibench.store.locks import PROBING
     from mibench.store.store import Store
 
@@ -59,18 +62,33 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     registry = load_registry()
     store, device = Store(Path(sys.argv[1]), [Path(layer) for layer in sys.argv[3:]]), pick_device(sys.argv[2])
     _say(answers, event="ready")
-    for line in orders:
-        node = Node.from_json(json.loads(line))
+    with watched_signals() as ended:
+        for line in orders:
+            _run(json.loads(line), Session(store, registry, str(device)), answers, ended)
+            if (end := ended()) is not None:  # by a signal, whatever a component made of it
+                raise end
 
-        def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
-            _say(answers, event="progress", done=done, total=total, unit=unit, signals=dict(signals))
 
-        try:
-            run_node(node, store, registry, device, progress)
-        except Exception as error:  # the isolation point between stages
-            _say(answers, event="failed", error=explain(error))
-        else:
-            _say(answers, event="finished")
+def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: Ended) -> None:
+    """Run one node and say what became of it."""
+    from mibench.execute.explain import explain
+    from mibench.plan.node import Node
+    from mibench.stages.run import pick_device, run_node
+
+    def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
+        _say(answers, event="progress", done=done, total=total, unit=unit, signals=dict(signals))
+
+    node = Node.from_json(order)
+    try:
+        run_node(node, session.store, session.registry, pick_device(session.device), progress)
+    except Stopped:
+        raise
+    except BaseException as error:  # the isolation point between stages
+        if (end := ended()) is not None:
+            raise end from None
+        _say(answers, event="failed", error=explain(error, node))
+    else:
+        _say(answers, event="finished")
 
 
 def _say(answers: IO[bytes], **message: Any) -> None:

@@ -61,6 +61,17 @@ class Cell:
         return self.graph.nodes[self.evidence.needs["prior"]]
 
     @property
+    def inputs(self) -> dict[str, Node]:
+        """What a record states the digest of, by role: data, target, prior, the evaluators that take part, evidence."""
+        nodes = {"data": self.graph.data("private"), "target": self.target, "prior": self.prior_node}
+        nodes["reconstructions"] = self.evidence
+        measured = (node for group in (self.measures, self.gold, self.floor) for node in group.values())
+        for node in (self.evidence, *measured):
+            judges = (role for role in node.needs if role.startswith("evaluator:"))
+            nodes |= {role: self.graph.nodes[node.needs[role]] for role in judges}
+        return nodes
+
+    @property
     def label(self) -> str:
         """What people read."""
         return f"{self.loaded.id} · {self.model.name} · {self.defense.asked} × {self.attack.asked} · seed {self.seed}"

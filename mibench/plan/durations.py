@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ class Durations:
             return None
         if known is not None and node.stage == "target":
             known *= self._facts.cost(node.payload["defense"])
+            return known if math.isfinite(known) else None  # an estimate is no reason to stop
         return LIGHT.get(node.stage) if known is None else known
 
     def _named(self, stage: str, entry: Mapping[str, Any]) -> float | None:

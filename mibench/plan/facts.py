@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +143,12 @@ class Facts:
     def cost(self, entry: Mapping[str, Any]) -> float:
         """Return the cost of a defense's training step in units of plain training's."""
         question = {"ask": "cost", "name": entry["name"], "params": entry["params"]}
-        return float(self.memo.ask(question, lambda: float(build_component(self.registry, "defense", entry).cost())))
+
+        def cost() -> float | str:
+            stated = float(build_component(self.registry, "defense", entry).cost())
+            return stated if math.isfinite(stated) else str(stated)  # as JSON holds it
+
+        return float(self.memo.ask(question, cost))
 
     def identities(self, entry: Mapping[str, Any]) -> int:
         """Return how many identities a dataset has."""

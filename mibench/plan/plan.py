@@ -10,7 +10,7 @@ from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.facts import Facts
 from mibench.plan.node import Node
-from mibench.plan.provenance import sources_of
+from mibench.plan.provenance import STAMP, differing, made_by, read_stamp, sources_of
 from mibench.protocol.request import Request
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
@@ -103,10 +103,8 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
 
 
 def _answers(cell: Cell) -> Iterable[Node]:
-    # Reconstructions and targets are named too, because records and reports read them.
-    yield cell.graph.data("private")
-    yield cell.target
-    yield cell.evidence
+    # Whatever a record states the digest of is among them, and made again if it is damaged.
+    yield from cell.inputs.values()
     for group in (cell.measures, cell.gold, cell.floor, cell.undefended):
         yield from group.values()
 
@@ -132,9 +130,21 @@ def _visit(
         _require(node, facts)
     for key in node.needs.values():
         _visit(known[key], known, store, planned, durations, facts)
-    unfinished = any((store.root / "work" / node.key).glob("*"))
-    reason = "continues from a checkpoint" if unfinished else "not in the store"
-    planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))
+    planned[node.key] = PlannedNode(node, False, _why(node, store, facts.registry), durations[node.key].of(node))
+
+
+def _why(node: Node, store: Store, registry: Registry) -> str:
+    """Say why a node has to run, and whether it continues."""
+    work = store.root / "work" / node.key
+    if not any(path.is_file() and path.name != STAMP and path.suffix != ".tmp" for path in work.glob("*")):
+        return "not in the store"
+    found = read_stamp(work)
+    other = differing(found, made_by(registry, node.payload))
+    if not other:
+        return "continues from a checkpoint"
+    return "begins again: its checkpoint " + (
+        f"was made by other {', '.join(other)}" if found else "does not say what made it"
+    )
 
 
 def _require(node: Node, facts: Facts) -> None:

@@ -22,38 +22,52 @@ from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
 from mibench.stages.data import PrivateData, load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.handover import printable, verdict
 from mibench.stages.train import Training, make_optimizer
 from mibench.store.artifact import Artifact
 
 
 def run(ctx: StageContext) -> None:
     """Train a classifier and save its weights, its history and the defense's own verdict."""
-    data = _data(ctx)
-    start, public = _weights(ctx, "start"), _weights(ctx, "pretrain")
+    data, seed = _data(ctx), ctx.payload["seed"]
     with full_precision():
-        model, defense, train_ctx = build(
-            ctx.registry, ctx.payload, ctx.device, len(data.train), start=start, public=public
-        )
-        recipe = Recipe.model_validate(ctx.payload["recipe"])
-        inputs: dict[str, Any] = {"seed": ctx.payload["seed"], "work": ctx.work, "val": data.val}
-        training = Training(model, defense, recipe, data.train, train_ctx, **inputs)
+        training = _training(ctx, data)
+        if not training.restore():
+            training = _training(ctx, data)
         training.run(ctx.progress)
-        with seeded(ctx.payload["seed"], "finish"):
+        model, defense, train_ctx = training.model, training.defense, training.ctx
+        with seeded(seed, "finish"):
             defense.finish(model, training.train, train_ctx)
-        check = defense.self_check(model, train_ctx)
-        deployed = freeze(defense.inference(model, train_ctx))
-        with seeded(ctx.payload["seed"], "sanity"):
+        with seeded(seed, "self check"):
+            check = defense.self_check(model, train_ctx)
+        deployed = _deploy(defense, model, train_ctx, seed)
+        with seeded(seed, "sanity"):
             sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}
     save_tensors(ctx.draft / "weights.safetensors", model.state_dict())
     save_tensors(ctx.draft / "extras.safetensors", flat_extras(train_ctx.extras))
-    report = {
-        "history": train_ctx.history,
-        "self_check": {"active": check.active, "signals": dict(check.signals), "reason": check.reason},
-        "sanity_accuracy": sanity,
-    }
+    history = [printable(means) for means in train_ctx.history]
+    report = {"history": history, "self_check": verdict(check, "the defense"), "sanity_accuracy": sanity}
     if chosen := training.rule.report():
         report["checkpoint"] = chosen
-    (ctx.draft / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
+    (ctx.draft / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _training(ctx: StageContext, data: PrivateData) -> Training:
+    """Build a classifier and its training, at its beginning."""
+    start, public = _weights(ctx, "start"), _weights(ctx, "pretrain")
+    model, defense, train_ctx = build(
+        ctx.registry, ctx.payload, ctx.device, len(data.train), start=start, public=public
+    )
+    recipe = Recipe.model_validate(ctx.payload["recipe"])
+    inputs: dict[str, Any] = {"seed": ctx.payload["seed"], "work": ctx.work, "val": data.val}
+    return Training(model, defense, recipe, data.train, train_ctx, **inputs)
+
+
+def _deploy(defense: Defense, model: Classifier, train_ctx: TrainContext, seed: int) -> Classifier:
+    """Return what is deployed, frozen; whatever the defense draws for it is the same wherever it is loaded."""
+    with seeded(seed, "inference"):
+        return freeze(defense.inference(model, train_ctx))
 
 
 def _data(ctx: StageContext) -> PrivateData:
@@ -71,7 +85,7 @@ def _weights(ctx: StageContext, role: str) -> dict[str, Tensor] | None:
     """Return weights and extras of a training that comes before; ``None`` without one."""
     if role not in ctx.node.needs:
         return None
-    artifact = ctx.store.get(ctx.payload["start"] if role == "start" else role, ctx.node.needs[role])
+    artifact = ctx.input(role)
     return load_tensors(artifact.file("weights.safetensors")) | load_tensors(artifact.file("extras.safetensors"))
 
 
@@ -110,7 +124,8 @@ def build(
         lr=recipe.lr,
         new_optimizer=lambda parameters: make_optimizer(recipe, list(parameters)),
     )
-    defense = build_component(registry, "defense", payload["defense"]) if "defense" in payload else Defense()
+    with seeded(seed, "defense"):
+        defense = build_component(registry, "defense", payload["defense"]) if "defense" in payload else Defense()
     with seeded(seed, "init"):
         plain = build_component(registry, "model", payload["model"]).build(
             num_classes=num_classes, channels=image["channels"], size=image["size"]
@@ -128,9 +143,7 @@ def load_classifier(registry: Registry, artifact: Artifact, device: torch.device
     model.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
     extras = load_tensors(artifact.file("extras.safetensors"))
     train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})
-    deployed = defense.inference(model, train_ctx)
-    freeze(deployed)
-    return deployed
+    return _deploy(defense, model, train_ctx, artifact.payload["seed"])
 
 
 def accuracy(model: Classifier, images: ImageSet, device: torch.device) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mibench.api.rng import seeded
 from mibench.plan.node import Node
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
@@ -47,14 +48,22 @@ class StageContext:
 
     def input(self, role: str) -> Artifact:
         """Return the artifact in a role."""
-        return self.store.get(stage_of_role(role), self.node.needs[role])
+        return find_input(self.store, self.node, role)
 
     def component(self, kind: str, entry: Mapping[str, Any]) -> Any:
         """Build a component from ``{"name", "params"}``."""
-        return build_component(self.registry, kind, entry)
+        with seeded("component", kind, entry["name"]):
+            return build_component(self.registry, kind, entry)
 
 
-def stage_of_role(role: str) -> str:
-    """Return which stage makes the input in a role."""
-    kind = role.partition(":")[0]
-    return {"private": "data", "public": "data", "gold": "gold", "evidence": "reconstruct"}.get(kind, kind)
+def find_input(store: Store, node: Node, role: str) -> Artifact:
+    """Return the artifact that a node needs in a role.
+
+    Raises:
+        StoreError: if it is not there.
+    """
+    kind, key = role.partition(":")[0], node.needs[role]
+    if kind == "evidence":
+        return store.find("gold", key) or store.get("reconstruct", key)
+    stages = {"private": "data", "public": "data", "start": node.payload.get("start", "")}
+    return store.get(stages.get(kind, kind), key)

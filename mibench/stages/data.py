@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mibench.api.data import ImageSet, TensorImages
+from mibench.api.rng import seeded
 from mibench.protocol.split import private_indices
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
@@ -32,7 +33,9 @@ def load_images(registry: Registry, artifact: Artifact) -> ImageSet:
     kept = kept_images(artifact)
     if kept is not None:
         return kept
-    images: ImageSet = _load(build_component(registry, "dataset", artifact.payload["dataset"]), artifact.payload)
+    with seeded("component", "dataset", artifact.payload["dataset"]["name"]):
+        dataset = build_component(registry, "dataset", artifact.payload["dataset"])
+    images: ImageSet = _load(dataset, artifact.payload)
     return images
 
 
@@ -46,7 +49,8 @@ def kept_images(artifact: Artifact) -> TensorImages | None:
 
 def _load(dataset: Any, payload: Mapping[str, Any]) -> Any:
     image = payload["image"]
-    return dataset.load(payload["identities"], size=image["size"], channels=image["channels"])
+    with seeded("dataset", payload["dataset"]["name"]):  # the same images, whichever stage asks for them
+        return dataset.load(payload["identities"], size=image["size"], channels=image["channels"])
 
 
 @dataclass(frozen=True)

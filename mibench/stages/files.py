@@ -1,17 +1,14 @@
-"""Tensors on disk: safetensors for what leaves the machine, restricted loading for our own checkpoints."""
+"""Tensors on disk, as safetensors."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from mibench.store.drafts import share
@@ -23,9 +20,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         OSError: if the disk refuses.
     """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
-        save_file(plain, path)
+        save_file(_plain(tensors), path)
     except SafetensorError as error:
         code = re.search(r"\(os error (\d+)\)", str(error))
         if code is None:
@@ -34,28 +30,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     share(path.parent, [path])
 
 
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return what :func:`save_tensors` would write."""
+    content: bytes = save(_plain(tensors))
+    return content
+
+
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read safetensors onto the CPU."""
     loaded: dict[str, Tensor] = load_file(path)
     return loaded
 
 
-def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that a crash leaves the old one or the new one, never half."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint of ours; ``None`` if there is none or it cannot be read (the work is then done again)."""
-    if not path.is_file():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, pickle.UnpicklingError):
-        return None
-    return state
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Ledger, TargetView
-from mibench.stages.files import load_checkpoint, save_checkpoint
+from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
 
 
 class Keeper:
@@ -38,7 +38,7 @@ class Keeper:
         if kept is None:
             with self.view.spending() as spent, seeded(self.seed, "remember", name):
                 made = {key: tensor.detach().cpu() for key, tensor in make().items()}
-            kept = {"tensors": made, "spent": asdict(spent)}
+            kept = {"name": name, "tensors": made, "spent": asdict(spent)}
             save_checkpoint(path, kept)
         else:
             self.view.ledger.add(Ledger(**kept["spent"]))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import torch
 
 from mibench.api.classifier import Classifier
-from mibench.api.errors import MibenchError
 from mibench.api.images import from_uint8
 from mibench.api.metric import Evidence, Metric, MetricContext
 from mibench.api.precision import full_precision
@@ -18,7 +16,7 @@ from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private
 from mibench.stages.files import load_tensors
-from mibench.store.artifact import Artifact
+from mibench.stages.handover import rows
 
 SEED = 0
 """Metrics are measured with one seed, so that differences between cells are not noise of the measurement."""
@@ -30,11 +28,9 @@ def run(ctx: StageContext) -> None:
     evidence = _evidence(ctx, metric)
     with full_precision(), seeded(SEED, "network"):
         measured = metric.measure(evidence, MetricContext(SEED, ctx.device, ctx.progress))
-    if not measured:
-        raise MibenchError(f"the metric {ctx.payload['metric']['name']!r} returned no measurement")
-    rows = [asdict(row) for row in measured]
+        made = rows(measured, ctx.payload["metric"]["name"], evidence.num_classes)  # here: it may be a generator
     group = getattr(ctx.registry.get("metric", ctx.payload["metric"]["name"]).spec, "group", "leakage")
-    text = json.dumps({"group": group, "measurements": rows}, indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps({"group": group, "measurements": made}, indent=1, sort_keys=True, allow_nan=False)
     (ctx.draft / "measurements.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -51,7 +47,7 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
         validation=data.val,
     )
     if "evidence" in needs:
-        found = _find_evidence(ctx)
+        found = ctx.input("evidence")
         tensors = load_tensors(found.file("evidence.safetensors"))
         evidence.images_NCHW, evidence.labels_N = from_uint8(tensors["pixels"]), tensors["labels"]
         if found.stage == "reconstruct":
@@ -66,14 +62,6 @@ def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
     if "embedder" in metric.needs:
         evidence.embedder = ctx.component("model", ctx.payload["embedder"])
     return evidence
-
-
-def _find_evidence(ctx: StageContext) -> Artifact:
-    key = ctx.node.needs["evidence"]
-    found = ctx.store.find("reconstruct", key) or ctx.store.find("gold", key)
-    if found is None:
-        raise MibenchError(f"the evidence {key[:12]} is not in the store")
-    return found
 
 
 def _classifier(ctx: StageContext, role: str) -> Classifier:

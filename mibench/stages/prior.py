@@ -5,46 +5,92 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from mibench.api.classifier import freeze
 from mibench.api.data import ImageSet
+from mibench.api.errors import MibenchError
 from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer, build_prior
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
+from mibench.stages.checkpoints import load_checkpoint, save_checkpoint, set_aside
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images
-from mibench.stages.files import load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.handover import numbers, printable
 from mibench.store.artifact import Artifact
 
+CHECKPOINT = "prior.pt"
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
 
 
 def run(ctx: StageContext) -> None:
     """Train the prior and save its weights."""
-    component = ctx.component("prior", ctx.payload["prior"])
-    images, seed = load_images(ctx.registry, ctx.input("public")), ctx.payload["seed"]
+    images = load_images(ctx.registry, ctx.input("public"))
+    begun = _begin(ctx, images)
+    while not begun.restore(ctx.work / CHECKPOINT):
+        begun = _begin(ctx, images)
+    signals = _train(begun, ctx)
+    with seeded(ctx.payload["seed"], "finish"):
+        weights = begun.trainer.finish().state_dict()
+    broken = [name for name, tensor in weights.items() if bool(tensor.isnan().any())]
+    if broken:
+        raise MibenchError(f"the prior's training diverged: {broken[0]} holds NaN")
+    save_tensors(ctx.draft / "weights.safetensors", weights)
+    report = {"images": len(images), "steps": begun.trainer.total_steps, "last_signals": printable(signals)}
+    report |= {"spent": asdict(begun.spent)} if begun.guided else {}
+    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
+    (ctx.draft / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass
+class _Begun:
+    """A training of a prior: where it stands, and what it spent on the target, if it is guided by one."""
+
+    trainer: PriorTrainer
+    spent: Ledger
+    guided: bool
+    step: int = 0
+
+    def restore(self, checkpoint: Path) -> bool:
+        """Continue from a checkpoint, if there is one; false for one that does not fit, which is set aside."""
+        state = load_checkpoint(checkpoint)
+        if state is None:
+            return True
+        try:
+            self.trainer.load_state(state["trainer"])
+            self.step = state["step"]
+            self.spent.add(Ledger(**state["spent"]))  # after load_state, and before it asks anything more
+        except Exception as error:  # whatever the trainer raises for a state that it does not know
+            set_aside([checkpoint], f"it does not fit this training ({type(error).__name__}: {error})")
+            return False
+        return True
+
+    def save(self, checkpoint: Path, step: int) -> None:
+        """Write a checkpoint after ``step`` steps."""
+        save_checkpoint(checkpoint, {"trainer": self.trainer.state(), "step": step, "spent": asdict(self.spent)})
+
+
+def _begin(ctx: StageContext, images: ImageSet) -> _Begun:
+    """Build a prior and its training, at its beginning."""
+    component, seed = ctx.component("prior", ctx.payload["prior"]), ctx.payload["seed"]
     with seeded(seed, "init"):
         prior = _build(component, ctx.payload).to(ctx.device)
     where: dict[str, Any] = {"seed": seed, "device": ctx.device}
-    spent = Ledger()
-    if component.needs_target:
-        view = TargetView(load_classifier(ctx.registry, ctx.input("target"), ctx.device), Access.WHITE_BOX)
-        trainer, spent = component.trainer(prior, images, view, **where), view.ledger
-    else:
-        trainer = component.trainer(prior, images, **where)
-    signals = _train(trainer, spent, ctx)
-    save_tensors(ctx.draft / "weights.safetensors", trainer.finish().state_dict())
-    report = {"images": len(images), "steps": trainer.total_steps, "last_signals": signals}
-    report |= {"spent": asdict(spent)} if component.needs_target else {}
-    (ctx.draft / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if not component.needs_target:
+        with seeded(seed, "trainer"):
+            return _Begun(component.trainer(prior, images, **where), Ledger(), guided=False)
+    view = TargetView(load_classifier(ctx.registry, ctx.input("target"), ctx.device), Access.WHITE_BOX)
+    with seeded(seed, "trainer"):
+        return _Begun(component.trainer(prior, images, view, **where), view.ledger, guided=True)
 
 
 def _build(component: PriorModel | GuidedPriorModel, payload: Mapping[str, Any]) -> Prior:
@@ -52,26 +98,20 @@ def _build(component: PriorModel | GuidedPriorModel, payload: Mapping[str, Any])
     return build_prior(component, channels=image["channels"], size=image["size"], classes=payload.get("classes", 0))
 
 
-def _train(trainer: PriorTrainer, spent: Ledger, ctx: StageContext) -> dict[str, float]:
-    checkpoint = ctx.work / "prior.pt"
-    state = load_checkpoint(checkpoint)
-    first, signals = 0, {}
-    if state is not None:
-        trainer.load_state(state["trainer"])
-        first = state["step"]
-        spent.add(Ledger(**state.get("spent", {})))  # after load_state, and before it asks anything more
+def _train(begun: _Begun, ctx: StageContext) -> dict[str, float]:
+    total, signals = begun.trainer.total_steps, {}
     saved = reported = time.monotonic()
-    for index in range(first, trainer.total_steps):
+    for index in range(begun.step, total):
         # A target that answers at random draws from torch's generators: each step has draws of its own.
         with seeded(ctx.payload["seed"], "network", index):
-            signals = trainer.step(index)
+            signals = numbers(begun.trainer.step(index), "a signal of the prior's training")
         now = time.monotonic()
-        if now - reported > REPORT_SECONDS or index + 1 == trainer.total_steps:
-            ctx.progress(index + 1, trainer.total_steps, "steps", signals)
+        if now - reported > REPORT_SECONDS or index + 1 == total:
+            ctx.progress(index + 1, total, "steps", signals)
             reported = now
         # None after the last step: a run resumed there would have no signals to report.
-        if now - saved > CHECKPOINT_SECONDS and index + 1 < trainer.total_steps:
-            save_checkpoint(checkpoint, {"trainer": trainer.state(), "step": index + 1, "spent": asdict(spent)})
+        if now - saved > CHECKPOINT_SECONDS and index + 1 < total:
+            begun.save(ctx.work / CHECKPOINT, index + 1)
             saved = now
     return signals
 
@@ -106,9 +146,11 @@ def load_prior(
     """Return the trained prior of an artifact, frozen and deployed; ``settings`` are parameters that act only then."""
     entry = artifact.payload["prior"]
     entry = {**entry, "params": {**entry["params"], **(settings or {})}}
-    component: PriorModel | GuidedPriorModel = build_component(registry, "prior", entry)
+    with seeded(0, "component"):
+        component: PriorModel | GuidedPriorModel = build_component(registry, "prior", entry)
     with seeded(0, "placeholder"):
         prior = _build(component, artifact.payload)
     prior.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
     freeze(prior)
-    return component.deploy(prior.to(device))
+    with seeded(0, "deploy"):
+        return component.deploy(prior.to(device))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,32 @@ from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, Ledger, TargetView
+from mibench.stages.checkpoints import load_json, save_json
+from mibench.stages.classes import load_class, save_class
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
-from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.files import save_tensors
+from mibench.stages.handover import counts, curves
 from mibench.stages.keeper import Keeper
 from mibench.stages.prior import continue_training, load_prior
 
+SHARED = "shared.json"
+"""Checkpoint that holds what the work for all classes spent."""
+
 
 def run(ctx: StageContext) -> None:
-    """Attack every class that is not in the checkpoint folder yet, then put the classes together."""
+    """Attack every class that is not whole in the checkpoint folder, then put the classes together."""
     attack: Attack = ctx.component("attack", ctx.payload["attack"])
     classifier = load_classifier(ctx.registry, ctx.input("target"), ctx.device)
     classes = ctx.payload.get("attacked") or list(range(classifier.num_classes))
-    todo = [label for label in classes if not _info(ctx.work, label).is_file()]
-    ctx.progress(len(classes) - len(todo), len(classes), "classes", {})
-    if todo or not (ctx.work / "shared.json").is_file():
+    done = {label: found for label in classes if (found := load_class(ctx.work, label))}
+    todo = [label for label in classes if label not in done]
+    ctx.progress(len(done), len(classes), "classes", {})
+    if todo or load_json(ctx.work / SHARED) is None:
         view = TargetView(classifier, attack.access, classes=len(classes), budget=Budget(**ctx.payload["budget"]))
-        for label in set(classes) - set(todo):
-            info = json.loads(_info(ctx.work, label).read_text(encoding="utf-8"))
-            view.ledger.add(Ledger(**info["spent"]))  # the budget holds over restarts
+        for found in done.values():
+            view.ledger.add(Ledger(**found.info["spent"]))  # the budget holds over restarts
         _attack(ctx, attack, view, todo, len(classes))
     _assemble(ctx, classes)
 
@@ -59,19 +64,21 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
     with view.spending() as spent, full_precision(), seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)
-    _write_json(ctx.work / "shared.json", asdict(spent))
+    save_json(ctx.work / SHARED, counts(spent, f"the attack {ctx.payload['attack']['name']!r}"))
     for position, label in enumerate(todo):
         with view.spending() as spent, full_precision(), seeded(seed, "network", label):
             result = _reconstruct(attack, label, shared, view, prior, context)
         # What was spent is what the view counted, whatever the attack says.
+        where = f"the attack's result for class {label}"
+        info: dict[str, Any] = {"label": label, "spent": counts(spent, where), "trace": {}}
         if isinstance(result, ClassFailed):
-            _write_json(_info(ctx.work, label), {"spent": asdict(spent), "trace": {}, "failed": str(result)})
-            signals = {}
+            save_class(ctx.work, {**info, "failed": str(result)})
         else:
-            _check(result, label, image)
-            _save_class(ctx.work, result, spent, image.get("deliver", image["size"]))
-            signals = _last(result.trace)
-        ctx.progress(total - len(todo) + position + 1, total, "classes", signals)
+            _check(result, label, image, where)
+            info["trace"] = curves(result.trace, where)
+            images = to_uint8(resize(result.images_NCHW.detach().cpu(), image.get("deliver", image["size"])))
+            save_class(ctx.work, info, {"images": images, "scores": result.scores_N.float()})
+        ctx.progress(total - len(todo) + position + 1, total, "classes", _last(info["trace"]))
 
 
 def _reconstruct(
@@ -87,8 +94,7 @@ def _judge(ctx: StageContext) -> str:
     return min(role for role in ctx.node.needs if role.startswith("evaluator:"))
 
 
-def _check(result: object, label: int, image: Mapping[str, Any]) -> None:
-    where = f"the attack's result for class {label}"
+def _check(result: object, label: int, image: Mapping[str, Any], where: str) -> None:
     if not isinstance(result, ClassResult):
         raise MibenchError(f"{where}: expected a ClassResult, got a {type(result).__name__}")
     if result.label != label:
@@ -104,24 +110,19 @@ def _check(result: object, label: int, image: Mapping[str, Any]) -> None:
         raise MibenchError(f"{where}: expected a score for each of {len(images_NCHW)} images, got {got}")
 
 
-def _save_class(work: Path, result: ClassResult, spent: Ledger, side: int) -> None:
-    temporary = work / "class.tmp"
-    images = to_uint8(resize(result.images_NCHW.detach().cpu(), side))
-    save_tensors(temporary, {"images": images, "scores": result.scores_N.float()})
-    temporary.replace(_part(work, result.label))
-    info = {"spent": asdict(spent), "trace": {name: list(series) for name, series in result.trace.items()}}
-    _write_json(_info(work, result.label), info)  # last: it says that the class is done
-
-
 def _assemble(ctx: StageContext, classes: list[int]) -> None:
-    infos = {label: json.loads(_info(ctx.work, label).read_text(encoding="utf-8")) for label in classes}
+    found = {label: load_class(ctx.work, label) for label in classes}
+    lost = [label for label, part in found.items() if part is None]
+    if lost:
+        raise MibenchError(f"class {lost[0]} was damaged while others were attacked; the same command attacks it again")
+    parts = {label: part for label, part in found.items() if part is not None}
+    infos = {label: part.info for label, part in parts.items()}
     failed = {str(label): info["failed"] for label, info in infos.items() if "failed" in info}
     if len(failed) == len(classes):
         raise MibenchError(f"the attack failed on every class; on class {classes[0]}: {failed[str(classes[0])]}")
-    done = [label for label in classes if str(label) not in failed]
-    parts = [load_tensors(_part(ctx.work, label)) for label in done]
-    labels = [label for label, part in zip(done, parts, strict=True) for _ in part["images"]]
-    images, scores = (torch.cat([part[name] for part in parts]) for name in ("images", "scores"))
+    done = [part.tensors for label, part in parts.items() if str(label) not in failed]
+    labels = [label for label, part in parts.items() if str(label) not in failed for _ in part.tensors["images"]]
+    images, scores = (torch.cat([tensors[name] for tensors in done]) for name in ("images", "scores"))
     save_evidence(ctx.draft, images, torch.tensor(labels), scores)
     _write_json(ctx.draft / "ledger.json", _ledger(ctx, infos, failed))
     _write_json(ctx.draft / "trace.json", {str(label): info["trace"] for label, info in infos.items()})
@@ -129,7 +130,9 @@ def _assemble(ctx: StageContext, classes: list[int]) -> None:
 
 def _ledger(ctx: StageContext, infos: Mapping[int, Mapping[str, Any]], failed: Mapping[str, str]) -> dict[str, Any]:
     """What was spent; beside it, only where it applies, failed classes, a peeked-at judge, and the prior's training."""
-    shared = json.loads((ctx.work / "shared.json").read_text(encoding="utf-8"))
+    shared = load_json(ctx.work / SHARED)
+    if shared is None:
+        raise MibenchError("what the attack shares between classes was damaged; the same command makes it again")
     spent = {str(label): info["spent"] for label, info in infos.items()}
     total = {name: shared[name] + sum(part[name] for part in spent.values()) for name in shared}
     ledger = {"shared": shared, "per_class": spent, "total": total, "budget": ctx.payload["budget"]}
@@ -159,19 +162,9 @@ def save_evidence(folder: Path, pixels_NCHW: Tensor, labels_N: Tensor, scores_N:
     save_tensors(folder / "evidence.safetensors", {"pixels": pixels_NCHW, "labels": labels_N, "scores": scores_N})
 
 
-def _part(work: Path, label: int) -> Path:
-    return work / f"class_{label:05d}.safetensors"
-
-
-def _info(work: Path, label: int) -> Path:
-    return _part(work, label).with_suffix(".json")
-
-
 def _last(trace: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(series[-1]) for name, series in trace.items() if len(series)}
+    return {name: float(series[-1]) for name, series in trace.items() if series and series[-1] is not None}
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    path.write_text(json.dumps(value, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

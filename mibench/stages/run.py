@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from mibench import __version__
 from mibench.api.errors import MibenchError, UsageError
+from mibench.api.rng import seeded
 from mibench.plan.node import Node
-from mibench.plan.provenance import sources_of
+from mibench.plan.provenance import made_by, sources_of
 from mibench.registry.registry import Registry
 from mibench.stages import classifier, data, measure, prior, reconstruct
-from mibench.stages.context import Progress, StageContext
+from mibench.stages.checkpoints import claim
+from mibench.stages.context import Progress, StageContext, find_input
+from mibench.stages.environment import describe
+from mibench.stages.handover import numbers
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
 
@@ -45,17 +50,32 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
         if found is not None:
             return found
         began = time.monotonic()
-        meta: dict[str, object] = {"label": node.label, "mibench": __version__, "device": device.type}
-        meta["sources"] = sources_of(registry, node.payload)
-        with store.commit(node.stage, node.key, node.payload, meta) as draft:
-            STAGES[node.stage](StageContext(node, store, registry, device, draft, store.work(node.key), progress))
+        inputs = {role: find_input(store, node, role).content for role in node.needs}
+        environment = describe(device)
+        work = store.work(node.key)
+        compute = {name: environment[name] for name in ("device_name", "threads")}
+        stamp = {**made_by(registry, node.payload), **compute, "inputs": inputs}
+        meta: dict[str, object] = {"label": node.label, **environment}
+        meta |= {"sources": sources_of(registry, node.payload), "inputs": inputs}
+        context = StageContext(node, store, registry, device, Path(), work, _plain(progress))
+        with store.commit(node.stage, node.key, node.payload, meta) as draft, seeded(node.stage, node.key):
+            claim(work, stamp)
+            # Seeded: code of components may draw where no stage expects it to.
+            STAGES[node.stage](replace(context, draft=draft))
             meta["seconds"] = round(time.monotonic() - began, 3)
-            meta["torch"] = str(torch.__version__)
-            meta["threads"] = torch.get_num_threads()
     made = store.find(node.stage, node.key)
     if made is None:
         raise MibenchError(f"the {node.stage} artifact {node.key[:12]} was damaged right after it was written")
     return made
+
+
+def _plain(progress: Progress) -> Progress:
+    """Let progress be told in plain numbers, whatever a component tells: it has to fit through a pipe of JSON."""
+
+    def told(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
+        progress(int(done), int(total), str(unit), numbers(signals, "a signal of the progress"))
+
+    return told
 
 
 def pick_device(name: str) -> torch.device:

@@ -22,8 +22,9 @@ from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
 from mibench.stages.augment import make_augmentation
 from mibench.stages.checkpoint_rule import CheckpointRule
+from mibench.stages.checkpoints import load_checkpoint, save_checkpoint, set_aside
 from mibench.stages.context import Progress
-from mibench.stages.files import load_checkpoint, save_checkpoint
+from mibench.stages.handover import numbers
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -57,21 +58,25 @@ class Training:
         self.model, self.defense, self.recipe, self.ctx, self.seed = model, defense, recipe, ctx, seed
         self.checkpoint = work / "training.pt"
         self.rule = CheckpointRule(recipe, val, seed)
-        self.train = defense.train_dataset(train, ctx)
+        with seeded(seed, "dataset"):
+            self.train = defense.train_dataset(train, ctx)
         ctx.num_images = len(self.train)
-        ctx.steps_per_epoch = len(self._order(generator(seed, "count")))
-        self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
-        self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
+        with seeded(seed, "batches", "count"):
+            ctx.steps_per_epoch = len(self._order(generator(seed, "count")))
+        with seeded(seed, "transform"):
+            self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
+        with seeded(seed, "parameters"):
+            self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
         milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.gamma)
 
     def run(self, progress: Progress) -> None:
-        """Train to the last epoch, from the checkpoint if there is one, and keep the state that the recipe wants.
+        """Train to the last epoch, from where it stands, and keep the state that the recipe wants.
 
         Raises:
-            MibenchError: if the loss is not finite, or if no state is the one that the recipe wants.
+            MibenchError: if the loss, or a weight in the end, is not finite, or if no state is the one that the recipe
+                wants.
         """
-        self._restore()
         saved = time.monotonic()
         for epoch in range(self.ctx.epoch, self.recipe.epochs):
             self._epoch(epoch)
@@ -82,13 +87,17 @@ class Training:
                 self._save()
                 saved = time.monotonic()
         self.rule.choose(self.model, self.ctx)
+        broken = [name for name, weights in self.model.named_parameters() if not bool(weights.isfinite().all())]
+        if broken:
+            raise MibenchError(f"training diverged: after the last step, {broken[0]} holds values that are not finite")
 
     def _epoch(self, epoch: int) -> None:
         self.model.train()
         # Not what the last step left behind: a resumed training has no last step.
         self.ctx.rng = generator(self.seed, "defense", "epoch", epoch)
         self.ctx.lr = float(self.schedule.get_last_lr()[0])
-        self.defense.on_epoch_start(self.model, self.ctx)
+        with seeded(self.seed, "epoch start", epoch):
+            self.defense.on_epoch_start(self.model, self.ctx)
         sums: dict[str, float] = {}
         count = 0
         for x_BCHW, y_B in self._batches(epoch):
@@ -97,7 +106,8 @@ class Training:
             count += len(y_B)
         self.schedule.step()
         self.ctx.history.append({name: total / max(1, count) for name, total in sums.items()})
-        self.defense.on_epoch_end(self.model, self.ctx)
+        with seeded(self.seed, "epoch end", epoch):
+            self.defense.on_epoch_end(self.model, self.ctx)
 
     def _step(self, x_BCHW: Tensor, y_B: Tensor) -> dict[str, float]:
         self.ctx.rng = generator(self.seed, "defense", self.ctx.step)
@@ -107,21 +117,27 @@ class Training:
         with seeded(self.seed, "network", self.ctx.step):
             step = self.defense.training_step(self.model, x_BCHW, y_B, self.ctx)
             step.loss.backward()
-        self.defense.on_gradients(self.model, self.ctx)
-        self.optimizer.step()
-        self.defense.on_step_end(self.model, self.ctx)
+        with seeded(self.seed, "gradients", self.ctx.step):
+            self.defense.on_gradients(self.model, self.ctx)
+            self.optimizer.step()
+            self.defense.on_step_end(self.model, self.ctx)
         loss = float(step.loss.detach())
         if loss != loss or abs(loss) == float("inf"):
             raise MibenchError(
                 f"training diverged: the loss is {loss} at step {self.ctx.step} of epoch {self.ctx.epoch}"
             )
         self.ctx.step += 1
-        return {"loss": loss, **{name: float(value) for name, value in step.signals.items()}}
+        signals = numbers(step.signals, "a signal of the defense's training step")
+        return {"loss": loss, **{name: float(value) for name, value in signals.items()}}
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         rng = generator(self.seed, "order", epoch)
-        for indices_B in self._order(rng):
-            yield self.train.images(indices_B).to(self.ctx.device), self.train.labels_N[indices_B].to(self.ctx.device)
+        with seeded(self.seed, "batches", epoch):
+            order = list(self._order(rng))
+        for indices_B in order:
+            with seeded(self.seed, "images", self.ctx.step):
+                x_BCHW = self.train.images(indices_B).to(self.ctx.device)
+            yield x_BCHW, self.train.labels_N[indices_B].to(self.ctx.device)
 
     def _order(self, rng: torch.Generator) -> Sequence[Tensor]:
         size, drop_last = self.recipe.batch, self.recipe.drop_last
@@ -140,16 +156,26 @@ class Training:
         }
         save_checkpoint(self.checkpoint, state)
 
-    def _restore(self) -> None:
+    def restore(self) -> bool:
+        """Continue from the checkpoint, if there is one.
+
+        Returns:
+            False for one that does not fit: it is set aside, and this training, half restored, must be built anew.
+        """
         state = load_checkpoint(self.checkpoint)
         if state is None:
-            return
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        unpack_extras(self.ctx.extras, state["extras"])
-        self.rule.restore(state.get("rule", {}))
-        self.ctx.epoch, self.ctx.step, self.ctx.history = state["epoch"], state["step"], state["history"]
+            return True
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            unpack_extras(self.ctx.extras, state["extras"])
+            self.rule.restore(state.get("rule", {}))
+            self.ctx.epoch, self.ctx.step, self.ctx.history = state["epoch"], state["step"], state["history"]
+        except Exception as error:  # a network, an optimiser or a part of the defense with another structure
+            set_aside([self.checkpoint], f"it does not fit this training ({type(error).__name__}: {error})")
+            return False
+        return True
 
 
 def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

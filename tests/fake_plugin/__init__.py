@@ -78,6 +78,7 @@ def mibench_defenses() -> Iterable[DefenseSpec]:
     yield _spec(DefenseSpec, "diverging", "Diverging")
     yield _spec(DefenseSpec, "deadly", "Deadly")
     yield _spec(DefenseSpec, "busy", "Busy")
+    yield _spec(DefenseSpec, "quitting", "Quitting")
 
 
 @hookimpl

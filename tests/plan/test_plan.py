@@ -1,10 +1,13 @@
 """What will run, what is reused, and why."""
 
+import json
+
 import pytest
 from fake_plugin import parts
 
 from mibench.api import UsageError
 from mibench.plan.plan import make_plan
+from mibench.plan.provenance import STAMP, made_by
 from mibench.protocol.request import Request
 from mibench.store.artifact import write_manifest
 from mibench.store.store import Store
@@ -42,6 +45,8 @@ def test_reasons(toy_registry, tmp_path):
     write_manifest(folder, key=prior.key, stage="prior", payload=prior.node.payload, meta={})
     _commit(store, evaluator.node)
     (store.work(target.key) / "training.pt").write_text("half")
+    stamp = made_by(toy_registry, target.payload)
+    (store.work(target.key) / STAMP).write_text(json.dumps({**stamp, "threads": 1}))
     store.work(plan.cells[0].target.key)  # an empty folder is no checkpoint
     again = make_plan(REQUEST, toy_registry, Store(tmp_path / "root", [tmp_path / "layer"]))
     reasons = {planned.key: (planned.reused, planned.reason) for planned in again.nodes}
@@ -52,15 +57,36 @@ def test_reasons(toy_registry, tmp_path):
     assert plan.cells[0].graph.data("public").key not in reasons  # only the prior needed it
 
 
-def test_inputs_of_what_exists_are_not_planned(toy_registry, tmp_path):
+@pytest.mark.parametrize(
+    ("stamp", "why"),
+    [
+        (None, "begins again: its checkpoint does not say what made it"),
+        (
+            {"source code of the defense": "0" * 64},
+            "begins again: its checkpoint was made by other source code of the defense",
+        ),
+        ({"torch": "1.0"}, "begins again: its checkpoint was made by other torch"),
+    ],
+)
+def test_a_checkpoint_of_other_code_is_told(toy_registry, tmp_path, stamp, why):
+    store, plan = Store(tmp_path / "root"), make_plan(REQUEST, toy_registry, Store(tmp_path / "empty"))
+    target = plan.cells[-1].target
+    (store.work(target.key) / "training.pt").write_text("half")
+    if stamp is not None:
+        (store.work(target.key) / STAMP).write_text(json.dumps({**made_by(toy_registry, target.payload), **stamp}))
+    reasons = {p.key: p.reason for p in make_plan(REQUEST, toy_registry, Store(tmp_path / "root")).nodes}
+    assert reasons[target.key] == why
+
+
+def test_inputs_of_what_exists_are_not_planned_unless_a_record_states_them(toy_registry, tmp_path):
     store = Store(tmp_path)
     plan = make_plan(REQUEST, toy_registry, store)
     for planned in plan.nodes:
-        if planned.stage == "measure":
+        if planned.stage in ("measure", "prior"):
             _commit(store, planned.node)
-    stages = {p.stage for p in make_plan(REQUEST, toy_registry, Store(tmp_path)).nodes if not p.reused}
-    assert "evaluator" not in stages
-    assert "gold" not in stages
+    again = [p for p in make_plan(REQUEST, toy_registry, Store(tmp_path)).nodes if not p.reused]
+    assert {p.stage for p in again} == {"data", "target", "reconstruct", "evaluator"}
+    assert plan.cells[0].graph.data("public").key not in {p.key for p in again}
 
 
 @pytest.mark.parametrize(("defense", "seconds"), [("plain", 7), ("noisy", 14)])

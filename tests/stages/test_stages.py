@@ -14,9 +14,10 @@ from mibench.api import AttackContext, MibenchError, seeded
 from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.stages import prior, train
+from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
 from mibench.stages.classifier import load_classifier
 from mibench.stages.data import kept_images
-from mibench.stages.files import load_checkpoint, load_tensors, save_checkpoint
+from mibench.stages.files import load_tensors
 from mibench.stages.run import pick_device, run_node
 from mibench.store.store import Store
 

@@ -1,0 +1,68 @@
+"""Checkpoints of an attack: two files for each class, one with the images and one that seals both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from mibench.stages.checkpoints import load_json, read, save_json, set_aside, write_whole
+from mibench.stages.files import tensor_bytes
+
+
+@dataclass(frozen=True)
+class ClassCheckpoint:
+    """An attacked class.
+
+    Attributes:
+        info: ``label``, ``spent``, ``trace``, and ``failed`` with the reason of a class without images.
+        tensors: ``images``, uint8 (N, C, H, W), and ``scores`` (N,); empty for a class that failed.
+    """
+
+    info: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def save_class(work: Path, info: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Write a class that is done; ``tensors`` are its images and scores, if it has any."""
+    part = _part(work, info["label"])
+    if tensors is None:
+        save_json(part.with_suffix(".json"), dict(info))
+        return
+    content = tensor_bytes(tensors)
+    write_whole(part, content)
+    # Last: it says that the class is done, and what the other file must be.
+    save_json(part.with_suffix(".json"), {**info, "images": hashlib.sha256(content).hexdigest()})
+
+
+def load_class(work: Path, label: int) -> ClassCheckpoint | None:
+    """Return a class that is done; ``None`` if it must be attacked, or again, since its files do not hold."""
+    part = _part(work, label)
+    info = load_json(part.with_suffix(".json"))
+    if info is None:
+        return None
+    content = read(part) if "failed" not in info else None
+    problem = ""
+    if info.get("label") != label:
+        problem = f"it is of class {info.get('label')}"
+    elif "failed" in info:
+        return ClassCheckpoint(info)
+    elif content is None or hashlib.sha256(content).hexdigest() != info.get("images"):
+        problem = "its images are not those that were written"
+    else:
+        try:
+            return ClassCheckpoint(info, load(content))
+        except SafetensorError as error:
+            problem = str(error)
+    set_aside([part.with_suffix(".json"), part], problem)
+    return None
+
+
+def _part(work: Path, label: int) -> Path:
+    return work / f"class_{label:05d}.safetensors"
