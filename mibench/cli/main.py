@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -105,7 +106,8 @@ def _exit_of(error: SystemExit) -> str:
 
 
 def _tell(text: str) -> None:
-    click.echo(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal any more
+        click.echo(text, file=sys.stderr)
 
 
 if __name__ == "__main__":
