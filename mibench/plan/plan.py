@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mibench.api.errors import UsageError
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.facts import Facts
+from mibench.plan.known import check_node
 from mibench.plan.node import Node
 from mibench.plan.provenance import sources_of
 from mibench.protocol.request import Request
-from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -128,23 +127,12 @@ def _visit(
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
-    if node.stage == "prior":
-        _require(node, facts)
+    check_node(node, facts)
     for key in node.needs.values():
         _visit(known[key], known, store, planned, durations, facts)
     unfinished = any((store.root / "work" / node.key).glob("*"))
     reason = "continues from a checkpoint" if unfinished else "not in the store"
     planned[node.key] = PlannedNode(node, False, reason, durations[node.key].of(node))
-
-
-def _require(node: Node, facts: Facts) -> None:
-    """Refuse a prior whose files are not there before anything is trained for it."""
-    traits = facts.traits("prior", node.payload["prior"]["name"])
-    if traits.needs_target or not traits.states_missing:
-        return
-    missing = build_component(facts.registry, "prior", node.payload["prior"]).missing()
-    if missing:
-        raise UsageError(" ".join(missing))
 
 
 def _changed(artifact: Artifact, registry: Registry) -> str:
