@@ -194,6 +194,10 @@ class Model(ABC):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    def missing(self) -> list[str]:
+        """Return what has to be there before ``build`` can work and is not, one line each; empty if nothing."""
+        return []
+
     @abstractmethod
     def build(self, *, num_classes: int, channels: int, size: int) -> Classifier:
         """Make an untrained (or publicly pre-trained) classifier. Called with torch's global generator seeded.

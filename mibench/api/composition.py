@@ -64,6 +64,12 @@ class Composition(Defense):
             product *= part.cost()
         return product
 
+    def check_recipe(self, *, num_images: int, batch: int, epochs: int) -> None:
+        """Ask every part, unless one changes how many images there are."""
+        if not any(_overrides(part, "train_dataset") for part in self.parts.values()):
+            for part in self.parts.values():
+                part.check_recipe(num_images=num_images, batch=batch, epochs=epochs)
+
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Build one part on the other."""
         for part, own in self._with(ctx):

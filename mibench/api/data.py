@@ -99,6 +99,10 @@ class Dataset(ABC):
     def num_identities(self) -> int:
         """Return how many identities there are."""
 
+    def num_images(self, identity: int) -> int | None:
+        """Return how many images an identity has, if that is known without reading them; ``None`` if not."""
+        return None
+
     @abstractmethod
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> ImageSet:
         """Read all images of these identities.

@@ -142,6 +142,18 @@ class Defense:
         """
         return 1.0
 
+    def check_recipe(self, *, num_images: int, batch: int, epochs: int) -> None:
+        """Refuse, while a run is planned, what cannot work (default: nothing).
+
+        Args:
+            num_images: training images, before ``train_dataset``.
+            batch: images per step.
+            epochs: passes over them.
+
+        Raises:
+            UsageError: saying which parameter to change.
+        """
+
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Change the architecture before training (default: leave it)."""
         return classifier

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mibench.api.errors import UsageError, suggestion
+from mibench.api.plain import Problem, brief, misread, unfit
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -67,7 +68,8 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
 
     Args:
         component: a frozen dataclass whose fields may be ``Annotated`` with ``annotated_types`` constraints.
-        settings: field name to value; values may be strings from a command line and are converted.
+        settings: field name to value; numbers may be strings from a command line and are converted. A boolean is no
+            number, a number no boolean, and a fraction no whole number.
         owner: how errors name the component, e.g. ``"defense 'atat'"``.
 
     Raises:
@@ -81,11 +83,13 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
         if key not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise UsageError(f"{owner} has no parameter {key!r}.{suggestion(key, known)} Its parameters: {listed}.")
+    _refuse(owner, component, unfit(settings))
     try:
         made: T = _adapter(component).validate_python(dict(settings))
-        return made
     except ValidationError as error:
         raise UsageError(_explain(owner, component, error)) from None
+    _refuse(owner, component, misread(settings, made))
+    return made
 
 
 def canonical(component: Any) -> dict[str, Any]:
@@ -129,17 +133,26 @@ _hints: Callable[[Any], Mapping[str, Any]] = functools.cache(
 
 
 def _explain(owner: str, component: type, error: ValidationError) -> str:
-    ranges = {row.name: row for row in describe(component)}
     lines = []
-    for problem in error.errors():
-        if not problem["loc"]:  # raised by the component itself, about several parameters together
-            lines.append(f"{owner}: {problem['msg']}.")
+    for found in error.errors():
+        if not found["loc"]:  # raised by the component itself, about several parameters together
+            lines.append(f"{owner}: {found['msg']}.")
             continue
-        name = ".".join(str(part) for part in problem["loc"])
-        row = ranges.get(str(problem["loc"][0]))
-        expected = f"{row.type} {row.range}".strip() if row else ""
-        lines.append(f"{owner}: {name} = {problem['input']!r} is not valid; expected {expected} ({problem['msg']}).")
+        path = tuple(str(part) for part in found["loc"])
+        lines.append(_line(owner, component, Problem(path, found["input"], found["msg"])))
     return "\n".join(lines)
+
+
+def _refuse(owner: str, component: type, problems: Iterable[Problem]) -> None:
+    if lines := [_line(owner, component, problem) for problem in problems]:
+        raise UsageError("\n".join(lines))
+
+
+def _line(owner: str, component: type, problem: Problem) -> str:
+    row = {row.name: row for row in describe(component)}.get(problem.path[0])
+    expected = f"{row.type} {row.range}".strip() if row else ""
+    name, value = ".".join(problem.path), brief(problem.given)
+    return f"{owner}: {name} = {value} is not valid; expected {expected} ({problem.reason})."
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:

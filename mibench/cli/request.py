@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from mibench.api.errors import UsageError, suggestion, unknown
+from mibench.api.plain import brief, check_plain
+from mibench.protocol.files import read_yaml
 from mibench.protocol.request import Request
 
 LISTS = ("protocols", "datasets", "models", "defenses", "attacks", "seeds")
@@ -29,15 +28,13 @@ def build_request(options: Mapping[str, Any], *, matrix: Path | None) -> Request
     Raises:
         UsageError: for an unknown key (with a suggestion) or an invalid value.
     """
-    fields = read_matrix(matrix) if matrix else {}
+    fields = {} if matrix is None else read_matrix(matrix)
     given = {key: value for key, value in options.items() if value not in (None, (), {})}
     settings = {**fields.get("settings", {}), **given.pop("settings", {})}
     try:
         return Request.model_validate({**fields, **given, "settings": settings})
-    except ValidationError as error:
-        source = f" ({matrix})" if matrix else ""
-        problems = [f"{'.'.join(str(part) for part in e['loc'])} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise UsageError(f"The request{source} is not valid: {'; '.join(problems)}") from None
+    except UsageError as error:
+        raise UsageError(f"{error} (with {matrix})" if matrix else str(error)) from None
 
 
 def read_matrix(path: Path) -> dict[str, Any]:
@@ -46,17 +43,15 @@ def read_matrix(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it cannot be read, is not a mapping, or has an unknown key.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read the matrix file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {error}") from None
+    content, _ = read_yaml(path, "the matrix file")
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected keys like 'defenses: [atat, none]', got {type(content).__name__}")
+        kind = "nothing" if content is None else type(content).__name__
+        raise UsageError(f"{path}: expected keys like 'defenses: [atat, none]', got {kind}")
     for key in content:
         if key not in MATRIX_KEYS:
             raise unknown(f"key in {path}:", str(key), MATRIX_KEYS)
+        if key in LISTS and not _as_list(content[key]):
+            raise UsageError(f"{path}: {key}: nothing is selected. Name at least one, or leave {key} out.")
     if not isinstance(content.get("settings", {}), dict):
         raise UsageError(f"{path}: settings: expected a mapping like 'defense.lam: 0.2'")
     return {key: _as_list(value) if key in LISTS else value for key, value in content.items()}
@@ -73,25 +68,30 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for text in texts:
+        check_plain(text, "--set")
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not all(key.rpartition(".")[::2]):
             close = suggestion(key.partition(".")[0], ("defense", "attack", "model")) if "." in key else ""
             raise UsageError(
-                f"--set {text!r}: expected KEY=VALUE with a key like defense.lam, e.g. defense.lam=0.2.{close}"
+                f"--set {brief(text)}: expected KEY=VALUE with a key like defense.lam, e.g. defense.lam=0.2.{close}"
             )
-        found[key] = _value(value)
+        made = _value(value)
+        check_plain(made, f"--set {key}")
+        if key in found and found[key] != made:
+            raise UsageError(f"--set {key}: given twice, with {brief(found[key])} and with {brief(made)}.")
+        found[key] = made
     return found
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     if text.startswith("(") or text in ("None", "True", "False"):  # as `mibench show` prints them
         try:
             made = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             return text
         return list(made) if isinstance(made, tuple) else made
     return text

@@ -30,7 +30,7 @@ PUBLISH_TO = "leaderboards"
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Target seed; repeatable.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAME[@VERSION]", help="Protocol; repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="E.g. defense.lam=0.2; repeatable.")
-@click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path), help="YAML file with the same keys.")
+@click.option("--matrix", type=click.Path(path_type=Path), help="YAML file with the same keys.")
 @click.option("--variant", type=click.Choice(["test", "validation"]), help="Validation is for choosing parameters.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--executor", metavar="NAME", help="How to run the stages; see `mibench list executors`.")

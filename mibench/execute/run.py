@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api import params
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError, UsageError
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.explain import explain
 from mibench.execute.galleries import make_gallery
@@ -106,8 +106,10 @@ def run(
         Records, failures and paths. Failed cells do not raise; look at ``exit_code``.
 
     Raises:
-        UsageError: if the request itself is wrong.
+        UsageError: if the request itself is wrong, or is given in both ways.
     """
+    if request is not None and settings:
+        raise UsageError(f"run() was given a request and also {', '.join(settings)}; put all into the request.")
     request = request or Request(**settings)
     registry = registry or load_registry()
     plan = plan or plan_request(request, registry)

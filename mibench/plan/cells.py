@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mibench.api.errors import UsageError, unknown
 from mibench.plan.facts import Facts
 from mibench.plan.fit import check_fit
 from mibench.plan.graph import Fixed, Graph
+from mibench.plan.known import check_images
 from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved, join, parse_choice, resolve
 from mibench.plan.settings import Settings
@@ -91,9 +92,8 @@ def expand(request: Request, registry: Registry, facts: Facts | None = None) -> 
     facts = facts or Facts(registry)
     settings = Settings(request.settings, facts)
     cells: list[Cell] = []
-    for name in _protocols(request, registry):
-        builder = _Builder(load_protocol(registry, name, request.variant), request, facts, settings)
-        cells.extend(builder.cells())
+    for loaded in _once(load_protocol(registry, name, request.variant) for name in _protocols(request, registry)):
+        cells.extend(_Builder(loaded, request, facts, settings).cells())
     settings.check_all_used()
     return cells
 
@@ -111,6 +111,30 @@ def _protocols(request: Request, registry: Registry) -> list[str]:
     return found if request.protocols else [n for n in found if n != "smoke"][:1] or found[:1]
 
 
+def _once(protocols: Iterable[LoadedProtocol]) -> Iterable[LoadedProtocol]:
+    """Return each protocol once, however it was spelled.
+
+    Raises:
+        UsageError: if two have one name and differ, because results go by that name.
+    """
+    found: dict[str, LoadedProtocol] = {}
+    for loaded in protocols:
+        known = found.setdefault(loaded.id, loaded)
+        if known.digest != loaded.digest:
+            raise UsageError(
+                f"{known.asked} and {loaded.asked} differ and are both called {loaded.id}; rename one of them."
+            )
+    return found.values()
+
+
+def _distinct(choices: Iterable[Resolved]) -> list[Resolved]:
+    """Return each component once, however it was spelled."""
+    found: dict[str, Resolved] = {}
+    for choice in choices:
+        found.setdefault(digest(choice.entry()), choice)
+    return list(found.values())
+
+
 class _Builder:
     """Builds the cells of one protocol."""
 
@@ -126,17 +150,18 @@ class _Builder:
     def cells(self) -> list[Cell]:
         plain = self.protocol.model
         request = self.request
-        models = [self._named("model", text, plain) for text in dict.fromkeys(request.models or (plain.name,))]
+        models = _distinct(self._named("model", text, plain) for text in request.models or (plain.name,))
         seeds = dict.fromkeys(request.seeds or self.protocol.seeds[:1])
         budgets = self.protocol.attacks
-        attacks = [self._named("attack", t, budgets.get(parse_choice(t).name)) for t in dict.fromkeys(request.attacks)]
-        defenses = [self._named("defense", t, self.protocol.undefended) for t in dict.fromkeys(request.defenses)]
+        attacks = _distinct(self._named("attack", t, budgets.get(parse_choice(t).name)) for t in request.attacks)
+        named = _distinct(self._named("defense", text, self.protocol.undefended) for text in request.defenses)
+        defenses = [defense for defense in named if defense.entry() != self.undefended.entry()]
         made: list[Cell] = []
         for model in models:
             for seed in seeds:
                 for attack in attacks:
                     made.append(self._cell(model, self.undefended, attack, seed))
-                    made += [self._cell(model, d, attack, seed) for d in defenses if d.name != self.undefended.name]
+                    made += [self._cell(model, defense, attack, seed) for defense in defenses]
         return made
 
     def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
@@ -211,7 +236,7 @@ class _Builder:
         dataset = self._resolve("dataset", protocol.dataset)
         available = self.facts.identities(dataset.entry())
         identities = split_identities(protocol.split, available)
-        return Fixed(
+        fixed = Fixed(
             protocol,
             identities,
             "test" if self.loaded.variant == "test" else "val",
@@ -223,6 +248,8 @@ class _Builder:
             tuple(self._resolve("metric", choice) for choice in protocol.metrics),
             self._attacked(dataset, identities.private),
         )
+        check_images(fixed, self.facts)
+        return fixed
 
     def _attacked(self, dataset: Resolved, private: Sequence[int]) -> list[int] | None:
         choice = self.protocol.attack_classes

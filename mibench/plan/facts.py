@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Traits:
         subject: what a metric measures.
         needs: what a metric reads.
         checks_prior: whether an attack refuses some priors.
-        states_missing: whether a prior may lack files.
+        states_missing: whether it may lack files.
     """
 
     fields: list[str]
@@ -165,6 +165,44 @@ class Facts:
         answer = self.memo.ask({"ask": "groups", "name": entry["name"], "params": entry["params"]}, ask)
         return {attribute: list(own) for attribute, own in answer.items()}
 
+    def fewest_images(self, entry: Mapping[str, Any], identities: Sequence[int]) -> int | None:
+        """Return how many images the identity with the fewest has; ``None`` if the dataset does not say."""
+
+        def count() -> dict[str, Any]:
+            dataset = build_component(self.registry, "dataset", entry)
+            numbers = [dataset.num_images(identity) for identity in identities]
+            return {"fewest": min((number for number in numbers if number is not None), default=None)}
+
+        question = {"ask": "images", "name": entry["name"], "params": entry["params"], "identities": list(identities)}
+        fewest: int | None = self.memo.ask(question, count)["fewest"]
+        return fewest
+
+    def missing(self, kind: str, entry: Mapping[str, Any]) -> list[str]:
+        """Return what a component lacks before it can work. Only that it lacks nothing is remembered."""
+        if not self.traits(kind, entry["name"]).states_missing:
+            return []
+        found: list[str] = []
+
+        def complete() -> bool | None:
+            found.extend(build_component(self.registry, kind, entry).missing())
+            return None if found else True
+
+        self.memo.ask({"ask": "complete", "kind": kind, "name": entry["name"], "params": entry["params"]}, complete)
+        return found
+
+    def check_recipe(self, entry: Mapping[str, Any], **recipe: int) -> None:
+        """Let a defense refuse a recipe (see :meth:`mibench.api.Defense.check_recipe`).
+
+        Raises:
+            UsageError: if it does.
+        """
+
+        def accepted() -> bool:
+            build_component(self.registry, "defense", entry).check_recipe(**recipe)
+            return True
+
+        self.memo.ask({"ask": "recipe", "name": entry["name"], "params": entry["params"], **recipe}, accepted)
+
     def _places(self, kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Return digest and path of each parameter that names a file; no digest if there is none."""
         found = {}
@@ -175,11 +213,11 @@ class Facts:
             if value.startswith(PREFIX):
                 found[parameter] = (value, self.registry.files.get(value, ""))
                 continue
-            path = Path(value).expanduser()
             try:
+                path = Path(value).expanduser()
                 found[parameter] = (digest_of_path(path), str(path.absolute()))
-            except OSError:
-                found[parameter] = ("", str(path))
+            except (OSError, RuntimeError, ValueError):  # not there, no such home, a zero byte in the name
+                found[parameter] = ("", value)
         return found
 
     def _settle(self, kind: str, name: str, settings: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
@@ -196,8 +234,11 @@ class Facts:
 
 def _traits(kind: str, component: Any) -> dict[str, Any]:
     from mibench.api.attack import Attack
+    from mibench.api.classifier import Embedder, Model
+    from mibench.api.data import Dataset
     from mibench.api.prior import PriorModel
 
+    silent = [base.missing for base in (Dataset, Embedder, Model, PriorModel)]
     plain = dataclasses.is_dataclass(component)
     found = Traits(
         fields=[one.name for one in dataclasses.fields(component)] if plain else [],
@@ -210,7 +251,7 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
         subject=str(getattr(component, "subject", "")),
         needs=sorted(getattr(component, "needs", ())) if kind == "metric" else [],
         checks_prior=getattr(component, "check_prior", Attack.check_prior) is not Attack.check_prior,
-        states_missing=getattr(component, "missing", PriorModel.missing) is not PriorModel.missing,
+        states_missing=getattr(component, "missing", PriorModel.missing) not in silent,
     )
     return dataclasses.asdict(found)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mibench.api.errors import UsageError
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.facts import Facts
+from mibench.plan.known import check_node
 from mibench.plan.node import Node
 from mibench.plan.provenance import STAMP, differing, made_by, read_stamp, sources_of
 from mibench.protocol.request import Request
-from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -126,8 +125,7 @@ def _visit(
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
-    if node.stage == "prior":
-        _require(node, facts)
+    check_node(node, facts)
     for key in node.needs.values():
         _visit(known[key], known, store, planned, durations, facts)
     planned[node.key] = PlannedNode(node, False, _why(node, store, facts.registry), durations[node.key].of(node))
@@ -145,16 +143,6 @@ def _why(node: Node, store: Store, registry: Registry) -> str:
     return "begins again: its checkpoint " + (
         f"was made by other {', '.join(other)}" if found else "does not say what made it"
     )
-
-
-def _require(node: Node, facts: Facts) -> None:
-    """Refuse a prior whose files are not there before anything is trained for it."""
-    traits = facts.traits("prior", node.payload["prior"]["name"])
-    if traits.needs_target or not traits.states_missing:
-        return
-    missing = build_component(facts.registry, "prior", node.payload["prior"]).missing()
-    if missing:
-        raise UsageError(" ".join(missing))
 
 
 def _changed(artifact: Artifact, registry: Registry) -> str:

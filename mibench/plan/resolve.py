@@ -95,8 +95,14 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
 
 
 def parse_choice(text: str) -> Component:
-    """Read ``name`` or ``name/preset``."""
-    name, _, preset = text.partition("/")
+    """Read ``name`` or ``name/preset``.
+
+    Raises:
+        UsageError: for a slash without a preset.
+    """
+    name, slash, preset = text.partition("/")
+    if slash and not preset:
+        raise UsageError(f"{text!r}: expected NAME or NAME/PRESET")
     return Component(name=name, preset=preset or None)
 
 

@@ -32,17 +32,21 @@ class Settings:
         self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
 
     def overrides(self, kind: str, name: str) -> dict[str, Any]:
-        """Return the settings for one component and remember that they were used."""
+        """Return the settings for one component and remember that they were used; a name beats a kind."""
         fields = self._facts.traits(kind, name).fields
         self._asked[kind] |= {name}
-        found = {}
+        by_kind, by_name = {}, {}
         for key, value in self._raw.items():
             # Component names may contain dots; parameter names may not.
             prefix, _, parameter = key.rpartition(".")
-            if prefix == name or (prefix == kind and parameter in fields):
-                found[parameter] = value
-                self._used.add(key)
-        return found
+            if prefix == name:
+                by_name[parameter] = value
+            elif prefix == kind and parameter in fields:
+                by_kind[parameter] = value
+            else:
+                continue
+            self._used.add(key)
+        return {**by_kind, **by_name}
 
     def check_all_used(self) -> None:
         """Raise for settings that no requested component took, with the closest name."""

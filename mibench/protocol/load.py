@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
 
-import yaml
 from pydantic import ValidationError
 
 from mibench.api.errors import PluginError, UsageError
+from mibench.api.plain import brief, misread
 from mibench.api.specs import ProtocolSpec, Spec
+from mibench.protocol.files import read_text
 from mibench.protocol.schema import Protocol
+from mibench.protocol.strict_yaml import parse_yaml
 from mibench.results.canonical import digest
 
 Variant = Literal["test", "validation"]
@@ -58,8 +60,9 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
         UsageError: for an unknown name or version, or a file that is not a valid protocol.
         PluginError: if the file is not the protocol that its plugin announces.
     """
-    if name.endswith((".yaml", ".yml")):
-        return _from_file(Path(name), variant)
+    if name.lower().endswith((".yaml", ".yml")):
+        text = read_text(Path(name), "the protocol file")
+        return parse_protocol(text, variant, source=name, asked=name)
     bare, _, version = name.partition("@")
     spec = registry.get("protocol", bare).spec
     if version and version != spec.version:
@@ -72,27 +75,28 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
     return loaded
 
 
-def _from_file(path: Path, variant: Variant) -> LoadedProtocol:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the protocol file {path} cannot be read: {error.strerror}") from error
-    return parse_protocol(text, variant, source=str(path), asked=str(path))
-
-
 def parse_protocol(
     text: str, variant: Variant = "test", *, source: str = "protocol", asked: str | None = None
 ) -> LoadedProtocol:
-    """Validate the YAML of a protocol."""
+    """Validate the YAML of a protocol.
+
+    Raises:
+        UsageError: if it is not valid YAML (see :func:`parse_yaml`) or not a valid protocol.
+    """
+    raw = parse_yaml(text, source)
+    if not isinstance(raw, dict):
+        kind = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise UsageError(f"{source} is not a valid protocol: expected keys like 'name: smoke', got {kind}")
+    over = raw.get("validation", {})
+    if variant == "validation" and isinstance(over, dict):
+        raw = merge(raw, over)
     try:
-        raw = yaml.safe_load(text)
-        if variant == "validation":
-            raw = merge(raw, raw.get("validation", {}))
         protocol = Protocol.model_validate(raw)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{source} is not a valid protocol: {explain(error)}") from None
+    if wrong := list(misread(raw, protocol)):
+        told = "; ".join(f"{'.'.join(problem.path)} = {brief(problem.given)}: {problem.reason}" for problem in wrong)
+        raise UsageError(f"{source} is not a valid protocol: {told}")
     found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds"}))
     return LoadedProtocol(protocol, variant, found, text, asked or protocol.id)
 

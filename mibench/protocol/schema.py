@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mibench.api.params import STRICT
 
 CHECKPOINT_RULE = r"^(last|best_val_loss|acc:(0?\.\d+|1(\.0*)?))$"
+
+
+def _rising(scale: tuple[float, float] | None) -> tuple[float, float] | None:
+    if scale is not None and scale[0] > scale[1]:
+        raise ValueError(f"expected the smaller number first, got {scale[0]} and {scale[1]}")
+    return scale
+
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+Area = Annotated[float, Gt(0), Le(1)]
 
 
 class Frozen(BaseModel):
@@ -112,9 +132,9 @@ class Augmentation(Frozen):
         hue: largest turn of the hue, as a fraction of the colour circle; 0 for none.
     """
 
-    crop_scale: tuple[float, float] | None = (0.85, 1.0)
-    flip: Annotated[float, Ge(0), Le(1)] = 0.5
-    brightness: Annotated[float, Ge(0)] = 0.0
+    crop_scale: Annotated[tuple[Area, Area] | None, AfterValidator(_rising)] = (0.85, 1.0)
+    flip: Fraction = 0.5
+    brightness: Fraction = 0.0
     contrast: Annotated[float, Ge(0)] = 0.0
     saturation: Annotated[float, Ge(0)] = 0.0
     hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
@@ -158,11 +178,11 @@ class Recipe(Frozen):
     batch: Annotated[int, Ge(1)]
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Gt(0)] = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    momentum: Annotated[float, Ge(0)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 0.0
-    milestones: tuple[float, ...] = (0.75, 0.9)
-    gamma: float = 0.1
+    milestones: tuple[Fraction, ...] = (0.75, 0.9)
+    gamma: Annotated[float, Gt(0)] = 0.1
     augmentation: Augmentation = Augmentation()
     start: Literal["random", "public"] = "random"
     drop_last: bool = False
@@ -273,8 +293,8 @@ class ClassChoice(Frozen):
 class QueryBudget(Frozen):
     """The most an attack may spend on the target per class; ``None`` is unlimited."""
 
-    forward: int | None = None
-    backward: int | None = None
+    forward: Annotated[int, Ge(0)] | None = None
+    backward: Annotated[int, Ge(0)] | None = None
 
 
 class Protocol(Frozen):
@@ -323,10 +343,10 @@ class Protocol(Frozen):
     attacks: dict[str, Component] = Field(default_factory=dict)
     undefended: Component
     floor: Component
-    metrics: tuple[Component, ...]
+    metrics: Annotated[tuple[Component, ...], MinLen(1)]
     headline: str
     budget: QueryBudget = QueryBudget()
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
     precision: Literal["fp32"] = "fp32"
     validation: dict[str, Any] = Field(default_factory=dict)
     expected_seconds: dict[str, float] = Field(default_factory=dict)
@@ -338,6 +358,24 @@ class Protocol(Frozen):
         if self.attack_classes is None:
             dumped.pop("attack_classes", None)
         return dumped
+
+    @field_validator("evaluators", "metrics")
+    @classmethod
+    def _each_name_once(cls, parts: Sequence[Evaluator | Component]) -> Sequence[Evaluator | Component]:
+        """Refuse two of one name: results go by name, and one would replace the other."""
+        names = [part.name for part in parts]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is given twice")
+        return parts
+
+    @field_validator("attacks")
+    @classmethod
+    def _by_their_names(cls, attacks: dict[str, Component]) -> dict[str, Component]:
+        """Refuse settings that stand under another attack's name, where nothing would find them."""
+        for name, choice in attacks.items():
+            if choice.name != name:
+                raise ValueError(f"what stands under {name!r} is named {choice.name!r}; expected the same name")
+        return attacks
 
     @property
     def id(self) -> str:

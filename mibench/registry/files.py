@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ def digest_of_path(path: Path) -> str:
     Raises:
         OSError: if it cannot be read.
     """
+    if path.exists() and not path.is_dir() and not path.is_file():  # a pipe would wait, some devices never end
+        raise OSError(errno.EINVAL, "it is no ordinary file")
     if not path.is_dir():
         return PREFIX + sha256_of_file(path)
     total = hashlib.sha256()

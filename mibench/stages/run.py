@@ -13,6 +13,7 @@ from mibench.api.errors import MibenchError, UsageError
 from mibench.api.rng import seeded
 from mibench.plan.node import Node
 from mibench.plan.provenance import made_by, sources_of
+from mibench.protocol.request import DEVICE
 from mibench.registry.registry import Registry
 from mibench.stages import classifier, data, measure, prior, reconstruct
 from mibench.stages.checkpoints import claim
@@ -82,14 +83,14 @@ def pick_device(name: str) -> torch.device:
     """Return the device of a request: ``"auto"`` takes a GPU if there is one.
 
     Raises:
-        UsageError: if the device does not exist.
+        UsageError: if results are not made on such a device, or there is none.
     """
+    if not DEVICE.fullmatch(name):
+        raise UsageError(f"{name!r} is not a device of mibench; expected auto, cpu, cuda or cuda:N")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"{name!r} is not a device; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"the device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices")
-    return device
+    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(index or 0) >= count:
+        raise UsageError(f"the device {name!r} was asked for, but torch sees {count} CUDA devices")
+    return torch.device(name)

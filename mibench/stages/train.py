@@ -124,7 +124,8 @@ class Training:
         loss = float(step.loss.detach())
         if loss != loss or abs(loss) == float("inf"):
             raise MibenchError(
-                f"training diverged: the loss is {loss} at step {self.ctx.step} of epoch {self.ctx.epoch}"
+                f"training diverged: the loss is {loss} at step {self.ctx.step} of epoch {self.ctx.epoch}; the learning"
+                f" rate is {self.ctx.lr:g}. Lower it, or the weights of the defense's own terms."
             )
         self.ctx.step += 1
         signals = numbers(step.signals, "a signal of the defense's training step")

@@ -85,6 +85,8 @@ class TinyWorld:
             steps_per_epoch=steps_per_epoch,
             device=CPU,
             rng=generator("tiny defense", self.seed, seed),
+            batch=-(-self.classes * self.per_class // steps_per_epoch),
+            num_images=self.classes * self.per_class,
         )
 
     def target(self, access: Access = Access.WHITE_BOX, *, budget: Budget | None = None) -> TargetView:

@@ -117,10 +117,10 @@ def test_settings_may_be_copied_from_what_show_prints():
     }  # fmt: skip
 
 
-def test_an_empty_list_in_a_matrix_is_empty(tmp_path):
+def test_a_single_value_in_a_matrix_is_a_list_of_one(tmp_path):
     matrix = tmp_path / "m.yaml"
-    matrix.write_text("seeds:\ndefenses: atat\n")
-    assert read_matrix(matrix) == {"seeds": [], "defenses": ["atat"]}
+    matrix.write_text("seeds: 0\ndefenses: atat\n")
+    assert read_matrix(matrix) == {"seeds": [0], "defenses": ["atat"]}
 
 
 def test_the_result_is_on_stdout_and_the_rest_on_stderr(mibench, pretence):

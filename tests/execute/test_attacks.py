@@ -133,7 +133,7 @@ def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
     honest = toy_run(attacks=("picky",))
     assert parts.SEEN[-1][2].judge is None
     assert "chosen_by" not in record_of(honest).ledger
-    peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": "true"}))
+    peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": True}))
     assert parts.SEEN[-1][2].judge.num_classes == 3
     assert peeked.ledger["chosen_by"] == "evaluator:judge"
     assert "chosen-by-evaluator" in {flag.id for flag in peeked.flags}

@@ -208,7 +208,7 @@ def test_planning_checks_executor_and_device(toy_registry, tmp_path):
     fields = {"protocols": ("toy",), "attacks": ("guess",), "store": tmp_path}
     with pytest.raises(UsageError, match="Did you mean 'local'"):
         plan_request(Request(**fields, executor="locl"), toy_registry)
-    with pytest.raises(UsageError, match="is not a device"):
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
         plan_request(Request(**fields, defenses=("plain",), device="toaster"), toy_registry)
 
 

@@ -124,7 +124,7 @@ def test_settings_reach_a_prior_that_an_attack_brings_and_not_the_protocols(toy_
         ({"models": ("tinny",)}, "Did you mean 'tiny'"),
         ({"protocols": ("toi",)}, "Did you mean 'toy'"),
         ({"protocols": ("toy@2.0",)}, "installed in version 1.0"),
-        ({"protocols": ("nowhere.yaml",)}, "cannot be read"),
+        ({"protocols": ("nowhere.yaml",)}, "Cannot read the protocol file nowhere.yaml: No such file"),
         ({"datasets": ("blob",)}, "Did you mean 'blobs'"),
         ({"datasets": ("other-blobs",)}, "no protocol on other-blobs among: toy"),
     ],

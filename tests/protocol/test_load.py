@@ -1,5 +1,6 @@
 """Protocols by name and from files."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -59,3 +60,79 @@ def test_the_digest_ignores_layout_and_estimates_but_no_setting():
 def test_merge_overrides_key_by_key():
     merged = merge({"a": {"x": 1, "y": 2}, "b": [1, 2], "c": 3}, {"a": {"y": 5}, "b": [9]})
     assert merged == {"a": {"x": 1, "y": 5}, "b": [9], "c": 3}
+
+
+def _patched(old, new):
+    text = PROTOCOL.read_text()
+    assert old in text
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lr: 0.01,", "lr: .inf,", "recipe.lr: expected a finite number, got inf"),
+        ("lr: 0.01,", "lr: yes,", "recipe.lr: .*unable to parse string as a number"),
+        ("lr: 0.01,", "lr: true,", "recipe.lr = True: a boolean is no number"),
+        ("epochs: 5", "epochs: 5.0", "recipe.epochs = 5.0: expected a whole number"),
+        ("seeds: [3, 4]", "seeds: [010, 1:30, yes]", "'010' begins with a zero"),
+        ("seeds: [3, 4]", "seeds: [1:30]", "seeds.0: .*unable to parse string as an integer"),
+        ("seeds: [3, 4]", "seeds: [yes]", "seeds.0: .*unable to parse string as an integer"),
+        ("seeds: [3, 4]", "seeds: [true]", "seeds.0 = True: a boolean is no number"),
+        ("seeds: [3, 4]", "seeds: []", "seeds: .*at least 1 item"),
+        ("name: toy", "name: toy\nname: other", "the key 'name' is given twice, first in line 1"),
+        ("params: {images: 2}", "params: {images: .nan}", "attacks.guess.params.images: expected a finite number"),
+        ("validation: {split: {private_from: back}}", "validation:", "validation: .*valid dictionary"),
+        ("flip: 0.5", "flip: 0.5, crop_scale: [1.0, 0.5]", "the key 'crop_scale' is given twice|smaller number first"),
+        ("guess: {name: guess", "guess: {name: pool", "what stands under 'guess' is named 'pool'"),
+        ("{name: match}, ", "{name: match}, {name: match}, ", "metrics: .*'match' is given twice"),
+        ("epochs: 5,", "epochs: 5, betas: [0.9, 1.5],", "recipe.betas.1: .*less than 1"),
+        ("epochs: 5,", "epochs: 5, momentum: -1.0,", "recipe.momentum: .*greater than or equal to 0"),
+        ("epochs: 5,", "epochs: 5, milestones: [3.0],", "recipe.milestones.0: .*less than or equal to 1"),
+    ],
+)
+@pytest.mark.parametrize("variant", ["test", "validation"])
+def test_a_protocol_holds_no_number_that_it_does_not_mean(old, new, message, variant):
+    with pytest.raises(UsageError, match=message):
+        parse_protocol(_patched(old, new), variant, source="toy.yaml")
+
+
+@pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a\n- b\n", "a list"), ("toy", "a str"), ("7", "a int")])
+@pytest.mark.parametrize("variant", ["test", "validation"])
+def test_what_is_no_mapping_is_no_protocol(text, got, variant):
+    with pytest.raises(UsageError, match=f"expected keys like 'name: smoke', got {got}"):
+        parse_protocol(text, variant, source="list.yaml")
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML", ".Yml"])
+def test_the_suffix_may_be_written_in_any_case(suffix, tmp_path):
+    (tmp_path / f"toy{suffix}").write_text(PROTOCOL.read_text())
+    assert (
+        load_protocol(_finder(), str(tmp_path / f"toy{suffix}")).digest == parse_protocol(PROTOCOL.read_text()).digest
+    )
+
+
+def test_a_number_with_an_exponent_is_a_number():
+    loaded = parse_protocol(_patched("params: {images: 2}", "params: {images: 2, lr: 5e-3}"))
+    assert loaded.protocol.attacks["guess"].params == {"images": 2, "lr": 0.005}
+
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = "plugins/mibench-datasets/mibench_datasets/protocols"
+ORL64 = "7b0fe619c17a627f1d8ed680470b9d11779c6e71a6187323c25884dc1017984e"
+RENDERED64 = "8729a81c2d75ab94703fa12fdefc9587f1c55ca7b834f389c3b3b8496f5dddd7"
+PUBLISHED = {
+    "leaderboards/orl64/1.0/protocol.yaml": ORL64,
+    "leaderboards/rendered64/1.0/protocol.yaml": RENDERED64,
+    f"{SHIPPED}/orl64.yaml": ORL64,
+    f"{SHIPPED}/rendered64.yaml": RENDERED64,
+    f"{SHIPPED}/smoke.yaml": "7b9b19196daed2be5447027f058aa299a1a41ff26e02c5d05a74981d3f7e7537",
+    "docs/experiments/orl64-pretrained.yaml": "62650c3afe8c96213dff85ed92e3f30f2cc40ad85df81f6bd3c6724837e12f9c",
+}
+"""Digests of protocols under which there are records; frozen before YAML was read strictly."""
+
+
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_published_protocols_keep_their_digests(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert parse_protocol(text).digest == PUBLISHED[path]

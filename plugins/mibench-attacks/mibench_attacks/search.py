@@ -146,10 +146,11 @@ def _guard_and_record(
     norm_N = torch.stack([gradient_N.flatten(1).norm(dim=1) for gradient_N in gradients]).norm(dim=0)
     finite_N = torch.isfinite(loss_N) & torch.isfinite(norm_N)
     if not bool(finite_N.any()):
-        raise ClassFailed(
-            f"{where}: none of {len(loss_N)} candidates has a finite loss and gradient. The target returns NaN or"
-            " infinite logits there; check the defense's training, or try another attack loss."
-        )
+        if trace["loss"]:
+            why = "They were finite before: its steps may be too large, so lower the attack's learning rate."
+        else:
+            why = "The target returns NaN or infinite logits; check the defense's training, or try another attack loss."
+        raise ClassFailed(f"{where}: none of {len(loss_N)} candidates has a finite loss and gradient. {why}")
     for gradient_N in gradients:
         gradient_N[~finite_N] = 0
     trace["loss"].append(loss_N[finite_N].mean().item())

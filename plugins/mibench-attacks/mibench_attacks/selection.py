@@ -47,7 +47,8 @@ def best(scores_N: Tensor, keep: int, *, where: str) -> Ranking:
     if int(usable_N.sum()) < keep:
         raise ClassFailed(
             f"{where}: expected {keep} candidates with a finite target confidence, got {int(usable_N.sum())} of"
-            f" {len(scores_N)}. The target returns NaN or infinite logits; check the defense's training."
+            f" {len(scores_N)}. The target returns NaN or infinite logits for them; check the settings of the attack (a"
+            " learning rate that is too large, say) and the defense's training."
         )
     ranked = torch.where(usable_N, scores_N, -torch.inf).sort(descending=True, stable=True)
     return Ranking(ranked.indices[:keep], ranked.values[:keep])

@@ -135,3 +135,13 @@ def test_a_search_that_finds_nothing_finite_fails_the_class_and_not_the_attack()
 def test_a_loss_without_gradient_is_refused():
     with pytest.raises(AccessError, match="white-box"):
         GradientSearch().run([torch.zeros(3, 2)], lambda *_: torch.zeros(3), where="class 0")
+
+
+@pytest.mark.parametrize(("lr", "said"), [(1e30, "lower the attack's learning rate"), (0.1, "The target returns NaN")])
+def test_too_large_a_step_is_not_blamed_on_the_target(lr, said):
+    def answer(variables, rows, step):  # a target that is finite everywhere, or nowhere
+        return bowl(variables, rows, step) * (1.0 if lr > 1 else torch.nan)
+
+    with pytest.raises(ClassFailed, match=said) as caught:
+        GradientSearch(steps=5, optimizer=adam(lr, BETAS)).run([torch.zeros(3, 2)], answer, where="class 7")
+    assert ("target" in str(caught.value)) == (lr < 1)

@@ -50,6 +50,10 @@ class Orl(Dataset):
         """Return 40."""
         return PEOPLE
 
+    def num_images(self, identity: int) -> int:
+        """Return 10."""
+        return PHOTOGRAPHS
+
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> TensorImages:
         """Read the ten photographs of each of these people.
 

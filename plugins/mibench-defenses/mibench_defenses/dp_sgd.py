@@ -6,19 +6,16 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt, Lt
-from opacus.accountants import RDPAccountant  # type: ignore[import-untyped]
-from opacus.accountants.utils import get_noise_multiplier  # type: ignore[import-untyped]
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, UsageError
+from mibench_defenses.budget import LEAST_NOISE, epsilon_of, noise_for, sample_rate
 from mibench_defenses.per_sample import clipped_gradients, group_norms, refuse_mixing, refuse_unsupported
 
 
@@ -50,8 +47,9 @@ class DpSgd(Defense):
         "rendered64": {"noise_multiplier": 0.05},
     }
 
-    target_epsilon: Annotated[float, Gt(0)] | None = None
-    noise_multiplier: Annotated[float, Ge(0)] | None = None
+    # Outside of these bounds the accountant divides by zero, overflows, or searches without end.
+    target_epsilon: Annotated[float, Gt(0), Le(1e6)] | None = None
+    noise_multiplier: Annotated[float, Ge(0), Le(1e6)] | None = None
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
     delta: Annotated[float, Gt(0), Lt(1)] | None = None
     groups: Annotated[int, Ge(1)] = 32
@@ -60,6 +58,22 @@ class DpSgd(Defense):
     def __post_init__(self) -> None:
         if self.target_epsilon is not None and self.noise_multiplier is not None:
             raise UsageError("dp-sgd: set target_epsilon or noise_multiplier, not both.")
+        if self.noise_multiplier is not None and 0 < self.noise_multiplier < LEAST_NOISE:
+            raise UsageError(f"dp-sgd: expected a noise_multiplier of 0 or from {LEAST_NOISE:g}, got less.")
+
+    def check_recipe(self, *, num_images: int, batch: int, epochs: int) -> None:
+        """Refuse a budget that the accountant cannot give for such a training."""
+        rate, delta = sample_rate(num_images, batch), self._delta(num_images)
+        steps = epochs * round(1 / rate)
+        spent = epsilon_of(self._noise(num_images, batch, epochs), rate, steps, delta)
+        if spent <= 0:
+            asked = (
+                "this noise_multiplier" if self.target_epsilon is None else f"target_epsilon {self.target_epsilon:g}"
+            )
+            raise UsageError(
+                f"dp-sgd: for {asked} the accountant's bound of epsilon is {spent:.3g} at delta = {delta:.2g}; no"
+                " guarantee has an epsilon of 0 or less. Ask for less noise, or set a smaller delta."
+            )
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Put GroupNorm in the place of BatchNorm, and refuse what else opacus does."""
@@ -79,9 +93,9 @@ class DpSgd(Defense):
         return [(draw_N < rate).nonzero()[:, 0] for draw_N in draws]
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
-        """Before the first step: find the noise, and refuse a network that mixes images, whoever built it."""
+        """Before the first step: refuse an impossible budget, and a network that mixes images, whoever built it."""
         if ctx.epoch == 0:
-            self.noise(ctx)
+            self.check_recipe(num_images=ctx.num_images, batch=ctx.batch, epochs=ctx.epochs)
             refuse_unsupported(model)
             refuse_mixing(model, torch.Size((3, ctx.channels, ctx.size, ctx.size)), ctx.device)
 
@@ -105,51 +119,34 @@ class DpSgd(Defense):
 
     def noise(self, ctx: TrainContext) -> float:
         """Return z."""
+        return self._noise(ctx.num_images, ctx.batch, ctx.epochs)
+
+    def _noise(self, num_images: int, batch: int, epochs: int) -> float:
         if self.target_epsilon is None:
             return 1.0 if self.noise_multiplier is None else self.noise_multiplier
-        rate = sample_rate(ctx.num_images, ctx.batch)
-        return _noise_for(self.target_epsilon, self._delta(ctx), rate, ctx.epochs * round(1 / rate))
+        rate = sample_rate(num_images, batch)
+        return noise_for(self.target_epsilon, self._delta(num_images), rate, epochs * round(1 / rate))
 
     def epsilon(self, ctx: TrainContext) -> float:
         """Return the budget that the steps so far have spent."""
-        noise, accountant = self.noise(ctx), RDPAccountant()
-        if noise == 0 or ctx.step == 0:
-            return 0.0 if ctx.step == 0 else math.inf
-        accountant.history = [(noise, sample_rate(ctx.num_images, ctx.batch), ctx.step)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the best Renyi order is the first or last: still an upper bound
-            return float(accountant.get_epsilon(delta=self._delta(ctx)))
+        return epsilon_of(
+            self.noise(ctx), sample_rate(ctx.num_images, ctx.batch), ctx.step, self._delta(ctx.num_images)
+        )
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
-        """Active iff there was noise and the budget is finite."""
+        """Active iff there was noise and the budget that was spent is finite."""
         epsilon, noise = self.epsilon(ctx), self.noise(ctx)
         last = ctx.history[-1] if ctx.history else {}
-        signals = {"delta": self._delta(ctx), "noise_multiplier": noise, "clipped": last.get("clipped", 0.0)}
+        signals = {"delta": self._delta(ctx.num_images), "noise_multiplier": noise, "clipped": last.get("clipped", 0.0)}
         signals["sample_rate"] = sample_rate(ctx.num_images, ctx.batch)
         signals |= {"epsilon": epsilon} if math.isfinite(epsilon) else {}
         reason = f"epsilon {epsilon:.4g} at delta {signals['delta']:.2g} for one image, after {ctx.step} steps"
-        return SelfCheck(ctx.step > 0 and noise > 0 and math.isfinite(epsilon), signals, reason)
+        return SelfCheck(ctx.step > 0 and noise > 0 and 0 < epsilon < math.inf, signals, reason)
 
-    def _delta(self, ctx: TrainContext) -> float:
-        return ctx.num_images**-1.1 if self.delta is None else self.delta
-
-
-def sample_rate(num_images: int, batch: int) -> float:
-    """Return with what probability an image is in a batch: 1 / steps of an epoch."""
-    return 1 / max(1, -(-num_images // batch))
+    def _delta(self, num_images: int) -> float:
+        return num_images**-1.1 if self.delta is None else self.delta
 
 
 def expected_batch(ctx: TrainContext) -> float:
     """Return the mean number of images in a batch."""
     return ctx.num_images * sample_rate(ctx.num_images, ctx.batch)
-
-
-@lru_cache(maxsize=64)
-def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = get_noise_multiplier(target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps)
-        except ValueError as error:
-            raise UsageError(f"dp-sgd: no noise reaches target_epsilon = {epsilon:g}: {error} Raise it.") from None
-    return float(found)

@@ -334,3 +334,47 @@ def test_self_check_reports_the_budget(noise: float, active: bool):
         assert verdict.signals["epsilon"] == defense.epsilon(trained.ctx) > 0
     trained.ctx.step = 0
     assert not defense.self_check(trained.model, trained.ctx).active
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"target_epsilon": 1e-6}, "no guarantee has an epsilon of 0 or less"),
+        ({"noise_multiplier": 1e6}, "no guarantee has an epsilon of 0 or less"),
+        ({"delta": 0.999, "noise_multiplier": 8.0}, "no guarantee has an epsilon of 0 or less"),
+        ({"target_epsilon": 1e-6, "delta": 1e-9}, "no noise reaches target_epsilon = 1e-06"),
+    ],
+)
+def test_a_budget_that_the_accountant_cannot_give_is_refused_before_training(settings: dict[str, float], said: str):
+    defense, ctx = params.build(DpSgd, settings), context(batch=15, num_images=15)
+    with pytest.raises(UsageError, match=said):
+        defense.check_recipe(num_images=15, batch=15, epochs=8)
+    with pytest.raises(UsageError, match=said):
+        defense.on_epoch_start(WORLD.classifier(), ctx)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"target_epsilon": 1e300}, {"noise_multiplier": 1e-200}, {"noise_multiplier": 1e200}, {"target_epsilon": 0.0}],
+)
+def test_numbers_that_the_accountant_cannot_take_are_refused(settings: dict[str, float]):
+    with pytest.raises(UsageError):
+        params.build(DpSgd, settings)
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0, 50.0, 1e6])
+@pytest.mark.parametrize(("images", "batch", "epochs"), [(15, 15, 8), (120, 20, 40)])
+def test_a_budget_that_is_taken_is_kept(epsilon: float, images: int, batch: int, epochs: int):
+    defense, ctx = params.build(DpSgd, {"target_epsilon": epsilon}), context(batch, images)
+    defense.check_recipe(num_images=images, batch=batch, epochs=epochs)
+    ctx.epochs = epochs
+    ctx.step = epochs * math.ceil(images / batch)
+    assert 0 < defense.epsilon(ctx) <= epsilon
+    check = defense.self_check(WORLD.classifier(), ctx)
+    assert check.active
+    assert check.signals["epsilon"] == defense.epsilon(ctx)
+
+
+def test_the_presets_can_be_planned():
+    for preset in ({}, *DpSgd.presets.values()):
+        params.build(DpSgd, preset).check_recipe(num_images=15, batch=15, epochs=8)

@@ -16,7 +16,7 @@ from mibench.api.classifier import Classifier, Model
 from mibench.api.errors import UsageError, unknown
 from mibench.api.params import InputFile
 from mibench_models.torchvision_stages import stage_names
-from mibench_models.weights import load_pretrained, read_state
+from mibench_models.weights import load_pretrained, read_state, unreadable
 
 NATIVE_SIZE = {"inception_v3": 299, "vit_": 224, "maxvit_": 224}
 """Side in pixels that an architecture (or family, by prefix) insists on; all others take the protocol's size."""
@@ -58,6 +58,10 @@ class TorchvisionModel(Model):
         names = torchvision.models.list_models(module=torchvision.models)
         if self.arch not in names:
             raise unknown("torchvision architecture", self.arch, names)
+
+    def missing(self) -> list[str]:
+        """Return what is wrong with the weights file, if ``weights`` names one."""
+        return [] if self.weights == "none" else unreadable(self.weights, sha256=self.weights_sha256)
 
     def build(self, *, num_classes: int, channels: int, size: int) -> Classifier:
         """Make the network, with weights if ``weights`` names a file.

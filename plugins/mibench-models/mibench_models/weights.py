@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import safetensors
@@ -31,15 +32,17 @@ def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
     Raises:
         DataError: if the file is missing, has another digest, is damaged or holds anything but tensors.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    file = _ordinary(path)
+    if file is None:
         raise DataError(f"weights file {path!r} does not exist. Give the path of a state dict, or weights=none.")
-    if sha256 and (got := file_sha256(file)) != sha256:
-        raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
     try:
+        if sha256 and (got := file_sha256(file)) != sha256:
+            raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
         if file.suffix == ".safetensors":
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"weights file {path!r} cannot be read: {error.strerror or error}.") from error
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
         raise DataError(
             f"weights file {path!r} cannot be read as tensors only ({error}). Expected a plain state dict in"
@@ -51,6 +54,35 @@ def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
             "network.state_dict(), path) writes them; save the state dict alone."
         )
     return dict(state)
+
+
+def unreadable(path: str, *, sha256: str = "") -> list[str]:
+    """Return why :func:`read_state` would refuse a file; empty if it would not.
+
+    A file is read once, however many networks of a plan start from it.
+    """
+    file = _ordinary(path)
+    if file is None:
+        return list(_unreadable.__wrapped__(path, sha256, 0, 0))
+    stat = file.stat()
+    return list(_unreadable(path, sha256, stat.st_mtime_ns, stat.st_size))
+
+
+def _ordinary(path: str) -> Path | None:
+    try:
+        file = Path(path).expanduser()
+        return file if file.is_file() else None
+    except (RuntimeError, ValueError):  # somebody's home that is not known, a zero byte
+        return None
+
+
+@lru_cache(maxsize=64)
+def _unreadable(path: str, sha256: str, changed: int, size: int) -> tuple[str, ...]:
+    try:
+        read_state(path, sha256=sha256)
+    except DataError as error:
+        return (str(error),)
+    return ()
 
 
 def load_pretrained(body: nn.Module, state: Mapping[str, Tensor], *, heads: Sequence[str]) -> list[str]:

@@ -229,3 +229,19 @@ def test_stage_table_covers_known_families() -> None:
     assert vit.stage_names == [f"encoder.layers.encoder_layer_{index}" for index in (2, 5, 8, 11)]
     assert fallback.stage_names[-1] == "features.8"
     assert STAGE_TABLE["resnet"] == ("layer1", "layer2", "layer3", "layer4")
+
+
+def test_a_plan_learns_what_is_wrong_with_a_weights_file(tmp_path):
+    good, odd, damaged = (str(tmp_path / name) for name in ("good.pth", "odd.pth", "damaged.safetensors"))
+    torch.save({"a": torch.zeros(1)}, good)
+    torch.save({"a": "text"}, odd)
+    (tmp_path / "damaged.safetensors").write_bytes(b"no tensors")
+    assert ResNet18().missing() == []
+    assert ResNet18(weights=good).missing() == []
+    for path, said in [("no/such.pth", "does not exist"), (odd, "holds more than"), (damaged, "cannot be read")]:
+        (line,) = ResNet18(weights=path).missing()
+        assert said in line
+    (line,) = ResNet18(weights=good, weights_sha256="0" * 64).missing()
+    assert "expected 0000" in line
+    (tmp_path / "good.pth").write_bytes(b"damaged since it was read")
+    assert ResNet18(weights=good).missing()

@@ -53,6 +53,10 @@ class RenderedFaces(Dataset):
         """Return how many identities there are."""
         return self.identities
 
+    def num_images(self, identity: int) -> int:
+        """Return how many images each identity has."""
+        return self.images_per_identity
+
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> TensorImages:
         """Render all images of these identities, on as many cores as torch has threads.
 

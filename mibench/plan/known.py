@@ -1,0 +1,59 @@
+"""What is known to fail before anything has run: too few people or images, files that are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mibench.api.errors import UsageError
+from mibench.plan.facts import Facts
+from mibench.plan.graph import Fixed
+from mibench.plan.node import Node
+
+FILES = {"dataset": "dataset", "prior": "prior", "model": "model", "embedder": "model"}
+"""Role in a payload to kind of component, for those that read files."""
+
+
+def check_images(fixed: Fixed, facts: Facts) -> None:
+    """Refuse a split that a dataset cannot fill, as far as it knows its numbers without reading.
+
+    Raises:
+        UsageError: for an identity with too few images, or a part that is measured and has none.
+    """
+    split = fixed.protocol.split
+    if fixed.part == "val" and not split.val:
+        raise UsageError(
+            "the validation variant measures on validation images, and split.val is 0; set it to 1 or more"
+        )
+    fewest = facts.fewest_images(fixed.dataset.entry(), fixed.identities.private)
+    if fewest is not None and fewest < split.train + split.val + split.test:
+        raise UsageError(
+            f"an identity of {fixed.dataset.name} has {fewest} images; the protocol wants {split.train} to train, "
+            f"{split.val} to validate and {split.test} to test"
+        )
+    source = fixed.protocol.prior.source
+    if source is not None and fixed.source is not None:
+        available = facts.identities(fixed.source.entry())
+        if source.identities > available:
+            raise UsageError(f"prior.source wants {source.identities} identities; the dataset has {available}")
+
+
+def check_node(node: Node, facts: Facts) -> None:
+    """Refuse a node that has to run and cannot.
+
+    Raises:
+        UsageError: if files are missing or unreadable, or a defense finds that it cannot train as the protocol does.
+    """
+    missing = [line for role, kind in FILES.items() for line in _missing(facts, kind, node.payload.get(role))]
+    if missing:
+        raise UsageError(" ".join(missing))
+    if node.stage == "target":
+        recipe, split = node.payload["recipe"], node.payload["split"]
+        images = len(split["identities"]) * split["train"]
+        facts.check_recipe(node.payload["defense"], num_images=images, batch=recipe["batch"], epochs=recipe["epochs"])
+
+
+def _missing(facts: Facts, kind: str, entry: Any) -> list[str]:
+    # What a prior that is trained on the target needs is the target.
+    if entry is None or facts.traits(kind, entry["name"]).needs_target:
+        return []
+    return facts.missing(kind, entry)
