@@ -134,7 +134,7 @@ class Augmentation(Frozen):
 
     crop_scale: Annotated[tuple[Area, Area] | None, AfterValidator(_rising)] = (0.85, 1.0)
     flip: Fraction = 0.5
-    brightness: Fraction = 0.0
+    brightness: Annotated[float, Ge(0)] = 0.0
     contrast: Annotated[float, Ge(0)] = 0.0
     saturation: Annotated[float, Ge(0)] = 0.0
     hue: Annotated[float, Ge(0), Le(0.5)] = 0.0
