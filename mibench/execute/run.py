@@ -12,6 +12,7 @@ from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.galleries import make_gallery
 from mibench.execute.output import explaining, output_folder, prepare
+from mibench.execute.recheck import Recheck
 from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
 from mibench.leaderboard import add_records
@@ -112,7 +113,7 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
     pairs = zip(plan.cells, records, strict=True)
     galleries = [make_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
-    return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
+    return RunResult(plan, records, failures, report, paths, _publish(request, plan, registry, records, paths))
 
 
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
@@ -144,9 +145,11 @@ def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Re
     return make_record(cell, store, registry, device=request.device)
 
 
-def _publish(request: Request, plan: Plan, records: Sequence[Record], paths: Sequence[Path]) -> list[Path]:
+def _publish(
+    request: Request, plan: Plan, registry: Registry, records: Sequence[Record], paths: Sequence[Path]
+) -> list[Path]:
     if request.publish is None:
         return []
     done = [path for path, record in zip(paths, records, strict=True) if record.status == "done"]
     texts = {cell.loaded.protocol.id: cell.loaded.text for cell in plan.cells}
-    return add_records(done, request.publish, texts)
+    return add_records(done, request.publish, texts, Recheck(registry).findings)
