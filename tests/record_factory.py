@@ -86,7 +86,7 @@ def leak_of(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
 
 
 def ledger(forward: int, backward: int, **more: Any) -> dict[str, Any]:
-    """Return what an attack spent in all, half of it shared by the classes; totals are as near as whole numbers allow."""
+    """Return what an attack spent, half of it shared by the classes; totals are as near as whole numbers allow."""
     shared = {"forward": forward // 2, "backward": backward // 2, "render": 0}
     each = {name: spent // CLASSES for name, spent in shared.items()}
     return {

@@ -114,8 +114,8 @@ class Column:
     """A column that a metric reports, so that a board can tell a sound record without importing the metric.
 
     Attributes:
-        name: exact name. ``{evaluator}`` stands for the name of each evaluator of the protocol, ``{each}`` for each value
-            of the parameter ``each``.
+        name: exact name. ``{evaluator}`` stands for the name of each evaluator of the protocol, ``{each}`` for each
+            value of the parameter ``each``.
         unit: as in the measurement.
         higher_is_better: from the defender's point of view.
         low: least value that there can be.

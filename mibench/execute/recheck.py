@@ -20,6 +20,7 @@ from mibench.protocol.request import Request
 from mibench.registry.build import JOINT
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry
+from mibench.results.flags import outside_threat_model
 from mibench.results.record import ComponentRef, Record
 
 COMPARED = (
@@ -189,13 +190,16 @@ def _versions(
 
 
 def _differences(record: Record, cell: Cell, registry: Registry, left: set[str]) -> Iterator[Finding]:
-    for role, expected in components(cell, registry).items():
+    made = components(cell, registry)
+    # The first records did not state accesses. That is as good, unless the flag that follows from them is missing.
+    unsaid = outside_threat_model(record.model_copy(update={"components": made})) is None
+    for role, expected in made.items():
         stated = record.components.get(role)
         if stated is None or role in left:
             continue
         for field in COMPARED if not (role == "defense" and JOINT in stated.name) else (*COMPARED[:4], *COMPARED[5:6]):
             wanted, got = getattr(expected, field), getattr(stated, field)
-            if wanted != got:
+            if wanted != got and not (field == "access" and got is None and unsaid):
                 yield Finding("MB111", _told(f"components.{role}.{field}", wanted, got))
     identities = {str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)}
     if record.classes != identities:

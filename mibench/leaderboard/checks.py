@@ -48,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     Rule("MB612", numbers.undefended_is_undefended),
     Rule("MB701", basic.command_is_there),
 )
-"""Every rule that needs nothing but the record and its protocol, in the order of checking. Identifiers are never reused."""
+"""Every rule that needs only a record and its protocol, in the order of checking. Identifiers are never reused."""
 
 _ENDS = frozenset({"MB101", "MB103"})
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from mibench.leaderboard.finding import differs
 from mibench.protocol.load import LoadedProtocol
+from mibench.results.agreement import judges_agree, ranks_agree
 from mibench.results.averages import average_of, is_share
 from mibench.results.columns import clean_accuracy, epsilon, radius_in_name
-from mibench.results.agreement import judges_agree, ranks_agree
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.intervals import class_interval
 from mibench.results.normalize import record_leakage
@@ -22,7 +22,7 @@ def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[str]:
     for field, metric in _all_metrics(record):
         values = [metric.value, *(value for value in metric.per_class if value is not None)]
         if metric.unit == "fraction" and not all(0 <= value <= 1 for value in values):
-            yield differs(field, "fractions in [0, 1]", [value for value in values if not 0 <= value <= 1][0])
+            yield differs(field, "fractions in [0, 1]", next(value for value in values if not 0 <= value <= 1))
 
 
 def accuracies_are_ordered(record: Record, _: LoadedProtocol) -> Iterator[str]:
@@ -99,7 +99,7 @@ def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
 
 
 def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
-    """One value for each class; gold and clean accuracy are measured on all test images, a family on the same images."""
+    """One value for each class; gold and clean accuracy are of all test images, a family of the same images."""
     split = protocol.protocol.split
     classes, heldout = split.private, split.private * split.test
     clean = clean_accuracy(record.metrics)

@@ -76,7 +76,7 @@ def controls_are_there(record: Record, protocol: LoadedProtocol) -> Iterator[str
 
 
 def same(stated: object, frozen: object) -> bool:
-    """Compare what a record states with YAML: a tuple is a list, 1 is 1.0, and ``5e-3``, a text in YAML, is a number."""
+    """Compare what a record states with YAML: a tuple is a list, 1 is 1.0, and ``5e-3``, a text there, is a number."""
     if isinstance(stated, list | tuple) and isinstance(frozen, list | tuple):
         return len(stated) == len(frozen) and all(map(same, stated, frozen))
     if isinstance(stated, dict) and isinstance(frozen, dict):

@@ -49,7 +49,7 @@ def components_are_stated(record: Record, _: LoadedProtocol) -> Iterator[str]:
 def digest_fits(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """The content is what was sealed."""
     if not verify_digest(record):
-        yield "digest: it does not fit the content, so the file was edited after the run; add the file that the run wrote"
+        yield "digest: it does not fit the content, so the file was edited; add the file that the run wrote"
 
 
 def key_is_sha256(record: Record, _: LoadedProtocol) -> Iterator[str]:

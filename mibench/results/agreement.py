@@ -31,8 +31,8 @@ class Contradiction(NamedTuple):
 def ranks_agree(metrics: Mapping[str, MetricValue], failed: int | None = None) -> Iterator[Contradiction]:
     """Ranks of images determine the share of hits at any number of guesses.
 
-    A column ``base@k`` may state in ``details["ranks"]`` how many classes its judge ranks before the right one, image by
-    image and class after class; 0 is a hit. All columns of that base and judge are compared.
+    A column ``base@k`` may state in ``details["ranks"]`` how many classes its judge ranks before the right one, image
+    by image and class after class; 0 is a hit. All columns of that base and judge are compared.
 
     Args:
         metrics: columns of one place.

@@ -85,8 +85,8 @@ def load_record(path: Path) -> Record:
     The digest is not checked here; see :func:`verify_digest`.
 
     Raises:
-        RecordError: for a file that is missing, larger than 16 MiB, not JSON (a key that occurs twice, NaN, infinities,
-            numbers beyond 64 bits, text that is no Unicode and deep nesting included), not a record, or of a newer format.
+        RecordError: for a file that is missing, larger than 16 MiB, not JSON (keys that occur twice, NaN, infinities,
+            numbers beyond 64 bits, half characters and deep nesting are not), not a record, or of a newer format.
     """
     text = _read(path)
     try:

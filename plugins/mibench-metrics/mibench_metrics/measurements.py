@@ -36,8 +36,8 @@ def average(
         num_classes: K.
         higher_is_better: from the defender's point of view.
         unit: ``"fraction"``, ``"cosine"`` ...
-        details: anything else worth keeping, plain JSON; ``images_per_class`` joins it where classes have numbers of images
-            that differ by more than one, since the mean over images does not follow from those of the classes then.
+        details: anything else worth keeping, plain JSON. ``images_per_class`` joins it where classes have numbers of
+            images that differ by more than one: the mean over images does not follow from those of the classes then.
         failed: classes without images that count as 0, each with as many images as the others have on average.
     """
     values_N = values_N.double()
