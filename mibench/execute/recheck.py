@@ -6,6 +6,7 @@ believed, and the verdict says so.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -72,6 +73,10 @@ class Recheck:
         if record.digest not in self._known:
             self._known[record.digest] = self._judge(record, protocol)
         return self._known[record.digest]
+
+    def believed(self) -> Counter[str]:
+        """Return in how many of the records so far each role, or the key, could not be compared."""
+        return Counter(role for verdict in self._known.values() for role in verdict.reported)
 
     def _judge(self, record: Record, protocol: LoadedProtocol) -> Verdict:
         installed = {role: self._installed(part) for role, part in record.components.items()}

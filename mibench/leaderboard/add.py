@@ -93,7 +93,7 @@ class _Batch:
                 write_atomic(board.protocol_file, protocol.text)
         for record in records:
             board = BoardFolder(self._folder, record.protocol.name, record.protocol.version)
-            path, accepted = self._taken[board][_slot(record)]
+            path, accepted = self._taken[board][slot(record)]
             if not path.exists():
                 save_record(accepted, path.parent)
             entries.append(path)
@@ -112,16 +112,16 @@ class _Batch:
         taken = self._taken.setdefault(board, {})
         if not taken:
             for path, old in board.records():
-                taken[_slot(old)] = taken[old.cell.key] = (path, old)
-        existing = taken.get(_slot(record)) or taken.get(record.cell.key)
+                taken[slot(old)] = taken[old.cell.key] = (path, old)
+        existing = taken.get(slot(record)) or taken.get(record.cell.key)
         if existing is None:
             entry = board.entry_folder(record.cell.defense) / file_name(record)
             board.require_own(entry)
             if any(entry == path for path, _ in taken.values()):
                 return [f"MB202 {entry.name} belongs to another cell whose key begins alike"]
-            taken[_slot(record)] = taken[record.cell.key] = (entry, record)
+            taken[slot(record)] = taken[record.cell.key] = (entry, record)
             return []
-        taken.setdefault(_slot(record), existing)
+        taken.setdefault(slot(record), existing)
         differing = _differences(existing[1], record)
         if not differing:
             return []
@@ -131,7 +131,7 @@ class _Batch:
         ]
 
 
-def _slot(record: Record) -> str:
+def slot(record: Record) -> str:
     """What a board has room for once: a second run of it is a repetition, however its key came about."""
     cell = record.cell
     parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]

@@ -26,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     Rule("MB108", parts.ledger_is_complete),
     Rule("MB109", parts.self_check_is_there),
     Rule("MB110", parts.flags_are_computed),
+    Rule("MB113", parts.size_is_that_of_numbers),
     Rule("MB201", basic.digest_fits),
     Rule("MB202", basic.key_is_sha256),
     Rule("MB301", frozen.protocol_fits),

@@ -12,6 +12,8 @@ from mibench.protocol.schema import Protocol
 from mibench.results.flags import compute_flags
 from mibench.results.record import Record
 
+FREE_BYTES, BYTES_PER_IMAGE = 256 * 1024, 100
+"""Published records have 60 to 80 KiB for some 5 000 images, counted once for each column."""
 QUERIES = ("forward", "backward", "render")
 
 
@@ -84,6 +86,14 @@ def flags_are_computed(record: Record, _: LoadedProtocol) -> Iterator[str]:
     stated, computed = ({flag.id for flag in flags} for flags in (record.flags, compute_flags(record)))
     if stated != computed:
         yield differs("flags", ", ".join(sorted(computed)) or "none", ", ".join(sorted(stated)) or "none")
+
+
+def size_is_that_of_numbers(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """A record holds some numbers for each image and little else; boards are kept for ever."""
+    images = sum(metric.n for metrics in (record.metrics, *record.controls.values()) for metric in metrics.values())
+    limit, size = FREE_BYTES + BYTES_PER_IMAGE * images, len(record.model_dump_json())
+    if size > limit:
+        yield differs("size", f"at most {limit // 1024} KiB for numbers of {images} images", f"{size // 1024} KiB")
 
 
 def _prescribed(protocol: Protocol) -> dict[str, tuple[str, str]]:

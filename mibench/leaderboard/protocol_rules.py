@@ -84,4 +84,4 @@ def same(stated: object, frozen: object) -> bool:
     if isinstance(frozen, str) and isinstance(stated, int | float) and not isinstance(stated, bool):
         with contextlib.suppress(ValueError):
             return stated == float(frozen)
-    return stated == frozen and isinstance(stated, bool) == isinstance(frozen, bool)
+    return stated == frozen
