@@ -30,11 +30,9 @@ def leaderboard() -> None:
 def add(records: Sequence[Path], folder: Path) -> None:
     """Check record files and add them: all, or none."""
     from mibench.cli.terminal import echo, short_path
-    from mibench.execute.recheck import Recheck
     from mibench.leaderboard import add_records
-    from mibench.registry.registry import load_registry
 
-    recheck = Recheck(load_registry())
+    recheck = _recheck()
     for entry in add_records(list(records), folder, _protocol_texts(), recheck.findings):
         echo(f"entry    {short_path(entry)}")
     _tell_believed(recheck)
@@ -50,12 +48,10 @@ def check(ctx: click.Context, protocol: str | None, folder: Path) -> None:
     Entries are planned again with the installed plugins. Exit code 1 if a file breaks a rule.
     """
     from mibench.cli.terminal import echo, short_path
-    from mibench.execute.recheck import Recheck
     from mibench.leaderboard import verify
-    from mibench.registry.registry import load_registry
     from mibench.results.display import printable
 
-    recheck = Recheck(load_registry())
+    recheck = _recheck()
     found = list(verify(folder, protocol, recheck.findings))
     broken = [(path, problem) for path, problem in found if problem]
     for path, problem in broken:
@@ -91,10 +87,19 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
         echo()
 
 
+def _recheck() -> Recheck:
+    from mibench.execute.recheck import Recheck
+    from mibench.registry.registry import load_registry
+    from mibench.store.store import default_root
+
+    return Recheck.beside(load_registry(), default_root())
+
+
 def _tell_believed(recheck: Recheck) -> None:
-    """Say what could not be compared, because it is not installed here in the version that made the records."""
+    """Remember what was learnt, and say what is not installed here in the version that made the records."""
     from mibench.cli.terminal import note
 
+    recheck.save()
     for what, records in sorted(recheck.believed().items()):
         note(f"reported {what} of {records} records: not installed in the version that made them, so not recomputed")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mibench.api.errors import DataError, MibenchError, PluginError, UsageError
@@ -16,6 +17,8 @@ from mibench.execute.columns import check_columns
 from mibench.execute.records import cell_ref, components
 from mibench.leaderboard.finding import Finding, differs
 from mibench.plan.cells import Cell, expand_loaded
+from mibench.plan.facts import Facts
+from mibench.plan.memo import Memo
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.request import Request
 from mibench.registry.build import JOINT
@@ -58,10 +61,11 @@ class Recheck:
 
     Args:
         registry: where components are found.
+        memo: of what components said earlier.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
+        self._registry, self._memo = registry, memo or Memo()
         self._known: dict[str, Verdict] = {}
 
     def findings(self, record: Record, protocol: LoadedProtocol) -> list[Finding]:
@@ -74,6 +78,15 @@ class Recheck:
             self._known[record.digest] = self._judge(record, protocol)
         return self._known[record.digest]
 
+    @classmethod
+    def beside(cls, registry: Registry, store: Path) -> Recheck:
+        """Return checks that use what plans remember beside a store, so that nothing known is imported again."""
+        return cls(registry, Facts.beside(registry, store).memo)
+
+    def save(self) -> None:
+        """Remember what components said."""
+        self._memo.save()
+
     def believed(self) -> Counter[str]:
         """Return in how many of the records so far each role, or the key, could not be compared."""
         return Counter(role for verdict in self._known.values() for role in verdict.reported)
@@ -84,7 +97,7 @@ class Recheck:
         unknown, older = _versions(record, installed)
         if unknown or not set(absent) <= {*CELL, "prior"}:
             return Verdict(unknown, [] if unknown else [*record.components, "key"])
-        replay = _Replay(record, protocol, _Stated(self._registry, older), absent)
+        replay = _Replay(record, protocol, Facts(_Stated(self._registry, older), self._memo), absent)
         aged = [role for role, part in record.components.items() if (part.kind, part.name) in older]
         try:
             cell = replay.cell()
@@ -126,8 +139,8 @@ class _Stated(Registry):
 class _Replay:
     """Plans the cell of a record, with stand-ins of the protocol for what is not installed."""
 
-    def __init__(self, record: Record, protocol: LoadedProtocol, registry: Registry, absent: list[str]) -> None:
-        self._record, self._protocol, self._registry = record, protocol, registry
+    def __init__(self, record: Record, protocol: LoadedProtocol, facts: Facts, absent: list[str]) -> None:
+        self._record, self._protocol, self._facts = record, protocol, facts
         frozen = protocol.protocol
         standing = {"model": frozen.model.name, "defense": frozen.undefended.name, "attack": frozen.floor.name}
         self._asked = {role: standing[role] if role in absent else self._label(role) for role in CELL}
@@ -161,7 +174,7 @@ class _Replay:
             seeds=(self._record.cell.seed,),
             settings=dict(settings),
         )
-        return expand_loaded(self._protocol, request, self._registry)[-1]  # after its undefended control
+        return expand_loaded(self._protocol, request, self._facts)[-1]  # after its undefended control
 
     def _label(self, role: str) -> str:
         """Return what to type for a component: a preset that the protocol does not choose by itself is named."""

@@ -16,6 +16,7 @@ from mibench.execute.recheck import Recheck
 from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
 from mibench.leaderboard import add_records
+from mibench.leaderboard.checks import check_record
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
@@ -40,6 +41,7 @@ class RunResult:
         report: path of the HTML report.
         record_paths: one JSON file per record.
         published: entries written to the leaderboard.
+        refusals: for each record why no board accepts it; empty if one does.
     """
 
     planned: Plan
@@ -48,6 +50,7 @@ class RunResult:
     report: Path | None
     record_paths: Sequence[Path]
     published: Sequence[Path] = field(default_factory=list)
+    refusals: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
@@ -113,7 +116,16 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
     pairs = zip(plan.cells, records, strict=True)
     galleries = [make_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
-    return RunResult(plan, records, failures, report, paths, _publish(request, plan, registry, records, paths))
+    refusals = [refusal(record, cell) for cell, record in zip(plan.cells, records, strict=True)]
+    published = _publish(request, plan, registry, records, paths)
+    return RunResult(plan, records, failures, report, paths, published, refusals)
+
+
+def refusal(record: Record, cell: Cell) -> str:
+    """Return the first reason for which no board accepts a record that a run just made; empty if there is none."""
+    if cell.loaded.asked != cell.loaded.id and cell.loaded.variant == "test":
+        return f"MB300 {cell.loaded.asked} is a file; boards are for installed protocols"
+    return next((f"{found.id} {found.text}" for found in check_record(record, cell.loaded)), "")
 
 
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:

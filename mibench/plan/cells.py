@@ -87,14 +87,14 @@ def expand(request: Request, registry: Registry, facts: Facts | None = None) -> 
     return cells
 
 
-def expand_loaded(loaded: LoadedProtocol, request: Request, registry: Registry) -> list[Cell]:
+def expand_loaded(loaded: LoadedProtocol, request: Request, facts: Facts) -> list[Cell]:
     """Return the cells of a request under one protocol, which need not be installed.
 
     Raises:
         UsageError: as :func:`expand`.
     """
-    settings = Settings(request.settings, registry)
-    cells = _Builder(loaded, request, registry, settings).cells()
+    settings = Settings(request.settings, facts)
+    cells = _Builder(loaded, request, facts, settings).cells()
     settings.check_all_used()
     return cells
 
