@@ -1,4 +1,4 @@
-"""``mibench leaderboard``: add records to a board, print a board."""
+"""``mibench leaderboard``: add records to a board, check a board, print a board."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = ("json", "csv", "markdown")
 
 @click.group()
 def leaderboard() -> None:
-    """Add records to a leaderboard, or print one."""
+    """Add records to a leaderboard, check one, or print one."""
 
 
 @leaderboard.command()

@@ -124,7 +124,9 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
 def refusal(record: Record, cell: Cell) -> str:
     """Return the first reason for which no board accepts a record that a run just made; empty if there is none."""
     if cell.loaded.asked != cell.loaded.id and cell.loaded.variant == "test":
-        return f"MB300 {cell.loaded.asked} is a file; boards are for installed protocols"
+        return (
+            f"MB300 {cell.loaded.asked} is a file; `mibench leaderboard add` knows the protocols of installed plugins"
+        )
     return next((f"{found.id} {found.text}" for found in check_record(record, cell.loaded)), "")
 
 
@@ -164,4 +166,7 @@ def _publish(
         return []
     done = [path for path, record in zip(paths, records, strict=True) if record.status == "done"]
     texts = {cell.loaded.protocol.id: cell.loaded.text for cell in plan.cells}
-    return add_records(done, request.publish, texts, Recheck(registry).findings)
+    recheck = Recheck.beside(registry, plan.store.root)
+    published = add_records(done, request.publish, texts, recheck.findings)
+    recheck.save()
+    return published
