@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mibench.protocol.load import parse_protocol
+from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
 from mibench.results.intervals import metric_value
 from mibench.results.io import seal
@@ -12,6 +13,7 @@ from mibench.results.normalize import record_leakage
 from mibench.results.record import CellRef, ComponentRef, MetricValue, ProtocolRef, Record
 
 CLASSES = 12
+INPUTS = ("data", "prior", "target", "reconstructions", "evaluator:net")
 PROTOCOL_TEXT = """
 name: tiny
 version: "1.0"
@@ -69,8 +71,32 @@ def component(kind: str, name: str, **params: Any) -> ComponentRef:
         distribution_version="1.0",
         version="1",
         params=params,
-        source_digest="0" * 64,
+        source_digest=digest(name),
     )
+
+
+def judged(n: int) -> dict[str, MetricValue]:
+    """Return what an evaluator says about ``n`` images."""
+    return {"attack_acc@1/net": metric(0.6, n=n), "attack_acc@5/net": metric(0.8, n=n)}
+
+
+def leak_of(metrics: dict[str, MetricValue]) -> dict[str, MetricValue]:
+    """Return the leakage columns among metrics."""
+    return {name: value for name, value in metrics.items() if value.group == "leakage"}
+
+
+def ledger(forward: int, backward: int, **more: Any) -> dict[str, Any]:
+    """Return what an attack spent, half of it shared by the classes; totals are as near as whole numbers allow."""
+    shared = {"forward": forward // 2, "backward": backward // 2, "render": 0}
+    each = {name: spent // CLASSES for name, spent in shared.items()}
+    return {
+        "shared": shared,
+        "per_class": {str(label): each for label in range(CLASSES)},
+        "total": {name: shared[name] + CLASSES * each[name] for name in shared},
+        "budget": {"forward": None, "backward": None},
+        "trace": {"loss_first": 3.0, "loss_last": 0.5},
+        **more,
+    }
 
 
 def make_record(
@@ -104,12 +130,13 @@ def make_record(
     command = f"mibench run --defense {defense} --attack {attack}"
     attack, _, preset = attack.partition("/")
     params = {"lam": 0.08} if params is None else params
-    leak = {"reid@1": metric(leakage), "reid@5": metric(min(1, leakage + 0.2))}
-    leak |= {"attack_acc@1/net": metric(0.6), "attack_acc@5/net": metric(0.8)}
+    plain = defense == loaded.protocol.undefended.name
+    leak = {"reid@1": metric(leakage), "reid@5": metric(min(1, leakage + 0.2)), **judged(48)}
     own = {"accuracy": metric(0.95, group="utility", up=True, n=24), **leak}
     for times_255, value in (("0.5", 0.8), ("2", 0.4)):
         details = {"eps": float(times_255) / 255, "clean_accuracy": 0.95}
         own[f"robust_acc@{times_255}"] = metric(value, group="robustness", up=True, n=24, **details)
+    own |= metrics or {}
     record = Record(
         protocol=ProtocolRef(
             name=loaded.protocol.name,
@@ -125,16 +152,21 @@ def make_record(
             "model": component("model", model),
             "defense": component("defense", defense, **params),
             "attack": component("attack", attack, steps=5).model_copy(update={"preset": preset or None}),
+            "dataset": component("dataset", "tiny-data"),
+            "prior": component("prior", "pca"),
+            "embedder": component("model", "judge"),
+            "metric:accuracy": component("metric", "accuracy"),
         },
         classes={str(label): label for label in range(CLASSES)},
-        metrics={**own, **(metrics or {})},
+        inputs={role: digest(f"{role} of {defense} {seed}") for role in INPUTS},
+        metrics=own,
         controls={
-            "gold": {**leak, "reid@1": metric(0.9), "reid@5": metric(1.0)},
+            "gold": {**judged(24), "reid@1": metric(0.9, n=24), "reid@5": metric(1.0, n=24)},
             "floor": {**leak, "reid@1": metric(0.1), "reid@5": metric(0.3)},
-            "undefended": {**leak, "reid@1": metric(0.6), "reid@5": metric(0.7)},
+            "undefended": leak_of(own) if plain else {**leak, "reid@1": metric(0.6), "reid@5": metric(0.7)},
         },
         self_check={"active": True, "signals": {"targeted_success": 0.99}},
-        ledger={"forward": 1000, "backward": 500, "trace": {"loss_first": 3.0, "loss_last": 0.5}},
+        ledger=ledger(1000, 500),
         environment={"torch": "2.11.0", "device": "cpu"},
         command=command,
         timings={"target": 1.5},

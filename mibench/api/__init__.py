@@ -22,6 +22,7 @@ from mibench.api.hookspecs import hookimpl
 from mibench.api.specs import (
     API_VERSION,
     AttackSpec,
+    Column,
     DatasetSpec,
     DefenseSpec,
     ExecutorSpec,
@@ -79,6 +80,7 @@ __all__ = [
     "ClassFailed",
     "ClassResult",
     "Classifier",
+    "Column",
     "DataError",
     "Dataset",
     "DatasetSpec",

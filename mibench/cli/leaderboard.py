@@ -1,4 +1,4 @@
-"""``mibench leaderboard``: add records to a board, print a board."""
+"""``mibench leaderboard``: add records to a board, check a board, print a board."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mibench.api.errors import MibenchError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError
 from mibench.cli.folder import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mibench.execute.recheck import Recheck
 
 DEFAULT_FOLDER = Path("leaderboards")
 FORMATS = ("json", "csv", "markdown")
@@ -19,7 +21,7 @@ FORMATS = ("json", "csv", "markdown")
 
 @click.group()
 def leaderboard() -> None:
-    """Add records to a leaderboard, or print one."""
+    """Add records to a leaderboard, check one, or print one."""
 
 
 @leaderboard.command()
@@ -30,8 +32,33 @@ def add(records: Sequence[Path], folder: Path) -> None:
     from mibench.cli.terminal import echo, short_path
     from mibench.leaderboard import add_records
 
-    for entry in add_records(list(records), folder, _protocol_texts()):
+    recheck = _recheck()
+    for entry in add_records(list(records), folder, _protocol_texts(), recheck.findings):
         echo(f"entry    {short_path(entry)}")
+    _tell_believed(recheck)
+
+
+@leaderboard.command()
+@click.argument("protocol", required=False)
+@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.pass_context
+def check(ctx: click.Context, protocol: str | None, folder: Path) -> None:
+    """Check all entries of the board of PROTOCOL, or of all boards, by the rules that `add` has.
+
+    Entries are planned again with the installed plugins. Exit code 1 if a file breaks a rule.
+    """
+    from mibench.cli.terminal import echo, short_path
+    from mibench.leaderboard import verify
+    from mibench.results.display import printable
+
+    recheck = _recheck()
+    found = list(verify(folder, protocol, recheck.findings))
+    broken = [(path, problem) for path, problem in found if problem]
+    for path, problem in broken:
+        echo(f"refused  {short_path(path)}: {printable(problem, 1000)}")
+    echo(f"checked  {len(found)} files, {len(broken)} refused")
+    _tell_believed(recheck)
+    ctx.exit(EXIT_FAILED_CELLS if broken else EXIT_OK)
 
 
 @leaderboard.command()
@@ -58,6 +85,23 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
         echo_table(table.columns, table.rows, title=table.title)
         echo(table.footer)
         echo()
+
+
+def _recheck() -> Recheck:
+    from mibench.execute.recheck import Recheck
+    from mibench.registry.registry import load_registry
+    from mibench.store.store import default_root
+
+    return Recheck.beside(load_registry(), default_root())
+
+
+def _tell_believed(recheck: Recheck) -> None:
+    """Remember what was learnt, and say what is not installed here in the version that made the records."""
+    from mibench.cli.terminal import note
+
+    recheck.save()
+    for what, records in sorted(recheck.believed().items()):
+        note(f"reported {what} of {records} records: not installed in the version that made them, so not recomputed")
 
 
 def _protocol_texts() -> dict[str, str]:

@@ -134,10 +134,32 @@ def _show(result: RunResult) -> None:
         folders = {path.parent for path in result.published}
         echo(f"published {len(result.published)} records under {short_path(Path(os.path.commonpath(folders)))}")
     elif result.record_paths:
-        folder = short_path(result.record_paths[0].parent)
-        done = any(record.status == "done" for record in result.records)
-        how = f"      publish with: mibench leaderboard add {shlex.quote(folder)}/*.json" if done else ""
-        echo(f"records  {folder}{how}")
+        echo(f"records  {short_path(result.record_paths[0].parent)}{_how_to_publish(result)}")
+        _tell_refusals(result)
+
+
+def _how_to_publish(result: RunResult) -> str:
+    """Return the command that boards accept: for all records, or for those that break no rule; empty if all do."""
+    from mibench.cli.terminal import short_path
+
+    pairs = zip(result.record_paths, result.refusals, strict=True)
+    sound = [shlex.quote(short_path(path)) for path, why in pairs if not why]
+    if not sound:
+        return ""
+    if len(sound) == len(result.record_paths):
+        sound = [f"{shlex.quote(short_path(result.record_paths[0].parent))}/*.json"]
+    return f"      publish with: mibench leaderboard add {' '.join(sound)}"
+
+
+def _tell_refusals(result: RunResult) -> None:
+    """Say in one line why boards would refuse finished cells; failed ones are told anyway."""
+    from mibench.cli.terminal import echo
+    from mibench.results.display import printable
+
+    pairs = zip(result.records, result.refusals, strict=True)
+    refused = [why for record, why in pairs if why and record.status == "done"]
+    if refused:
+        echo(f"         no board accepts {len(refused)} of {len(result.records)} records: {printable(refused[0], 300)}")
 
 
 def _tell_failures(result: RunResult) -> None:

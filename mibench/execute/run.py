@@ -15,9 +15,11 @@ from mibench.execute.explain import explain
 from mibench.execute.galleries import make_gallery
 from mibench.execute.interrupts import watched_signals
 from mibench.execute.output import explaining, output_folder, prepare
+from mibench.execute.recheck import Recheck
 from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
 from mibench.leaderboard import add_records
+from mibench.leaderboard.checks import check_record
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
@@ -46,6 +48,7 @@ class RunResult:
         report: path of the HTML report.
         record_paths: one JSON file per record.
         published: entries written to the leaderboard.
+        refusals: for each record why no board accepts it; empty if one does.
     """
 
     planned: Plan
@@ -54,6 +57,7 @@ class RunResult:
     report: Path | None
     record_paths: Sequence[Path]
     published: Sequence[Path] = field(default_factory=list)
+    refusals: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
@@ -130,7 +134,18 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
     failures += [(cell.label, r.failure.error) for cell, r in pairs if r.failure and r.failure.stage == RECORD]
     galleries = [_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
-    return RunResult(plan, records, failures, report, paths, _publish(request, plan, records, paths))
+    refusals = [refusal(record, cell) for cell, record in zip(plan.cells, records, strict=True)]
+    published = _publish(request, plan, registry, records, paths)
+    return RunResult(plan, records, failures, report, paths, published, refusals)
+
+
+def refusal(record: Record, cell: Cell) -> str:
+    """Return the first reason for which no board accepts a record that a run just made; empty if there is none."""
+    if cell.loaded.asked != cell.loaded.id and cell.loaded.variant == "test":
+        return (
+            f"MB300 {cell.loaded.asked} is a file; `mibench leaderboard add` knows the protocols of installed plugins"
+        )
+    return next((f"{found.id} {found.text}" for found in check_record(record, cell.loaded)), "")
 
 
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
@@ -174,9 +189,14 @@ def _gallery(cell: Cell, record: Record, store: Store) -> Gallery:
         return Gallery(cell.label, [])
 
 
-def _publish(request: Request, plan: Plan, records: Sequence[Record], paths: Sequence[Path]) -> list[Path]:
+def _publish(
+    request: Request, plan: Plan, registry: Registry, records: Sequence[Record], paths: Sequence[Path]
+) -> list[Path]:
     if request.publish is None:
         return []
     done = [path for path, record in zip(paths, records, strict=True) if record.status == "done"]
     texts = {cell.loaded.protocol.id: cell.loaded.text for cell in plan.cells}
-    return add_records(done, request.publish, texts)
+    recheck = Recheck.beside(registry, plan.store.root)
+    published = add_records(done, request.publish, texts, recheck.findings)
+    recheck.save()
+    return published

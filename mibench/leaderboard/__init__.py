@@ -3,5 +3,16 @@
 from mibench.leaderboard.add import RefusedError, add_records
 from mibench.leaderboard.board import Board, load_board
 from mibench.leaderboard.render import to_csv, to_json, to_markdown, to_table
+from mibench.leaderboard.verify import verify
 
-__all__ = ["Board", "RefusedError", "add_records", "load_board", "to_csv", "to_json", "to_markdown", "to_table"]
+__all__ = [
+    "Board",
+    "RefusedError",
+    "add_records",
+    "load_board",
+    "to_csv",
+    "to_json",
+    "to_markdown",
+    "to_table",
+    "verify",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -10,6 +10,7 @@ from filelock import FileLock
 from mibench.api.errors import MibenchError
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.checks import check_record
+from mibench.leaderboard.finding import Finding
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.variants import component_digest
@@ -23,7 +24,16 @@ class RefusedError(MibenchError):
     """Records that a board does not accept; one line for each file and broken rule."""
 
 
-def add_records(paths: Sequence[Path], folder: Path, protocol_texts: Mapping[str, str] | None = None) -> list[Path]:
+Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
+"""Further rules, which need more than a record and its protocol (see ``mibench.execute.recheck``)."""
+
+
+def add_records(
+    paths: Sequence[Path],
+    folder: Path,
+    protocol_texts: Mapping[str, str] | None = None,
+    recheck: Recheck | None = None,
+) -> list[Path]:
     """Check records and put them on their boards.
 
     A record whose numbers are already there is left alone. One whose cell is there with other numbers is refused.
@@ -32,6 +42,7 @@ def add_records(paths: Sequence[Path], folder: Path, protocol_texts: Mapping[str
         paths: record files.
         folder: the leaderboards folder; it is made if need be.
         protocol_texts: YAML of protocols by ``name@version``; frozen beside the first entry of each.
+        recheck: rules that need the installed components; asked about records that break no other rule.
 
     Returns:
         The entry of each record, in the order of ``paths``.
@@ -40,10 +51,10 @@ def add_records(paths: Sequence[Path], folder: Path, protocol_texts: Mapping[str
         RefusedError: if any record breaks a rule; then nothing was written.
         RecordError: if a file is not a record.
     """
+    records = [(path, load_record(path)) for path in paths]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        records = [(path, load_record(path)) for path in paths]
-        batch = _Batch(folder, protocol_texts or {})
+        batch = _Batch(folder, protocol_texts or {}, recheck)
         problems = [
             f"{path}: {printable(problem, 500)}" for path, record in records for problem in batch.consider(record)
         ]
@@ -55,8 +66,8 @@ def add_records(paths: Sequence[Path], folder: Path, protocol_texts: Mapping[str
 class _Batch:
     """Records that are considered together: what boards hold already, and what this batch would add."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, str]) -> None:
-        self._folder, self._texts = folder, texts
+    def __init__(self, folder: Path, texts: Mapping[str, str], recheck: Recheck | None) -> None:
+        self._folder, self._texts, self._recheck = folder, texts, recheck
         self._protocols: dict[BoardFolder, LoadedProtocol | None] = {}
         self._taken: dict[BoardFolder, dict[str, tuple[Path, Record]]] = {}
 
@@ -66,7 +77,9 @@ class _Batch:
         protocol = self._protocol(board)
         if protocol is None:
             return [f"MB300 {board.id} has no frozen protocol here, and its YAML was not given"]
-        found = check_record(record, protocol)
+        found: Sequence[Finding] = check_record(record, protocol)
+        if not found and self._recheck:
+            found = self._recheck(record, protocol)
         if found:
             return [f"{finding.id} {finding.text}" for finding in found]
         return self._claim(board, record)
@@ -80,7 +93,7 @@ class _Batch:
                 write_atomic(board.protocol_file, protocol.text)
         for record in records:
             board = BoardFolder(self._folder, record.protocol.name, record.protocol.version)
-            path, accepted = self._taken[board][_slot(record)]
+            path, accepted = self._taken[board][slot(record)]
             if not path.exists():
                 save_record(accepted, path.parent)
             entries.append(path)
@@ -99,15 +112,16 @@ class _Batch:
         taken = self._taken.setdefault(board, {})
         if not taken:
             for path, old in board.records():
-                taken[_slot(old)] = taken[old.cell.key] = (path, old)
-        existing = taken.get(_slot(record)) or taken.get(record.cell.key)
+                taken[slot(old)] = taken[old.cell.key] = (path, old)
+        existing = taken.get(slot(record)) or taken.get(record.cell.key)
         if existing is None:
             entry = board.entry_folder(record.cell.defense) / file_name(record)
+            board.require_own(entry)
             if any(entry == path for path, _ in taken.values()):
                 return [f"MB202 {entry.name} belongs to another cell whose key begins alike"]
-            taken[_slot(record)] = taken[record.cell.key] = (entry, record)
+            taken[slot(record)] = taken[record.cell.key] = (entry, record)
             return []
-        taken.setdefault(_slot(record), existing)
+        taken.setdefault(slot(record), existing)
         differing = _differences(existing[1], record)
         if not differing:
             return []
@@ -117,7 +131,7 @@ class _Batch:
         ]
 
 
-def _slot(record: Record) -> str:
+def slot(record: Record) -> str:
     """What a board has room for once: a second run of it is a repetition, however its key came about."""
     cell = record.cell
     parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]

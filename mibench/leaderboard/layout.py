@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mibench.api.errors import UsageError, unknown
-from mibench.leaderboard.checks import NAME
+from mibench.leaderboard.record_rules import NAME
 from mibench.protocol.load import LoadedProtocol, parse_protocol
-from mibench.results.io import load_record
+from mibench.results.io import RecordError, file_name, load_record
 from mibench.results.record import Record
 
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})")
@@ -69,6 +69,7 @@ class BoardFolder:
         Raises:
             UsageError: if the file is not a valid protocol.
         """
+        self.require_own(self.protocol_file)
         if not self.protocol_file.is_file():
             return None
         return parse_protocol(self.protocol_file.read_text(encoding="utf-8"), source=str(self.protocol_file))
@@ -76,11 +77,38 @@ class BoardFolder:
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Yield the accepted records with their files, in the order of their paths.
 
+        Files of other programs are passed over: names that begin with a dot (``.DS_Store``, ``._x.json``, ``.nfs0``) or
+        do not end with ``.json`` (``Thumbs.db``, ``x.json~``).
+
         Raises:
-            RecordError: for a damaged entry.
+            RecordError: for a damaged entry, and for one under another name than its own, as a copy would have.
+            UsageError: for a link.
         """
         for path in sorted((self.path / "entries").glob("*/*.json")):
-            yield path, load_record(path)
+            if any(part.startswith(".") for part in path.parts[-2:]):
+                continue
+            self.require_own(path)
+            record = load_record(path)
+            home = self.entry_folder(record.cell.defense) / file_name(record)
+            if path != home:
+                raise RecordError(
+                    f"{path} holds the record that belongs into {home}; move it there, or remove the copy"
+                )
+            yield path, record
+
+    def require_own(self, path: Path) -> None:
+        """Refuse what lies elsewhere: no link leads out of a board.
+
+        Raises:
+            UsageError: if the path or a folder above it, up to the leaderboards folder, is a link.
+        """
+        for part in (path, *path.parents):
+            if part == self.root:
+                return
+            if part.is_symlink():
+                raise UsageError(
+                    f"{part} is a link; a board's folders and files are its own. Replace it by what it leads to"
+                )
 
 
 def boards(root: Path) -> list[BoardFolder]:

@@ -11,8 +11,11 @@ from typing import Any
 
 from mibench.leaderboard.board import Board, Section
 from mibench.leaderboard.estimates import Estimate
+from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
 from mibench.leaderboard.rows import Row
 from mibench.results.display import printable, short, with_interval
+
+EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ def to_markdown(board: Board) -> str:
     """Return Markdown with one table for each protocol version."""
     parts = []
     for table in to_table(board):
-        lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
+        kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
+        rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
+        lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
         body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
         parts.append(f"### {_markdown(table.title)}\n\n{body}\n\n{_markdown(table.footer)}\n")
     return "\n".join(parts)
@@ -74,7 +79,7 @@ def _table(section: Section) -> TextTable:
     controls = f"floor {short(first.floor)}, gold {short(first.gold)}; " if first else "no entries; "
     return TextTable(
         title=printable(f"{section.protocol} ({section.digest[:6]})  {section.summary}"),
-        columns=(*columns, *robust, "worst attack", "attacks", "seeds", "flags"),
+        columns=(*columns, *robust, "worst attack", "attacks", "seeds", EVIDENCE, "flags"),
         rows=rows,
         footer=controls + printable(f"leakage is {section.headline}, worst case over attacks, mean over seeds, "
         "[95 % over classes]; overlapping intervals share a rank; "
@@ -96,6 +101,7 @@ def _cells(row: Row, section: Section, radii: Iterable[str]) -> tuple[str, ...]:
         row.worst_attack,
         str(len(row.attacks)),
         f"{len(set(row.seeds) & set(section.seeds))} of {len(section.seeds)}",
+        f"{REPORTED}: {', '.join(row.reported)}" if row.reported else RECOMPUTED,
         ", ".join(flag.id for flag in row.flags),
     ]
     return tuple(printable(cell) for cell in cells)

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
+from mibench.leaderboard.evidence import reported
 from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
 from mibench.protocol.schema import Component
 from mibench.results.columns import clean_accuracy
@@ -51,6 +52,7 @@ class Row:
         classes: attacked classes.
         flags: computed flags of all records, one for each identifier.
         unranked: flags for which the row is shown without a rank.
+        reported: columns that do not follow from per-class values and have to be believed.
         rank: shared by rows that cannot be told from the first of their group; 0 before ranking, and without a rank.
     """
 
@@ -76,6 +78,7 @@ class Row:
     classes: int
     flags: tuple[Flag, ...] = field(default=())
     unranked: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     rank: int = 0
 
 
@@ -153,6 +156,7 @@ def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
         seeds=tuple(sorted({record.cell.seed for record in worst})),
         classes=max(sum(value is not None for value in metric.per_class) for metric in lead),
         flags=(*_flags(records), *missing),
+        reported=reported(records),
         unranked=tuple(sorted((UNRANKED & _flag_ids(worst)) | {flag.id for flag in missing})),
     )
 

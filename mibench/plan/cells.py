@@ -98,6 +98,18 @@ def expand(request: Request, registry: Registry, facts: Facts | None = None) -> 
     return cells
 
 
+def expand_loaded(loaded: LoadedProtocol, request: Request, facts: Facts) -> list[Cell]:
+    """Return the cells of a request under one protocol, which need not be installed.
+
+    Raises:
+        UsageError: as :func:`expand`.
+    """
+    settings = Settings(request.settings, facts)
+    cells = _Builder(loaded, request, facts, settings).cells()
+    settings.check_all_used()
+    return cells
+
+
 def _protocols(request: Request, registry: Registry) -> list[str]:
     if not request.datasets:
         return list(request.protocols or (DEFAULT_PROTOCOL,))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from mibench.results.record import MetricValue
+from mibench.results.scalars import finite
 
 ATTACK_ACCURACY = "attack_acc"
 ROBUST_ACCURACY = "robust_acc"
@@ -55,10 +55,20 @@ def epsilon(name: str, metric: MetricValue | None = None) -> float | None:
     found = _ROBUST.fullmatch(name)
     if not found:
         return None
-    stated = metric.details.get("eps") if metric else None
-    if isinstance(stated, int | float) and math.isfinite(stated):
-        return float(stated)
-    return float(found["over"]) / (int(found["under"] or 255) or 255)
+    stated = finite(metric.details.get("eps")) if metric else None
+    if stated is not None:
+        return stated
+    return radius_in_name(name)
+
+
+def radius_in_name(name: str) -> float | None:
+    """Return the radius that a robust-accuracy column's name states, in [0, 1] units; ``None`` for other columns.
+
+    >>> radius_in_name("robust_acc@eps=1/2")
+    0.5
+    """
+    found = _ROBUST.fullmatch(name)
+    return float(found["over"]) / (int(found["under"] or 255) or 255) if found else None
 
 
 def robust_columns(metrics: Mapping[str, MetricValue]) -> dict[str, MetricValue]:

@@ -13,6 +13,7 @@ from mibench.results.display import short
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.normalize import control, headline
 from mibench.results.record import Flag, MetricValue, Record
+from mibench.results.scalars import finite
 
 FEW_CLASSES = 10
 SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
@@ -90,7 +91,7 @@ def classes_failed(record: Record) -> str | None:
     failed = record.ledger.get("failed")
     if not isinstance(failed, dict) or not failed:
         return None
-    label, reason = min(failed.items(), key=lambda item: int(item[0]))
+    label, reason = min(failed.items(), key=lambda item: (len(item[0]), item[0]))  # whole numbers, as text
     return f"{len(failed)} of {record.attacked_classes} classes failed and count as no success; class {label}: {reason}"
 
 
@@ -148,7 +149,7 @@ def attack_loss_not_falling(record: Record) -> str | None:
     trace = record.ledger.get("trace")
     if not isinstance(trace, dict):
         return None
-    first, last = _number(trace.get("loss_first")), _number(trace.get("loss_last"))
+    first, last = finite(trace.get("loss_first")), finite(trace.get("loss_last"))
     if first is None or last is None or last < first:
         return None
     return f"the attack's loss did not fall ({first:.4g} to {last:.4g}): masked gradients or a broken optimiser"
@@ -231,11 +232,7 @@ def _robust(record: Record) -> list[MetricValue]:
 
 
 def _detail(metric: MetricValue, key: str) -> float:
-    return _number(metric.details.get(key)) or 0.0
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return finite(metric.details.get(key)) or 0.0
 
 
 def _leak(metric: MetricValue) -> float:

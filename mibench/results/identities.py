@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from mibench.results.columns import clean_accuracy, robust_columns, top_k
 from mibench.results.record import MetricValue
+from mibench.results.scalars import finite
 
 _ROUNDING = 1e-9
 
@@ -42,8 +43,8 @@ def robust_below_clean(metrics: Mapping[str, MetricValue]) -> Iterator[str]:
     """
     clean = clean_accuracy(metrics)
     for eps, robust in robust_columns(metrics).items():
-        stated = robust.details.get("clean_accuracy")
-        limits = [float(stated)] if isinstance(stated, float | int) else []
+        stated = finite(robust.details.get("clean_accuracy"))
+        limits = [] if stated is None else [stated]
         if clean and clean.n == robust.n and robust.details.get("split", "heldout") == "heldout":
             limits.append(clean.value)
         if limits and robust.value > min(limits) + _ROUNDING:

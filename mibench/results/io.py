@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from mibench.api.errors import MibenchError
 from mibench.results.canonical import canonical_json, digest
+from mibench.results.foreign import unusable
 from mibench.results.record import SCHEMA_VERSION, Record
 
-MAX_BYTES = 32 * 2**20
+MAX_BYTES = 16 * 2**20
+"""Records of 20 classes have 80 kB; ranks of a hundred thousand images would have about 10 MB."""
 NOT_COMPARED = frozenset({"timings", "environment", "command", "digest"})
 """Parts of a record that may differ between two runs that agree."""
 
@@ -83,7 +85,8 @@ def load_record(path: Path) -> Record:
     The digest is not checked here; see :func:`verify_digest`.
 
     Raises:
-        RecordError: for a file that is missing, larger than 32 MiB, not JSON, not a record, or of a newer format.
+        RecordError: for a file that is missing, larger than 16 MiB, not JSON (keys that occur twice, NaN, infinities,
+            numbers beyond 64 bits, half characters and deep nesting are not), not a record, or of a newer format.
     """
     text = _read(path)
     try:
@@ -92,6 +95,8 @@ def load_record(path: Path) -> Record:
         raise RecordError(f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a valid JSON document: {error}") from None
+    if isinstance(raw, dict) and (problem := next(unusable(raw), None)):
+        raise RecordError(f"{path} is not a record: {problem}")
     _check_version(path, raw)
     try:
         return Record.model_validate_json(text, strict=True)
@@ -151,6 +156,8 @@ def _canonical(record: Record, form: Callable[[Any], str], content: dict[str, An
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise RecordError(f"{path} is no file; expected the JSON file of a record")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -55,6 +55,7 @@ class Pretence:
     records: list[Record] = field(default_factory=lambda: [make_record(defense="none"), make_record(defense="atat")])
     failures: list[tuple[str, str]] = field(default_factory=list)
     error: BaseException | None = None
+    refusal: str = ""
     plan: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
             protocol_ids=["tiny@1.0 (3f2a9c)"],
@@ -97,7 +98,8 @@ class Pretence:
             failures=self.failures,
             planned=self.plan,
             report=Path("out/report.html"),
-            record_paths=[Path("out/records/one.json")],
+            record_paths=[Path(f"out/records/{record.cell.defense}.json") for record in self.records],
+            refusals=["MB101 failed" if record.status == "failed" else self.refusal for record in self.records],
             published=[Path("leaderboards/tiny/1.0/entries/one.json")] if request.publish else [],
             exit_code=1 if self.failures else 0,
         )

@@ -144,6 +144,17 @@ def test_the_result_is_on_stdout_and_the_rest_on_stderr(mibench, pretence):
     assert "publish with: mibench leaderboard add out/records/*.json" in shown.out
 
 
+def test_only_what_a_board_accepts_is_to_be_published(mibench, pretence):
+    pretence.fail("none")
+    shown = mibench(*RUN)
+    assert "publish with: mibench leaderboard add out/records/atat.json\n" in shown.out
+    assert "no board accepts" not in shown.out
+    pretence.refusal = "MB303 components.attack.params.lr: expected 5, got 6"
+    shown = mibench(*RUN)
+    assert "publish with" not in shown.out
+    assert "no board accepts 1 of 2 records: MB303 components.attack.params.lr: expected 5, got 6\n" in shown.out
+
+
 def test_seeds_are_rows(mibench, pretence):
     from record_factory import make_record
 

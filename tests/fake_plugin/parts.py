@@ -535,7 +535,7 @@ def _measured(name: str, values: Tensor, labels: Tensor, classes: int, *, higher
     return Measurement(
         name=name,
         value=float(values.double().mean()),
-        unit="fraction",
+        unit={"near": "cosine", "light": "brightness"}.get(name, "fraction"),
         higher_is_better=higher_is_better,
         n=len(values),
         per_class=class_means(values, labels, classes),

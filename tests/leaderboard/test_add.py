@@ -70,7 +70,7 @@ def test_other_parameters_and_versions_are_other_entries(tmp_path: Path) -> None
     records = [
         base,
         make_record(params={"lam": 0.2}),
-        make_record(components={**base.components, "defense": newer}, key="a" * 64),
+        make_record(components={**base.components, "defense": newer}, key="ab" * 32),
     ]
     assert len(set(add_records(saved(tmp_path, *records), tmp_path / "boards", TEXTS))) == 3
 

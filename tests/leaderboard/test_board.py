@@ -266,3 +266,20 @@ def test_a_black_box_defense_is_ranked_by_the_attacks_that_it_promised_to_stop()
     [row] = rank(make_rows([white, scores]))
     assert (row.rank, row.worst_attack) == (1, "rlb")
     assert row.leakage.value == pytest.approx(0.2)
+
+
+def test_rows_tell_whether_their_numbers_follow_from_their_classes() -> None:
+    uneven = metric(0.4, group="robustness", up=True, n=23, eps=2 / 255).model_copy(update={"value": 0.401})
+    bare = metric(0.6).model_copy(update={"per_class": [], "ci95": None})
+    [sound] = make_rows([make_record()])
+    [partly] = make_rows([make_record(metrics={"robust_acc@2": uneven, "attack_acc@1/net": bare})])
+    assert sound.reported == ()
+    assert partly.reported == ("attack accuracy", "robust accuracy")
+
+
+def test_the_evidence_of_a_row_is_shown(tmp_path: Path) -> None:
+    board = load_board(board_of(tmp_path, make_record()))
+    [table] = to_table(board)
+    assert table.rows[0][table.columns.index("evidence")] == "recomputed"
+    assert json.loads(to_json(board))["boards"][0]["rows"][0]["reported"] == []
+    assert "evidence" not in to_csv(board) + to_markdown(board)

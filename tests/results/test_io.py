@@ -77,12 +77,20 @@ def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
         ('{"schema_version": NaN}', "NaN is not a number"),
         ('{"schema_version": 1}', "protocol: Field required"),
         ("[" * 100_000, "JSON"),
+        ('{"a": ' + '{"b": [' * 100 + "]}" * 100 + "}", "a.b.0.b.0"),
+        ('{"a": ' + "[" * 40 + "]" * 40 + "}", "is nested deeper than 32 levels"),
+        ('{"a": {"b": [1, 1e999]}}', "a.b.1 is larger than any number that JSON readers agree on"),
+        ('{"a": -Infinity}', "-Infinity is not a number"),
+        ('{"a": {"b": ' + "9" * 400 + "}}", "a.b is a number of 400 digits; expected one that 64 bits hold"),
+        ('{"a": "\\ud800"}', "a is text that UTF-8 cannot encode"),
+        ('{"a": {"\\udc00": 1}}', "a key of a is text that UTF-8 cannot encode"),
+        ('\ufeff{"a": 1}', "BOM"),
         ('{"schema_version": ' + "9" * 5000 + "}", "valid JSON"),
     ],
 )
 def test_bad_files_are_explained(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "bad.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(RecordError, match=r"bad\.json") as caught:
         load_record(path)
     assert expected in str(caught.value)
@@ -103,6 +111,8 @@ def test_unknown_keys_and_wrong_types_are_named(tmp_path: Path) -> None:
 def test_missing_large_and_binary_files_are_explained(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot be read"):
         load_record(tmp_path / "absent.json")
+    with pytest.raises(RecordError, match="is no file"):
+        load_record(tmp_path)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe")
     with pytest.raises(RecordError, match="UTF-8"):
         load_record(tmp_path / "binary.json")
@@ -110,6 +120,20 @@ def test_missing_large_and_binary_files_are_explained(tmp_path: Path) -> None:
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(RecordError, match="larger"):
         load_record(tmp_path / "large.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_no_record(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(RecordError, match="is no file"):
+        load_record(tmp_path / "pipe.json")
+
+
+def test_thirty_megabytes_are_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    path.write_text(" " * 30_000_000 + "{}")
+    with pytest.raises(RecordError, match="larger than 16 MiB"):
+        load_record(path)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

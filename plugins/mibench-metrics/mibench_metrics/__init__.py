@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mibench.api import MetricSpec, hookimpl
+from mibench.api import Column, MetricSpec, hookimpl
 
 
 @hookimpl
@@ -15,6 +15,9 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         factory="mibench_metrics.accuracy:Accuracy",
         group="utility",
         summary="Top-1 and top-5 accuracy of the target on held-out private images",
+        columns=tuple(
+            Column(name=name, higher_is_better=True, images="heldout") for name in ("accuracy", "accuracy@5")
+        ),
     )
     yield MetricSpec(
         name="robust-accuracy",
@@ -22,6 +25,18 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         group="robustness",
         summary="Accuracy of the target under AutoAttack, L-infinity, over a sweep of eps, and its median radius",
         paper="autoattack.bib",
+        columns=(
+            Column(name="robust_acc@{each}", higher_is_better=True, images="some", each="eps", scale=255),
+            Column(
+                name="median_radius",
+                unit="1/255",
+                higher_is_better=True,
+                high=255.0,
+                average=False,
+                images="some",
+                optional=True,
+            ),
+        ),
     )
     yield MetricSpec(
         name="attack-accuracy",
@@ -29,18 +44,21 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         group="leakage",
         summary="How often evaluators recognise the attacked class in a reconstruction, top-1 and top-5",
         paper="ppa.bib",
+        columns=tuple(Column(name=f"attack_acc@{top}{judge}") for top in (1, 5) for judge in ("", "/{evaluator}")),
     )
     yield MetricSpec(
         name="re-identification",
         factory="mibench_metrics.re_identification:ReIdentification",
         group="leakage",
         summary="How often an independent embedder matches a reconstruction to its own person's training images",
+        columns=(Column(name="reid@1"), Column(name="reid@5"), Column(name="reid_cosine", unit="cosine", low=-1.0)),
     )
     yield MetricSpec(
         name="target-confidence",
         factory="mibench_metrics.target_confidence:TargetConfidence",
         group="leakage",
         summary="The target's own confidence in what an attack delivered: tells private from hard to optimise",
+        columns=(Column(name="target_conf"), Column(name="target_acc@1")),
     )
     yield MetricSpec(
         name="feature-clusters",

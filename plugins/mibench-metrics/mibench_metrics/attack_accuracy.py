@@ -75,7 +75,7 @@ def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measure
             failed=evidence.failed,
         )
         attacked = [share for share in measured.per_class if share is not None]
-        details: dict[str, object] = {"classes_hit": fmean(share > 0 for share in attacked)}
+        details: dict[str, object] = {**measured.details, "classes_hit": fmean(share > 0 for share in attacked)}
         if top == 1:
             details["ranks"] = ranks_N.tolist()
         made.append(replace(measured, details=details))
@@ -101,5 +101,8 @@ def _mean(name: str, found: list[Measurement]) -> Measurement:
         name=name,
         value=fmean(measured.value for measured in parts),
         per_class=per_class,
-        details={"evaluators": {measured.name.partition("/")[2]: measured.value for measured in parts}},
+        details={
+            **{name: held for name, held in parts[0].details.items() if name == "images_per_class"},
+            "evaluators": {measured.name.partition("/")[2]: measured.value for measured in parts},
+        },
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from mibench.api import Measurement, MibenchError, class_means
@@ -35,12 +36,16 @@ def average(
         num_classes: K.
         higher_is_better: from the defender's point of view.
         unit: ``"fraction"``, ``"cosine"`` ...
-        details: anything else worth keeping, plain JSON.
+        details: anything else worth keeping, plain JSON. ``images_per_class`` joins it where classes have numbers of
+            images that differ by more than one: the mean over images does not follow from those of the classes then.
         failed: classes without images that count as 0, each with as many images as the others have on average.
     """
     values_N = values_N.double()
     per_class = class_means(values_N, labels_N, num_classes)
     present = sum(mean is not None for mean in per_class)
+    counts = torch.bincount(labels_N, minlength=num_classes).tolist()
+    delivered = [count for count in counts if count]
+    uneven = {"images_per_class": counts} if delivered and max(delivered) - min(delivered) > 1 else {}
     for label in failed:
         per_class[label] = 0.0
     return Measurement(
@@ -50,7 +55,7 @@ def average(
         higher_is_better=higher_is_better,
         n=len(values_N),
         per_class=per_class,
-        details=details or {},
+        details={**(details or {}), **uneven},
     )
 
 

@@ -13,6 +13,7 @@ import mibench_metrics
 import pytest
 import torch
 from mibench_metrics.attack_accuracy import AttackAccuracy
+from mibench_metrics.measurements import average
 from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.target_confidence import TargetConfidence
 from torch import nn
@@ -30,6 +31,18 @@ SEEN_AS = [0, 0, 1, 0, 0, 0]
 LABELS = [0, 0, 1, 1, 3, 3]
 PER_CLASS = [1.0, 0.5, 0.0, 0.0]
 SHARE = 0.375  # (1 + 1/2 + 0 + 0) / 4; over the delivered images alone it would be 3/6
+
+
+@pytest.mark.parametrize(("labels", "stated"), [([0, 0, 1, 3, 3], None), ([0, 0, 0, 1, 3, 3], [3, 1, 0, 2])])
+def test_numbers_of_images_are_stated_where_means_need_them(labels, stated):
+    values = torch.arange(len(labels)) < 3
+    measured = average("x", values, torch.tensor(labels), CLASSES, higher_is_better=False)
+    assert measured.details.get("images_per_class") == stated
+    if stated:
+        mean = sum(value * count for value, count in zip(measured.per_class, stated, strict=True) if count) / len(
+            labels
+        )
+        assert measured.value == pytest.approx(mean)
 
 
 def pixels(seen_as):

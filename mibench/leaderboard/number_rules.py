@@ -1,0 +1,158 @@
+"""Rules about numbers (MB6xx): what per-class values, ranks and the other numbers of a record determine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mibench.leaderboard.finding import differs
+from mibench.protocol.load import LoadedProtocol
+from mibench.results.agreement import judges_agree, ranks_agree
+from mibench.results.averages import average_of, is_share
+from mibench.results.columns import clean_accuracy, epsilon, radius_in_name
+from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
+from mibench.results.intervals import class_interval
+from mibench.results.normalize import record_leakage
+from mibench.results.record import MetricValue, Record
+
+ROUNDING = 1e-9
+
+
+def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Fractions lie in [0, 1]."""
+    for field, metric in _all_metrics(record):
+        values = [metric.value, *(value for value in metric.per_class if value is not None)]
+        if metric.unit == "fraction" and not all(0 <= value <= 1 for value in values):
+            yield differs(field, "fractions in [0, 1]", next(value for value in values if not 0 <= value <= 1))
+
+
+def accuracies_are_ordered(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Accuracy@1 is at most accuracy@5."""
+    for place, metrics in groups(record):
+        yield from (f"{place}: {text}" for text in accuracy_order(metrics))
+
+
+def robustness_is_ordered(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Robust accuracy never rises with the radius."""
+    yield from robust_order(record.metrics)
+
+
+def robustness_is_below_clean(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Robust accuracy is at most clean accuracy."""
+    yield from robust_below_clean(record.metrics)
+
+
+def normalisation_fits(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """The stated normalised leakage is the one that its parts give."""
+    stated, computed = record.normalized_leakage, record_leakage(record)
+    if (stated is None) != (computed is None) or (stated is not None and abs(stated - (computed or 0.0)) > 1e-6):
+        yield differs("normalized_leakage", f"{computed} from headline, floor and gold", stated)
+
+
+def intervals_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Intervals are those that the bootstrap over the per-class values gives: it has one random stream for all."""
+    for field, metric in _all_metrics(record):
+        own = class_interval(metric.per_class)
+        fits = (own is None) == (metric.ci95 is None)
+        if fits and own and metric.ci95:
+            slack = ROUNDING * max(1.0, *map(abs, own))
+            fits = all(abs(ours - theirs) <= slack for ours, theirs in zip(own, metric.ci95, strict=True))
+        if not fits:
+            yield differs(f"{field}.ci95", f"{own} from its per-class values", metric.ci95)
+
+
+def shares_are_averages(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """The share of images that were hit is the mean of the shares of the classes, each counted by its images."""
+    for place, metrics in groups(record):
+        for name, metric in metrics.items():
+            if is_share(name):
+                yield from average_fits(f"{place}.{name}", metric)
+
+
+def average_fits(field: str, metric: MetricValue) -> Iterator[str]:
+    """Yield what is wrong about a value that is the mean of one value per image."""
+    made = average_of(metric)
+    if made is None:
+        yield differs(f"{field}.per_class", f"values of at least one class and counts of {metric.n} images", "others")
+        return
+    slack = ROUNDING * max(1.0, abs(metric.value))
+    if not made.low - slack <= metric.value <= made.high + slack:
+        expected = made.low if made.exact else f"{made.low} to {made.high}"
+        yield differs(f"{field}.value", f"{expected} from its per-class values", metric.value)
+    elif metric.ci95 and not metric.ci95[0] - slack <= metric.value <= metric.ci95[1] + slack:
+        yield differs(f"{field}.ci95", f"an interval around {metric.value}", metric.ci95)
+
+
+def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Where ranks are stated, the shares of a column family are those of the ranks."""
+    stated = record.ledger.get("failed")
+    failed = len(stated) if isinstance(stated, dict) else 0
+    for place, metrics in groups(record):
+        for found in ranks_agree(metrics, failed if place == "metrics" else None):
+            yield differs(f"{place}.{found.field}", found.expected, found.got)
+
+
+def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """A mean over judges is the mean of their columns."""
+    for place, metrics in groups(record):
+        for found in judges_agree(metrics):
+            yield differs(f"{place}.{found.field}", found.expected, found.got)
+
+
+def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """One value for each class; gold and clean accuracy are of all test images, a family of the same images."""
+    split = protocol.protocol.split
+    classes, heldout = split.private, split.private * split.test
+    gold = record.attacked_classes * split.test
+    clean = clean_accuracy(record.metrics)
+    for place, metrics in groups(record):
+        for name, metric in metrics.items():
+            field, measured = f"{place}.{name}", sum(value is not None for value in metric.per_class)
+            if len(metric.per_class) != classes:
+                yield differs(f"{field}.per_class", f"{classes} values", len(metric.per_class))
+            expected = gold if place == "controls.gold" else heldout if metric is clean else metric.n
+            if metric.n != expected:
+                yield differs(f"{field}.n", f"the {expected} test images", metric.n)
+            elif metric.n < 1 or (metric.n < measured and 0.0 not in metric.per_class):
+                yield differs(f"{field}.n", f"at least {max(1, measured)} images", metric.n)
+        yield from _one_count(place, metrics)
+
+
+def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[str]:
+    """All columns of one place that count reconstructions count the same ones."""
+    leak = {name: metric.n for name, metric in metrics.items() if metric.group == "leakage" and is_share(name)}
+    common = max(leak.values(), key=list(leak.values()).count, default=0)
+    yield from (
+        differs(f"{place}.{name}.n", f"{common} as in its neighbours", n) for name, n in leak.items() if n != common
+    )
+
+
+def radii_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """The radius that a robust column states is the one in its name."""
+    for name, metric in record.metrics.items():
+        named, stated = radius_in_name(name), epsilon(name, metric)
+        if named is not None and stated is not None and abs(named - stated) > 1e-3 * named:
+            yield differs(f"metrics.{name}.details.eps", named, stated)
+
+
+def undefended_is_undefended(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """A cell without a defense is its own undefended control."""
+    if record.cell.defense != protocol.protocol.undefended.name:
+        return
+    control = {str(name): values for name, values in record.controls.items()}.get("undefended", {})
+    for name, metric in control.items():
+        own = record.metrics.get(name)
+        if own is None or own.value != metric.value or own.per_class != metric.per_class:
+            yield differs(f"controls.undefended.{name}", f"the cell's own {own and own.value}", metric.value)
+
+
+def groups(record: Record) -> Iterator[tuple[str, Mapping[str, MetricValue]]]:
+    """Yield the numbers of a record by where they stand: ``metrics``, ``controls.gold``, ..."""
+    yield "metrics", record.metrics
+    for control, metrics in record.controls.items():
+        yield f"controls.{control}", metrics
+
+
+def _all_metrics(record: Record) -> Iterator[tuple[str, MetricValue]]:
+    for place, metrics in groups(record):
+        for name, metric in metrics.items():
+            yield f"{place}.{name}", metric

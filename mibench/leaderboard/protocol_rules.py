@@ -1,0 +1,108 @@
+"""Rules about a record and its protocol (MB3xx), and about controls (MB5xx)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from mibench.leaderboard.finding import differs
+from mibench.protocol.load import LoadedProtocol
+from mibench.results.columns import clean_accuracy
+from mibench.results.record import MetricValue, Record
+
+_CONTROLS = ("gold", "floor", "undefended")
+
+
+def protocol_fits(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """The record was made under the frozen protocol of this board."""
+    if record.protocol.digest != protocol.digest:
+        yield (
+            f"the record was made under a {protocol.id} with digest {record.protocol.digest[:12]}, the board's has "
+            f"{protocol.digest[:12]}; run it again under the published protocol"
+        )
+
+
+def seed_is_listed(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """Seeds are the protocol's, so that nobody picks a lucky one."""
+    if record.cell.seed not in protocol.protocol.seeds:
+        listed = ", ".join(map(str, protocol.protocol.seeds))
+        yield f"seed {record.cell.seed} is not one of the protocol's: {listed}"
+
+
+def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """The attack ran with the settings that the protocol froze, or with those of another preset, as another attack.
+
+    A further attack can only raise a worst case; a row without any frozen attack has no rank.
+    """
+    attack, frozen = record.components.get("attack"), protocol.protocol.attacks.get(record.cell.attack)
+    if attack is None:
+        return
+    if attack.overridden or any(flag.id == "attack-settings-overridden" for flag in record.flags):
+        yield f"parameters of the attack {attack.name!r} were changed; remove every --set attack.…"
+    if frozen is None or record.cell.attack_preset:
+        return
+    if frozen.preset and attack.preset != frozen.preset:
+        yield f"the attack's preset is {attack.preset!r}; the protocol froze {frozen.preset!r}"
+    for key, value in frozen.params.items():
+        if not same(attack.params.get(key), value):
+            got = attack.params.get(key, "nothing")
+            yield differs(f"components.attack.params.{key}", f"{value!r} as the protocol froze it", got)
+
+
+def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """The classes that the protocol chose were attacked, and measurements of reconstructions are over no others."""
+    choice = protocol.protocol.attack_classes
+    wanted = protocol.protocol.split.private if choice is None else choice.number or len(choice.labels)
+    if (record.attacked is None) != (choice is None) or record.attacked_classes != wanted:
+        yield differs("attacked", f"{wanted} classes as the protocol wants", record.attacked_classes)
+    elif choice is not None and choice.labels and record.attacked != sorted(choice.labels):
+        yield differs("attacked", f"{sorted(choice.labels)} as the protocol lists them", record.attacked)
+    others = set(range(len(record.classes))) - set(record.attacked or range(len(record.classes)))
+    for name, metric in [*record.metrics.items(), *_of_controls(record)] if others else []:
+        strays = [label for label in sorted(others) if metric.per_class[label : label + 1] not in ([], [None])]
+        if metric.group == "leakage" and strays:
+            yield differs(f"{name}.per_class", "values of attacked classes alone", f"one of class {strays[0]}")
+
+
+def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """A row is named by its architecture, so that architecture has its registered parameters."""
+    model = record.components.get("model")
+    if model is not None and model.overridden:
+        yield f"parameters of the model {model.name!r} were changed; use a preset or a registered model instead"
+
+
+def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """The ranking metric was measured, and it is the protocol's."""
+    wanted = protocol.protocol.headline
+    if record.protocol.headline != wanted:
+        yield f"the record's headline is {record.protocol.headline!r}; the protocol's is {wanted!r}"
+    if wanted not in record.metrics:
+        yield f"the headline metric {wanted!r} is missing"
+    if clean_accuracy(record.metrics) is None:
+        yield "the target's accuracy is missing; leakage alone ranks nothing"
+
+
+def controls_are_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """Every leakage number stands beside gold, floor and undefended."""
+    controls = {str(name): values for name, values in record.controls.items()}
+    for name in _CONTROLS:
+        if protocol.protocol.headline not in controls.get(name, {}):
+            yield f"the control {name!r} lacks the headline {protocol.protocol.headline!r}"
+
+
+def _of_controls(record: Record) -> Iterator[tuple[str, MetricValue]]:
+    for control, metrics in record.controls.items():
+        for name, metric in metrics.items():
+            yield f"controls.{control}.{name}", metric
+
+
+def same(stated: object, frozen: object) -> bool:
+    """Compare what a record states with YAML: a tuple is a list, 1 is 1.0, and ``5e-3``, a text there, is a number."""
+    if isinstance(stated, list | tuple) and isinstance(frozen, list | tuple):
+        return len(stated) == len(frozen) and all(map(same, stated, frozen))
+    if isinstance(stated, dict) and isinstance(frozen, dict):
+        return all(key in stated and same(stated[key], value) for key, value in frozen.items())
+    if isinstance(frozen, str) and isinstance(stated, int | float) and not isinstance(stated, bool):
+        with contextlib.suppress(ValueError):
+            return stated == float(frozen)
+    return stated == frozen

@@ -1,0 +1,75 @@
+"""Means over images, computed again from the means of classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mibench.results.columns import CLEAN_ACCURACY, epsilon, top_k
+from mibench.results.record import MetricValue
+
+COUNTS = "images_per_class"
+"""Detail of a metric: how many images each class has. Metrics state it where the numbers differ by more than one."""
+
+
+class Average(NamedTuple):
+    """What per-class values say about a mean over images.
+
+    Attributes:
+        low: the least that it can be.
+        high: the most that it can be.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the mean is determined."""
+        return self.high - self.low <= 1e-12 * max(1.0, abs(self.low))
+
+
+def is_share(name: str) -> bool:
+    """Tell whether a column's name says that it is a share of images: accuracies, at k guesses or under attack.
+
+    >>> is_share("attack_acc@5/resnet"), is_share("robust_acc@2"), is_share("accuracy"), is_share("cosine")
+    (True, True, True, False)
+    """
+    return name == CLEAN_ACCURACY or top_k(name) is not None or epsilon(name) is not None
+
+
+def average_of(metric: MetricValue) -> Average | None:
+    """Return the mean over images that per-class values give.
+
+    Where counts are not stated, classes have as many images as each other, up to one; the mean is determined if the
+    number of images is a multiple of that of the classes. A class with a value and without an image (the attack failed
+    on it) counts with as many images as the others have on average.
+
+    Returns:
+        ``None`` without a class, or if the stated counts do not fit.
+    """
+    stated = metric.details.get(COUNTS)
+    if stated is not None:
+        return _weighted(metric, stated)
+    present = sorted(value for value in metric.per_class if value is not None)
+    if not present or metric.n < 1:
+        return None
+    rest = metric.n % len(present)
+    if rest == 0:
+        mean = sum(present) / len(present)
+        return Average(mean, mean)
+    base, total = metric.n // len(present), sum(present)
+    low, high = base * total + sum(present[:rest]), base * total + sum(present[-rest:])
+    return Average(low / metric.n, high / metric.n)
+
+
+def _weighted(metric: MetricValue, stated: object) -> Average | None:
+    counts = stated if isinstance(stated, list) else []
+    fits = len(counts) == len(metric.per_class) and all(type(count) is int and count >= 0 for count in counts)
+    if not fits or sum(counts) != metric.n or metric.n < 1:
+        return None
+    pairs = [(value, count) for value, count in zip(metric.per_class, counts, strict=True) if value is not None]
+    if sum(count for _, count in pairs) != metric.n:  # images of a class without a value
+        return None
+    delivered = sum(count > 0 for _, count in pairs)
+    mean = sum(value * count for value, count in pairs) / metric.n * delivered / len(pairs)
+    return Average(mean, mean)

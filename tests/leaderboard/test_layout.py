@@ -1,0 +1,94 @@
+"""Folders of boards: files of other programs are passed over, links and copies are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from record_factory import PROTOCOL_TEXT, make_record
+
+from mibench.api.errors import MibenchError, UsageError
+from mibench.leaderboard import add_records, load_board, verify
+from mibench.results.io import RecordError, save_record
+
+TEXTS = {"tiny@1.0": PROTOCOL_TEXT}
+LITTER = [".DS_Store", "._record.json", ".#record.json", "Thumbs.db", ".nfs0001.json", "record.json~", "#record.json#"]
+
+
+@pytest.fixture()
+def boards(tmp_path: Path) -> Path:
+    add_records([save_record(make_record(), tmp_path / "run")], tmp_path / "boards", TEXTS)
+    return tmp_path / "boards"
+
+
+def only_entry(boards: Path) -> Path:
+    [path] = (boards / "tiny" / "1.0" / "entries" / "atat").glob("*.json")
+    return path
+
+
+@pytest.mark.parametrize("name", LITTER)
+def test_files_that_other_systems_leave_are_passed_over(boards: Path, name: str) -> None:
+    before, own = load_board(boards), only_entry(boards)
+    for folder in [*own.parents][:5]:
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    (boards / "tiny" / "1.0" / "entries" / ".Trash").mkdir()
+    (boards / "tiny" / "1.0" / "entries" / ".Trash" / "x.json").write_bytes(b"\x00")
+    assert load_board(boards) == before
+    assert [problem for _, problem in verify(boards)] == ["", ""]
+    add_records([own], boards)
+
+
+def test_a_copy_under_another_name_is_refused(boards: Path) -> None:
+    own = only_entry(boards)
+    copy = own.with_name(own.stem + " 2.json")
+    copy.write_bytes(own.read_bytes())
+    with pytest.raises(
+        RecordError, match=rf"{copy.name} holds the record that belongs into .*{own.name}; move it there"
+    ):
+        load_board(boards)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda boards: boards / "tiny",
+        lambda boards: boards / "tiny" / "1.0",
+        lambda boards: boards / "tiny" / "1.0" / "entries",
+        lambda boards: only_entry(boards).parent,
+        only_entry,
+        lambda boards: boards / "tiny" / "1.0" / "protocol.yaml",
+    ],
+)
+def test_links_are_refused(boards: Path, tmp_path: Path, place: Callable[[Path], Path]) -> None:
+    linked = place(boards)
+    linked.rename(tmp_path / "elsewhere")
+    linked.symlink_to(tmp_path / "elsewhere")
+    record = save_record(make_record(seed=1), tmp_path / "run")
+    with pytest.raises(UsageError, match="is a link; a board's folders and files are its own"):
+        load_board(boards)
+    with pytest.raises(MibenchError, match="is a link"):
+        add_records([record], boards, TEXTS)
+    assert not list((tmp_path / "elsewhere").rglob("*-s1-*"))
+
+
+def test_the_leaderboards_folder_itself_may_be_a_link(boards: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(boards)
+    assert len(load_board(tmp_path / "link").rows) == 1
+
+
+def test_a_folder_without_a_record_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(RecordError):
+        add_records([tmp_path / "absent.json"], tmp_path / "boards", TEXTS)
+    assert not (tmp_path / "boards").exists()
+
+
+def test_verify_finds_entries_that_came_past_the_door(boards: Path) -> None:
+    edited = make_record(seed=1, self_check={})
+    folder = only_entry(boards).parent
+    save_record(edited, folder)
+    save_record(make_record(key="ab" * 32), folder)
+    (boards / "tiny" / "1.0" / "board.csv").write_text("protocol\n")
+    found = {path.name: problem for path, problem in verify(boards) if problem}
+    assert sorted(problem[:5] for problem in found.values()) == ["MB109", "MB801", "MB802"]
+    assert found["board.csv"].startswith("MB802")
