@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError
 
 from mibench.stages import files
-from mibench.stages.files import load_tensors, save_checkpoint, save_tensors
+from mibench.stages.checkpoints import save_checkpoint
+from mibench.stages.files import load_tensors, save_tensors
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
