@@ -79,7 +79,7 @@ class PriorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseSpec(Spec):
-    """A way to train (or wrap) a classifier so that it leaks less.
+    """A way to train (or wrap) a classifier that is meant to leak less.
 
     Attributes:
         threat_model: ``"white-box"`` if it is meant to hold against an attacker who sees the weights, ``"black-box"``

@@ -61,8 +61,9 @@ def load_board(folder: Path, protocol: str | None = None, *, by_attack: bool = F
 def rank(rows: Sequence[Row]) -> list[Row]:
     """Sort rows, least leakage first, and give them ranks.
 
-    A row shares the rank of the group's first row if their intervals overlap: the two cannot be told apart by the
-    classes that were attacked. A row without an interval counts as a point. The next group's rank skips as many.
+    A row shares the rank of the group's first row if their intervals overlap: read apart, the two do not say which
+    leaks less, though paired by class they may (``scripts/paired_difference.py``). A row without an interval counts as
+    a point. The next group's rank skips as many.
     Rows that are no result of a working defense within its threat model come last and keep rank 0.
     """
     ordered = sorted(

@@ -39,7 +39,7 @@ class DiffusionInversion(GradientAttack):
     the end is deterministic; views change contrast beside brightness; the target's confidence orders what is delivered.
 
     ``post_pgd`` is off by default although the paper's headline has it: it adds an adversarial perturbation for the
-    target to finished images. That leaks nothing more about anybody, but inflates what classifiers make of them.
+    target to finished images, which is made to change what classifiers say of them.
 
     Attributes:
         prior: prior to attack with, as 'name' or 'name/preset'; it must be a denoiser, as 'diffusion' is.

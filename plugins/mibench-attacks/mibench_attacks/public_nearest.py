@@ -29,7 +29,7 @@ class Scored(NamedTuple):
 class PublicNearest(Attack):
     """Deliver for each class the public images that the target likes best as that class; they show other people.
 
-    What this leaks is resemblance between people, which no defense can take away and no attack should be praised for.
+    What this leaks is resemblance between people: an attack that leaks no more may have found no more.
 
     Attributes:
         public_images: public images that are scored, chosen at random if there are more; all if there are fewer.

@@ -20,11 +20,11 @@ SPECS = (
     DefenseSpec(
         name="at",
         factory="mibench_defenses.at:AdversarialTraining",
-        summary="Adversarial training: the positive control, robust and expected to leak more",
+        summary="Adversarial training: the positive control, robust, and expected by the AT-AT paper to leak more",
         paper="at.bib",
         family="adversarial",
         limits=(
-            "A control, not a protection: robust networks are expected to leak more.",
+            "A control, not a protection: the AT-AT paper expects robust networks to leak more.",
             "The radius must grow as images shrink; a small one does nothing at low resolution.",
         ),
     ),
@@ -162,7 +162,7 @@ SPECS = (
         limits=(
             "Published without attack accuracies: image similarity only.",
             "The dropout and BatchNorm between the published sparse layers are left out.",
-            "Attackers pay for every iteration too: part of what protects may be cost and masked gradients.",
+            "Attackers pay for every iteration too: part of a lower leakage may be cost and masked gradients.",
             "Too small a time constant for the dictionary lets the code diverge; the self-check reports it.",
         ),
     ),

@@ -37,7 +37,7 @@ class AdversarialTraining(Defense):
     """Minimise clean_weight * L(x, y) + max over |delta| <= eps of L(x + delta, y).
 
     The inner maximum is an untargeted attack on the network that is being trained. Robust networks have gradients that
-    look like their classes: expect robust accuracy and leakage to rise together. Accuracy falls as eps grows. A radius
+    look like their classes, so the AT-AT paper expects robust accuracy and leakage to rise together. A radius
     moves a logit by about eps times the 1-norm of its gradient, so small images need a larger one.
 
     Source: Madry, Makelov, Schmidt, Tsipras and Vladu, ICLR 2018.

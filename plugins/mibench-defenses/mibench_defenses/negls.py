@@ -29,7 +29,7 @@ class NegativeLabelSmoothing(Defense):
     Source: Struppek, Hintersdorf and Kersting, ICLR 2024; schedule as in the authors' Plug & Play code.
 
     Attributes:
-        alpha: smoothing, at most 1; negative protects, positive is known to harm privacy, 0 is plain training.
+        alpha: smoothing, at most 1; negative is the defense, positive is reported to harm privacy, 0 is plain training.
         start: fraction of the epochs after which smoothing begins to rise.
         full: fraction of the epochs after which all of alpha holds; the rise has reached only half of it by then.
         early: epochs by which the schedule is ahead. AT-AT's code counts an epoch before it looks up the schedule, so

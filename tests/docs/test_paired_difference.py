@@ -1,0 +1,98 @@
+"""Rows paired by person: against hand calculations, and the numbers that the pages quote against what it prints."""
+
+import importlib.util
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from record_factory import make_record, metric
+
+from mibench.api.errors import UsageError
+from mibench.leaderboard.layout import BoardFolder
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/results-first.md", "docs/defenses.md", "docs/attacks.md")
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("paired_difference", ROOT / "scripts/paired_difference.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["paired_difference"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load()
+
+
+def record(values, *, seed=0, defense="atat", **changes):
+    made = make_record(defense=defense, seed=seed)
+    measured = metric(0.5).model_copy(update={"per_class": list(values)})
+    return made.model_copy(update={"metrics": {"reid@1": measured}, **changes})
+
+
+def test_people_are_paired_and_common_seeds_averaged():
+    one = [record([0.1, 0.4], seed=0), record([0.3, 0.8], seed=1), record([1.0, 1.0], seed=2)]
+    other = [record([0.4, 0.4], seed=1), record([0.3, 0.6], seed=0)]
+    gap = script.difference(one, other, "reid@1")  # person 1: (-.2 - .1) / 2 = -.15; person 2: (-.2 + .4) / 2 = .1
+    assert gap.value == pytest.approx(-0.025)
+    assert gap.ci95 == pytest.approx((-0.15, 0.1))  # two people: resamples are both of either, or one of each
+    assert (gap.seeds, gap.people) == ((0, 1), 2)
+
+
+def test_the_interval_is_that_of_the_differences_and_not_of_the_rows():
+    spread = [place / 40 for place in range(40)]
+    gap = script.difference([record(spread)], [record([value + 0.05 for value in spread])], "reid@1")
+    assert gap.value == pytest.approx(-0.05)
+    assert gap.ci95 == pytest.approx((-0.05, -0.05))
+
+
+def test_a_person_without_a_value_on_one_side_is_left_out():
+    gap = script.difference([record([0.5, None, 0.25])], [record([0.25, 0.75, 0.5])], "reid@1")
+    assert (gap.value, gap.people) == (0.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ([record([0.1])], [record([0.1], seed=1)], "no seed in common"),
+        ([record([0.1]), record([0.2])], [record([0.1])], "no single row"),
+        ([record([0.1])], [record([0.1], classes={"0": 77})], "same people"),
+        ([record([None])], [record([0.1])], "no person in common"),
+        ([record([0.1])], [record([0.1], metrics={})], "same people"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(one, other, words):
+    with pytest.raises(UsageError, match=words):
+        script.difference(one, other, "reid@1")
+
+
+@cache
+def records(board, read=BoardFolder.records):
+    return tuple(read(board))
+
+
+def commands(text):
+    """Yield the arguments of every quoted command; a comment says what else it is run with."""
+    for line, comment in re.findall(r"^python scripts/paired_difference.py ([^#\n]*)(?:#(.*))?$", text, re.MULTILINE):
+        extra = re.search(r"--metric \S+", comment)
+        for form in [line, f"{line} {extra[0]}"] if extra else [line]:
+            boards = ("orl64", "rendered64") if "BOARD" in form or "rendered64" in comment else ()
+            for board in boards or (None,):
+                yield re.sub("BOARD|orl64", board, form).split() if board else form.split()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_quotes_only_differences_that_its_commands_print(page, monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for arguments in commands(text):
+        monkeypatch.setattr(sys, "argv", ["paired_difference.py", *arguments])
+        script.main()
+    printed = capsys.readouterr().out
+    quoted = re.findall(r"(-?[.\d]+\d{3} \[-?[.\d]+\d{3}\s-?[.\d]+\d{3}\])", text)
+    assert quoted
+    assert [one for one in quoted if f" {' '.join(one.split())} " not in printed] == []
