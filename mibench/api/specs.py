@@ -118,8 +118,8 @@ class Column:
             value of the parameter ``each``.
         unit: as in the measurement.
         higher_is_better: from the defender's point of view.
-        low: least value that there can be.
-        high: largest value.
+        low: least value that there can be; ``None`` for no bound.
+        high: largest value; ``None`` for no bound.
         average: whether the value is the mean of one value per image; else it lies between those of the classes.
         images: what is measured: all held-out images, all images that an attack ``delivered``, or ``some``.
         optional: whether it may be absent.
@@ -130,8 +130,8 @@ class Column:
     name: str
     unit: str = "fraction"
     higher_is_better: bool = False
-    low: float = 0.0
-    high: float = 1.0
+    low: float | None = 0.0
+    high: float | None = 1.0
     average: bool = True
     images: Literal["heldout", "delivered", "some"] = "delivered"
     optional: bool = False

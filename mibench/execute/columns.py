@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -79,7 +80,9 @@ def _sound(field: str, value: MetricValue, column: Column, metric: Resolved) -> 
             yield differs(f"{field}.{name}", wanted, getattr(value, name))
     present = [one for one in value.per_class if one is not None]
     slack = 1e-6
-    outside = [one for one in (value.value, *present) if not column.low - slack <= one <= column.high + slack]
+    low = -math.inf if column.low is None else column.low - slack
+    high = math.inf if column.high is None else column.high + slack
+    outside = [one for one in (value.value, *present) if not low <= one <= high]
     if outside:
         yield differs(field, f"values from {column.low} to {column.high}", outside[0])
     if column.average:

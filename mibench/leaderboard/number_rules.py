@@ -101,17 +101,16 @@ def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
 def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
     """One value for each class; gold and clean accuracy are of all test images, a family of the same images."""
     split = protocol.protocol.split
-    classes, heldout = split.private, split.private * split.test
-    gold = record.attacked_classes * split.test
+    classes, attacked = split.private, record.attacked_classes
     clean = clean_accuracy(record.metrics)
     for place, metrics in groups(record):
         for name, metric in metrics.items():
             field, measured = f"{place}.{name}", sum(value is not None for value in metric.per_class)
             if len(metric.per_class) != classes:
                 yield differs(f"{field}.per_class", f"{classes} values", len(metric.per_class))
-            expected = gold if place == "controls.gold" else heldout if metric is clean else metric.n
-            if metric.n != expected:
-                yield differs(f"{field}.n", f"the {expected} test images", metric.n)
+            among = attacked if place == "controls.gold" else classes if metric is clean else None
+            if among is not None and metric.n != among * split.test:
+                yield differs(f"{field}.n", f"the {among * split.test} test images of {among} classes", metric.n)
             elif metric.n < 1 or (metric.n < measured and 0.0 not in metric.per_class):
                 yield differs(f"{field}.n", f"at least {max(1, measured)} images", metric.n)
         yield from _one_count(place, metrics)

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from mibench.api import Column, MetricSpec, hookimpl
+
+_ATTACKS = ("apgd-ce/", "apgd-t/", "fab-t/", "square/")
+_ALONE = Column(name="robust_acc_alone", higher_is_better=True)
+_RISE = Column(name="loss_rise", unit="nats", low=None, high=None)
+_EACH_RADIUS: dict[str, Any] = {"each": "eps", "scale": 255}
+_OF_CLASSES: dict[str, Any] = {"average": False, "images": "some"}
+_STATISTICS = ("mean", "median", "min")
+_DISTANCES: tuple[tuple[str, str, float | None, float | None], ...] = (
+    ("", "feature distance", 0.0, None),
+    ("/max", "fraction", 0.0, 1.0),
+    ("/zscore", "standard deviations", None, None),
+)
 
 
 @hookimpl
@@ -15,8 +29,13 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         factory="mibench_metrics.accuracy:Accuracy",
         group="utility",
         summary="Top-1 and top-5 accuracy of the target on held-out private images",
-        columns=tuple(
-            Column(name=name, higher_is_better=True, images="heldout") for name in ("accuracy", "accuracy@5")
+        columns=(
+            *(Column(name=name, higher_is_better=True, images="heldout") for name in ("accuracy", "accuracy@5")),
+            *(
+                Column(name=f"accuracy@{top}/{part}", higher_is_better=True, images="some", optional=True)
+                for part in ("train", "val")
+                for top in (1, 5)
+            ),
         ),
     )
     yield MetricSpec(
@@ -36,6 +55,11 @@ def mibench_metrics() -> Iterable[MetricSpec]:
                 images="some",
                 optional=True,
             ),
+            *(
+                replace(column, name=f"{column.name}/{attack}{{each}}", images="some", optional=True, **_EACH_RADIUS)
+                for column, attacks in ((_ALONE, _ATTACKS), (_RISE, ("", *_ATTACKS)))
+                for attack in attacks
+            ),
         ),
     )
     yield MetricSpec(
@@ -44,7 +68,11 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         group="leakage",
         summary="How often evaluators recognise the attacked class in a reconstruction, top-1 and top-5",
         paper="ppa.bib",
-        columns=tuple(Column(name=f"attack_acc@{top}{judge}") for top in (1, 5) for judge in ("", "/{evaluator}")),
+        columns=(
+            *(Column(name=f"attack_acc@{top}{judge}") for top in (1, 5) for judge in ("", "/{evaluator}")),
+            Column(name="attack_conf/{evaluator}", optional=True),
+            Column(name="attack_conf_correct/{evaluator}", images="some", optional=True),
+        ),
     )
     yield MetricSpec(
         name="re-identification",
@@ -65,4 +93,13 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         factory="mibench_metrics.feature_clusters:FeatureClusters",
         group="dependency",
         summary="How tightly the target's features cluster by class: nearest neighbours, their ratios, silhouette",
+        columns=(
+            *(
+                Column(name=f"{name}{suffix}", unit=unit, higher_is_better=better, low=low, high=high, **_OF_CLASSES)
+                for name, better in (("nn_intra", False), ("nn_inter", True))
+                for suffix, unit, low, high in _DISTANCES
+            ),
+            *(Column(name=f"nn_ratio/{name}", unit="ratio", high=None, **_OF_CLASSES) for name in _STATISTICS),
+            Column(name="silhouette", unit="silhouette", higher_is_better=True, low=-1.0, images="some"),
+        ),
     )
