@@ -5,7 +5,6 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,14 +17,9 @@ from torch.nn.functional import one_hot
 from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, UsageError
 from mibench.api.errors import unknown
 from mibench.api.params import Added
-from mibench_defenses.dependence import Dependence, Kernel, Measure
+from mibench_defenses.dependence import Dependence, ImageScale, Kernel, Measure
+from mibench_defenses.dependence_check import verdict
 from mibench_defenses.identity_batches import identity_batches
-
-ImageScale = Literal["symmetric", "unit"]
-"""In which range the images of d(X, Z) are: ``symmetric`` [-1, 1], ``unit`` [0, 1]."""
-
-LEAST = 1e-3
-"""Share of the loss, and relative change of the penalty over the training, from which BiDO counts as active."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,18 +149,4 @@ class BiDO(Defense):
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
         """Active iff the penalty was a part of the last epoch's loss and is not what it was in the first epoch."""
-        names = ("dependence_xz", "dependence_zy", "penalty", "penalty_share")
-        first, last = (
-            [row.get(name, 0.0) for name in names] for row in (*ctx.history[:1], *ctx.history[-1:]) or ({}, {})
-        )
-        change = abs(last[2] - first[2]) / max(abs(first[2]), abs(last[2]), 1e-12)
-        moved = change >= LEAST or len(ctx.history) == 1  # one epoch cannot show a change
-        signals = {f"first_{name}": value for name, value in zip(names, first, strict=True)}
-        signals |= {f"last_{name}": value for name, value in zip(names, last, strict=True)}
-        return SelfCheck(
-            active=self.lambda_x + self.lambda_y > 0 and last[3] >= LEAST and moved and math.isfinite(last[2]),
-            signals=signals | {"penalty_change": change},
-            reason=f"first to last epoch: d(X, Z) {first[0]:.3g} to {last[0]:.3g}, d(Z, Y) {first[1]:.3g} to"
-            f" {last[1]:.3g}, penalty {first[2]:.3g} to {last[2]:.3g} ({last[3]:.1%} of the loss; weights"
-            f" {self.lambda_x:g}, {self.lambda_y:g})",
-        )
+        return verdict(ctx.history, self.lambda_x, self.lambda_y)

@@ -18,6 +18,8 @@ from torch import Tensor
 Kernel = Literal["gaussian", "linear", "imq"]
 """``gaussian``: exp(-d / (2 sigma^2 D)) with d the squared distance; ``linear``: inner product; ``imq``: inverse
 multiquadric, 1 / sqrt(1 + d)."""
+ImageScale = Literal["symmetric", "unit"]
+"""In which range the images of d(X, Z) are: ``symmetric`` [-1, 1], ``unit`` [0, 1]."""
 Measure = Literal["hsic", "coco"]
 """``hsic``: normalised HSIC in its CCA form; ``coco``: constrained covariance."""
 

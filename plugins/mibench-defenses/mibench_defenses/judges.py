@@ -6,6 +6,7 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,27 +14,75 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Outputs, TrainContext
+from mibench.api import Classifier, Outputs, TrainContext, without_weight_gradients
 
 Judges = Literal["pixel", "feature", "both", "none"]
 """``pixel``: the target's architecture with one logit; ``feature``: a small network on features and decision."""
 Reduction = Literal["sum", "mean"]
 """Of a discriminator's two halves, natural and triggered images, whose losses are means of their own."""
 
-
-def kinds(judges: Judges) -> dict[str, str]:
-    """Return the kind of each discriminator by its name among the extras."""
-    if judges == "both":
-        return {"discriminator": "pixel", "discriminator_feature": "feature"}
-    return {} if judges == "none" else {"discriminator": judges}
+Signals = dict[str, Tensor | float]
+"""Numbers of a step to log, by name."""
 
 
-def add_judges(judges: Judges, classifier: Classifier, hidden: int, ctx: TrainContext) -> None:
-    """Put discriminators and their optimisers into the extras, with fresh weights or those of the target."""
-    for name, kind in kinds(judges).items():
-        judge = pixel_judge(classifier) if kind == "pixel" else feature_judge(classifier, hidden)
-        ctx.extras[name] = judge.to(ctx.device)
-        ctx.extras[f"{name}_optimizer"] = ctx.new_optimizer(judge.parameters())
+@dataclass(frozen=True)
+class Panel:
+    """The discriminators of a training; they and their optimisers are among the extras.
+
+    Attributes:
+        judges: which there are.
+        hidden: hidden units of the feature discriminator; 0 is as many as its inputs.
+        reduction: of their losses.
+    """
+
+    judges: Judges
+    hidden: int
+    reduction: Reduction
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each discriminator by its name among the extras."""
+        if self.judges == "both":
+            return {"discriminator": "pixel", "discriminator_feature": "feature"}
+        return {} if self.judges == "none" else {"discriminator": self.judges}
+
+    def add(self, classifier: Classifier, ctx: TrainContext) -> None:
+        """Make them: with the target's weights but for the head, or fresh ones."""
+        for name, kind in self.kinds.items():
+            judge = pixel_judge(classifier) if kind == "pixel" else feature_judge(classifier, self.hidden)
+            ctx.extras[name] = judge.to(ctx.device)
+            ctx.extras[f"{name}_optimizer"] = ctx.new_optimizer(judge.parameters())
+
+    def follow_rate(self, ctx: TrainContext) -> None:
+        """Give their optimisers the epoch's learning rate."""
+        for name in self.kinds:
+            for group in ctx.extras[f"{name}_optimizer"].param_groups:
+                group["lr"] = ctx.lr
+
+    def teach(self, model: Classifier, x_both: Tensor, ctx: TrainContext) -> Signals:
+        """Take one step of each on natural (1) and triggered (0) images, half each; returns their accuracies."""
+        accuracies: Signals = {} if self.kinds else {"discriminator_accuracy": 0.0}
+        for name, kind in self.kinds.items():
+            with torch.no_grad():
+                seen = evidence(model, x_both, kind)
+            judge, optimizer = ctx.extras[name], ctx.extras[f"{name}_optimizer"]
+            accuracies[f"{name}_accuracy"] = teach(judge, optimizer, seen, self.reduction)
+        return accuracies
+
+    def unmasking(self, model: Classifier, x_BCHW: Tensor, ctx: TrainContext) -> Tensor | float:
+        """Return how far images are from passing for natural, the mean over discriminators; 0 without any."""
+        losses = []
+        for name, kind in self.kinds.items():
+            judge = ctx.extras[name].eval()
+            with without_weight_gradients(judge):
+                losses.append(towards(judge(evidence(model, x_BCHW, kind))[:, 0], 1) / len(self.kinds))
+        return sum(losses[1:], losses[0]) if losses else 0.0
+
+    def doubt(self, outputs: Outputs, ctx: TrainContext) -> Tensor:
+        """Return how far the feature discriminator is from being undecided about every image; scalar."""
+        judge = ctx.extras[next(name for name, kind in self.kinds.items() if kind == "feature")].eval()
+        with without_weight_gradients(judge):
+            return towards(judge(seen_features(outputs))[:, 0], 0.5)
 
 
 def pixel_judge(classifier: Classifier) -> Classifier:

@@ -13,23 +13,13 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import (
-    Classifier,
-    Defense,
-    ImageSet,
-    Outputs,
-    SelfCheck,
-    Step,
-    TrainContext,
-    UsageError,
-    loss_of,
-    without_weight_gradients,
-)
+from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
+from mibench.api import without_weight_gradients as frozen
 from mibench.api.classifier import evaluating
 from mibench.api.params import Added
-from mibench_defenses import judges, trapdoors
+from mibench_defenses import trapdoors
 from mibench_defenses.bido import BiDO
-from mibench_defenses.judges import Judges, Reduction, evidence, towards
+from mibench_defenses.judges import Judges, Panel, Reduction, Signals
 from mibench_defenses.trapdoors import blend, part
 
 ACTIVE_ABOVE = 0.5
@@ -58,13 +48,10 @@ class TrapMid(Defense):
         discriminator_reduction: of a discriminator's two halves, natural and triggered: ``mean`` is the released one,
             over all 2B images, ``sum`` twice that. The factor is nothing to Adam and doubles the rate of SGD.
         feature_hidden: hidden units of the feature discriminator; 0 is as many as its inputs, as in the released code.
-        feature_loss: train f too so that the feature discriminator is undecided about both halves, with weight beta.
-        lambda_x: weight of BiDO's d(X, Z) on augmented natural images, X in [0, 1], with BiDO's other defaults. (The
-            released code compares images with activations of both halves here, two images to a row.)
+        feature_loss: train f too so that the feature discriminator (needed) is undecided on both halves; weight beta.
+        lambda_x: weight of BiDO's d(X, Z) on augmented natural images in [0, 1]. (The released code compares images
+            with activations of both halves here, two to a row.)
         lambda_y: weight of BiDO's d(Z, Y) there; 0 leaves either out.
-
-    Raises:
-        UsageError: if ``feature_loss`` is set without a feature discriminator.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -98,79 +85,51 @@ class TrapMid(Defense):
         return (2 * 3 + 2 + judge) / 3
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
-        """Put triggers, discriminator and its optimiser beside the network.
-
-        The discriminator begins with the target's weights, pre-trained or random, but for its head.
-        """
+        """Put triggers, discriminators and their optimisers beside the network."""
         shape = (ctx.num_classes, ctx.channels, ctx.size, ctx.size)
         ctx.extras["triggers"] = (self.low + (1 - self.low) * torch.rand(shape, generator=ctx.rng)).to(ctx.device)
         ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
-        judges.add_judges(self.discriminator, classifier, self.feature_hidden, ctx)
-        return BiDO().build(classifier, ctx) if self._dependence else classifier
+        self._panel.add(classifier, ctx)
+        return BiDO().build(classifier, ctx) if self._depends else classifier
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
         """Shuffle the trapdoor labels and give the discriminator the epoch's learning rate."""
         ctx.extras["labels"] = trapdoors.balanced_labels(ctx)
-        for name in judges.kinds(self.discriminator):
-            for group in ctx.extras[f"{name}_optimizer"].param_groups:
-                group["lr"] = ctx.lr
+        self._panel.follow_rate(ctx)
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
         """Teach the discriminator, move the triggers, and return the loss of the target with the moved triggers."""
         labels, first = ctx.extras["labels"], ctx.step % max(1, ctx.steps_per_epoch) * ctx.batch
         c_B = labels[(first + torch.arange(len(y_B))) % len(labels)].to(y_B.device)
         with evaluating(model):
-            natural = self._teach_discriminators(model, x_BCHW, c_B, ctx)
+            accuracies = self._teach_discriminators(model, x_BCHW, c_B, ctx)
             self._move_triggers(model, x_BCHW, c_B, ctx)
-        x_both = torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)])
-        x_both = trapdoors.augmented(x_both, ctx.rng, on=self.augment)
-        outputs = model.outputs(x_both, stages=self._dependence)
+        x_blended = blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)
+        x_both = trapdoors.augmented(torch.cat([x_BCHW, x_blended]), ctx.rng, on=self.augment)
+        outputs = model.outputs(x_both, stages=self._depends)
         main, trapdoor = part(outputs, slice(len(y_B))), part(outputs, slice(len(y_B), None))
-        main_loss, trapdoor_loss = loss_of(main, y_B), loss_of(trapdoor, c_B)
-        signals = {
-            "main_loss": main_loss.detach(),
-            "trapdoor_loss": trapdoor_loss.detach(),
-            "trapdoor_accuracy": (trapdoor.logits.argmax(1) == c_B).float().mean(),
-            **natural,
-        }
-        loss = (1 - self.beta) * main_loss + self.beta * trapdoor_loss
-        for name, extra in self._extra_losses(outputs, main, x_both[: len(y_B)], y_B, ctx).items():
-            loss, signals = loss + extra, signals | {name: extra.detach()}
-        return Step(loss, signals)
+        losses = {"main_loss": loss_of(main, y_B), "trapdoor_loss": loss_of(trapdoor, c_B)}
+        loss = (1 - self.beta) * losses["main_loss"] + self.beta * losses["trapdoor_loss"]
+        if self.feature_loss:
+            loss = loss + self.beta * losses.setdefault("feature_loss", self._panel.doubt(outputs, ctx))
+        if self._depends:
+            found = BiDO(image_scale="unit").dependences(x_both[: len(y_B)], main.stages, one_hot(y_B, ctx.num_classes))
+            losses["dependence"] = (self.lambda_x * found[0] - self.lambda_y * found[1]).sum().to(loss)
+            loss = loss + losses["dependence"]
+        accuracies["trapdoor_accuracy"] = (trapdoor.logits.argmax(1) == c_B).float().mean()
+        return Step(loss, {**{name: value.detach() for name, value in losses.items()}, **accuracies})
 
     @property
-    def _dependence(self) -> bool:
+    def _panel(self) -> Panel:
+        return Panel(self.discriminator, self.feature_hidden, self.discriminator_reduction)
+
+    @property
+    def _depends(self) -> bool:
         return self.lambda_x + self.lambda_y > 0
 
-    def _extra_losses(
-        self, outputs: Outputs, main: Outputs, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext
-    ) -> dict[str, Tensor]:
-        """Return what is added to the loss by name: the feature discriminator's, and BiDO's on natural images."""
-        extra: dict[str, Tensor] = {}
-        if self.feature_loss:
-            judge = ctx.extras["discriminator_feature" if self.discriminator == "both" else "discriminator"].eval()
-            with without_weight_gradients(judge):
-                extra["feature_loss"] = self.beta * towards(judge(judges.seen_features(outputs))[:, 0], 0.5)
-        if self._dependence:
-            labels_BK = one_hot(y_B, ctx.num_classes)
-            on_image, on_label = BiDO(image_scale="unit").dependences(x_BCHW, main.stages, labels_BK)
-            extra["dependence"] = (self.lambda_x * on_image - self.lambda_y * on_label).sum().to(main.logits)
-        return extra
-
-    def _teach_discriminators(
-        self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext
-    ) -> dict[str, Tensor | float]:
-        """Take one step of each D on natural (1) and triggered (0) images; returns their accuracies."""
-        accuracies: dict[str, Tensor | float] = (
-            {} if judges.kinds(self.discriminator) else {"discriminator_accuracy": 0.0}
-        )
-        for name, kind in judges.kinds(self.discriminator).items():
-            with torch.no_grad():
-                x_both = torch.cat([x_BCHW, blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)])
-                seen = evidence(model, x_both, kind)
-            judge, optimizer = ctx.extras[name], ctx.extras[f"{name}_optimizer"]
-            accuracies[f"{name}_accuracy"] = judges.teach(judge, optimizer, seen, self.discriminator_reduction)
-        return accuracies
+    def _teach_discriminators(self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext) -> Signals:
+        x_blended = blend(x_BCHW, ctx.extras["triggers"][c_B], self.alpha)
+        return self._panel.teach(model, torch.cat([x_BCHW, x_blended]), ctx)
 
     def _move_triggers(self, model: Classifier, x_BCHW: Tensor, c_B: Tensor, ctx: TrainContext) -> None:
         """Take one signed step of the triggers that occur in the batch, towards effective and natural."""
@@ -178,13 +137,9 @@ class TrapMid(Defense):
         classes_U, where_B = c_B.unique(return_inverse=True)
         own_UCHW = triggers[classes_U].requires_grad_(True)
         x_blended = blend(x_BCHW, own_UCHW[where_B], self.alpha)
-        with without_weight_gradients(model):
+        with frozen(model):
             loss = loss_of(model.outputs(trapdoors.augmented(x_blended, ctx.rng, on=self.augment)), c_B)
-            found = judges.kinds(self.discriminator)
-            for name, kind in found.items():
-                judge = ctx.extras[name].eval()
-                with without_weight_gradients(judge):
-                    loss = loss + towards(judge(evidence(model, x_blended, kind))[:, 0], 1) / len(found)
+            loss = loss + self._panel.unmasking(model, x_blended, ctx)
             (gradient_UCHW,) = torch.autograd.grad(loss, own_UCHW)
         triggers[classes_U] = (own_UCHW.detach() - self.step * gradient_UCHW.sign()).clamp(self.low, 1)
 
