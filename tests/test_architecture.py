@@ -21,7 +21,7 @@ ALLOWED = {
     "store": {"api", "results"},
     "plan": {"api", "results", "registry", "protocol", "store"},
     "stages": {"api", "registry", "protocol", "store", "plan"},
-    "leaderboard": {"api", "results", "protocol"},
+    "leaderboard": {"api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
     "execute": {"api", "results", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
     "testing": {"api"},

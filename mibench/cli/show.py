@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mibench.api.errors import UsageError
 from mibench.cli.list import describe
 from mibench.cli.terminal import echo, echo_json, echo_table
+from mibench.registry.kinds import SPEC_TYPES
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry, load_registry
 from mibench.results.display import printable
 
 if TYPE_CHECKING:
     from mibench.api.attack import Attack
+    from mibench.plan.memo import Memo
 
 
 @click.command()
@@ -36,14 +40,30 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
+    memo = _memory(registry)
+    found = _asked(registry, entry, memo)
+    if memo.changed:  # what is slow is done; who looks at one component looks at its neighbours next
+        for other in (one for kind in SPEC_TYPES if kind != "protocol" for one in registry.entries(kind)):
+            if other.distribution == entry.distribution:
+                with contextlib.suppress(Exception):  # a broken neighbour has its turn when it is asked for
+                    _asked(registry, other, memo)
+    memo.save()
+    return {"source_digest": registry.source_digest(entry), **_with_tuples(found)}
+
+
+def _memory(registry: Registry) -> Memo:
     from mibench.plan.facts import Facts
     from mibench.store.store import default_root
 
-    facts = Facts.beside(registry, default_root())
+    try:
+        return Facts.beside(registry, default_root()).memo
+    except UsageError:  # nobody's home: nothing is remembered
+        return Facts(registry).memo
+
+
+def _asked(registry: Registry, entry: Registered, memo: Memo) -> Any:
     question = {"ask": "show", "kind": entry.kind, "name": entry.name}
-    found = facts.memo.ask(question, lambda: _describe(registry.component(entry.kind, entry.name)))
-    facts.memo.save()
-    return {"source_digest": registry.source_digest(entry), **_with_tuples(found)}
+    return memo.ask(question, lambda: _describe(registry.component(entry.kind, entry.name)))
 
 
 def _describe(component: type[Any]) -> dict[str, Any]:

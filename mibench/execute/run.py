@@ -124,6 +124,9 @@ def run(
 def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunResult:
     store = plan.store
     if request.publish is not None:
+        for cell in plan.cells:
+            if reason := _from_a_file(cell):
+                raise UsageError(f"--publish: {reason}")
         prepare(request.publish, "--publish")
     outcome = _execute(request, registry, plan)
     records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
@@ -141,11 +144,16 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
 
 def refusal(record: Record, cell: Cell) -> str:
     """Return the first reason for which no board accepts a record that a run just made; empty if there is none."""
-    if cell.loaded.asked != cell.loaded.id and cell.loaded.variant == "test":
-        return (
-            f"MB300 {cell.loaded.asked} is a file; `mibench leaderboard add` knows the protocols of installed plugins"
-        )
+    if reason := _from_a_file(cell):
+        return f"MB300 {reason}"
     return next((f"{found.id} {found.text}" for found in check_record(record, cell.loaded)), "")
+
+
+def _from_a_file(cell: Cell) -> str:
+    """Say that a cell's protocol is an experiment that no board accepts; empty if it is an installed one."""
+    if cell.loaded.asked == cell.loaded.protocol.id:
+        return ""
+    return f"{cell.loaded.asked} is a file; boards take the protocols of installed plugins"
 
 
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:

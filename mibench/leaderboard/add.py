@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from mibench.api.errors import MibenchError
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.checks import check_record
@@ -18,6 +16,7 @@ from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.display import printable
 from mibench.results.io import file_name, load_record, save_record, write_atomic
 from mibench.results.record import MetricValue, Record
+from mibench.store.locks import Locks
 
 
 class RefusedError(MibenchError):
@@ -53,7 +52,7 @@ def add_records(
     """
     records = [(path, load_record(path)) for path in paths]
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with Locks(folder).hold(".lock"):
         batch = _Batch(folder, protocol_texts or {}, recheck)
         problems = [
             f"{path}: {printable(problem, 500)}" for path, record in records for problem in batch.consider(record)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mibench.registry.files import sha256_of_file
+from mibench.api.files import sha256_of_file
 from mibench.results.canonical import digest
 from mibench.results.io import write_atomic
 
@@ -30,13 +30,16 @@ class Memo:
         folder: where the answers lie; ``None`` keeps them for this process only.
         fingerprint: of the installed code.
         known: top packages that the fingerprint covers.
+
+    Attributes:
+        changed: whether there are answers that have not been written yet.
     """
 
     def __init__(self, folder: Path | None = None, fingerprint: str = "", known: frozenset[str] = frozenset()) -> None:
         self._path = folder / f"{fingerprint[:32]}.json" if folder else None
         self._known = known
         self._answers = dict(_read(self._path)) if self._path else {}
-        self._new = False
+        self.changed = False
 
     def ask(self, question: Mapping[str, Any], answer: Callable[[], Any]) -> Any:
         """Return the remembered answer of a question, else find it.
@@ -54,12 +57,12 @@ class Memo:
             if found is None:
                 return None
             self._answers[key] = json.loads(json.dumps(found))
-            self._new = True
+            self.changed = True
         return self._answers[key]
 
     def save(self) -> None:
         """Write new answers beside those that other processes have added; a store that cannot be written stays."""
-        if self._path is None or not self._new:
+        if self._path is None or not self.changed:
             return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ class Memo:
             imported = {str(path): sha256_of_file(path) for path in _imported(self._known)}
             content = {"answers": answers, "imported": imported}
             write_atomic(self._path, json.dumps({**content, "digest": digest(content)}) + "\n")
-            self._new = False
+            self.changed = False
             _forget(self._path.parent)
 
 

@@ -8,14 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mibench.api.errors import UsageError
+from mibench.api.files import sha256_of_file
 
 PREFIX = "sha256:"
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_path(path: Path) -> str:

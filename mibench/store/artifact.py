@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mibench.api.files import sha256_of_file
 from mibench.results.canonical import digest
 
 MANIFEST = "manifest.json"
 STORE_VERSION = 1
-
-
-def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Artifact:
 def describe_folder(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of a folder, by relative path."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(files)}
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in sorted(files)}
 
 
 def write_manifest(folder: Path, *, key: str, stage: str, payload: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -115,6 +109,6 @@ def damage(artifact: Artifact, key: str) -> str:
         path = artifact.file(name)
         if not path.is_file():
             return f"{name} is missing"
-        if sha256_file(path) != expected:
+        if sha256_of_file(path) != expected:
             return f"{name} does not have the checksum that was recorded"
     return ""

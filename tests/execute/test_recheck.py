@@ -100,7 +100,7 @@ def test_a_frozen_number_that_yaml_reads_as_text_is_compared_as_the_component_re
     assert result.records[1].components["attack"].params["lr"] == 0.005
     assert [check_record(record, loaded(text)) for record in result.records] == [[], []]
     assert Recheck(toy_registry).verdict(result.records[1], loaded(text)) == ([], [])
-    assert "is a file; `mibench leaderboard add` knows the protocols of installed plugins" in result.refusals[0]
+    assert "is a file; boards take the protocols of installed plugins" in result.refusals[0]
 
 
 def test_reported_roles_do_not_keep_records_out(record, toy_registry, tmp_path):

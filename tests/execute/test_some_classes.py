@@ -78,11 +78,11 @@ def test_a_record_says_so_and_only_its_own_board_takes_it(both, toy_registry):
 def test_a_board_refuses_other_classes_than_the_protocols(both):
     (some,), own = both[1].records, both[1].planned.cells[0].loaded
     for change, text in (
-        ({"attacked": [0, 1]}, r"the classes \[0, 1\] were attacked; the protocol lists \[0, 2\]"),
-        ({"attacked": None}, "3 classes were attacked; the protocol's attacks are on 2"),
+        ({"attacked": [0, 1]}, r"attacked: expected \[0, 2\] as the protocol lists them, got \[0, 1\]"),
+        ({"attacked": None}, "attacked: expected 2 classes as the protocol wants, got 3"),
         (
             {"metrics": {**some.metrics, REID: some.metrics[REID].model_copy(update={"per_class": [0.0, 0.0, 1.0]})}},
-            "match@1 has a value for class 1, which was not attacked",
+            r"match@1.per_class: expected values of attacked classes alone, got one of class 1",
         ),
     ):
         forged = seal(some.model_copy(update=change))

@@ -6,9 +6,6 @@ import math
 import warnings
 from functools import lru_cache
 
-from opacus.accountants import RDPAccountant  # type: ignore[import-untyped]
-from opacus.accountants.utils import get_noise_multiplier  # type: ignore[import-untyped]
-
 from mibench.api.errors import UsageError
 
 LEAST_NOISE = 1e-6
@@ -34,6 +31,8 @@ def epsilon_of(noise: float, rate: float, steps: int, delta: float) -> float:
     """
     if noise == 0 or steps == 0:
         return 0.0 if steps == 0 else math.inf
+    from opacus.accountants import RDPAccountant  # type: ignore[import-untyped] # seconds, and only needed here
+
     accountant = RDPAccountant()
     accountant.history = [(noise, rate, steps)]
     with warnings.catch_warnings():
@@ -48,6 +47,8 @@ def noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     Raises:
         UsageError: if no noise does.
     """
+    from opacus.accountants.utils import get_noise_multiplier  # type: ignore[import-untyped] # as above
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

