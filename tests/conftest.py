@@ -3,12 +3,16 @@
 Fixtures ``toy_registry`` and ``toy_run`` offer the components of ``fake_plugin``, which need milliseconds.
 """
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+if hasattr(signal, "SIGHUP"):
+    # Under nohup a run leaves this signal alone, as it should; tests ask what happens where nobody ignores it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")
