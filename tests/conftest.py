@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+# In the background or under nohup some signals are ignored, and a run leaves them alone, as it should. Tests, and the
+# processes that they start, are about what happens where nobody ignores them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
-    # Under nohup a run leaves this signal alone, as it should; tests ask what happens where nobody ignores it.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
