@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from record_factory import PROTOCOL_TEXT, component, make_record, metric, protoc
 from mibench.api.errors import UsageError
 from mibench.leaderboard import add_records, load_board, to_csv, to_json, to_markdown, to_table
 from mibench.leaderboard.board import rank
+from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.rows import make_rows
 from mibench.protocol.load import parse_protocol
 from mibench.results.intervals import pooled_interval
@@ -164,6 +166,32 @@ def test_flags_are_computed_again() -> None:
 def test_overlapping_intervals_share_a_rank() -> None:
     rows = make_rows([make_record(defense=name, leakage=value) for name, value in CLOSE.items()])
     assert [(row.defense, row.rank) for row in rank(rows)] == [("a", 1), ("b", 1), ("c", 3), ("d", 4)]
+
+
+@pytest.mark.parametrize(
+    ("intervals", "ranks"),
+    [
+        ([(0.1, 0.3), (0.3, 0.5)], [1, 1]),  # they have one value in common
+        ([(0.1, 0.3), (0.30000000000000004, 0.5)], [1, 2]),
+        ([(0.1, 0.3), (0.3, 0.5), (0.5, 0.7)], [1, 1, 3]),  # the third touches the second, and not the first
+        ([None, (0.2, 0.5)], [1, 1]),  # 0.2 as a point
+        ([None, None], [1, 2]),
+    ],
+)
+def test_intervals_that_touch_share_a_rank(intervals: list[tuple[float, float] | None], ranks: list[int]) -> None:
+    values = [0.2, 0.4, 0.6]
+    rows = [
+        replace(make_rows([make_record(defense=name)])[0], leakage=Estimate(value, interval))
+        for name, value, interval in zip("abc", values, intervals, strict=False)
+    ]
+    assert [(row.defense, row.rank) for row in rank(rows)] == list(zip("abc", ranks, strict=False))
+    assert [row.rank for row in rank(rows[::-1])] == ranks
+
+
+def test_equal_points_share_a_rank() -> None:
+    [row] = make_rows([make_record()])
+    point = replace(row, leakage=Estimate(0.25, None))
+    assert [made.rank for made in rank([point, point])] == [1, 1]
 
 
 CLOSE = {"d": 0.9, "b": 0.32, "c": 0.6, "a": 0.3}

@@ -74,7 +74,7 @@ def test_a_setting_by_name_beats_one_by_kind(order, toy_registry):
 
 
 def test_the_validation_variant_needs_validation_images(toy_registry, tmp_path):
-    none = written(tmp_path, "val: 2", "val: 0")
+    none = written(tmp_path, "val: 1", "val: 0")
     assert labels(toy_registry, protocols=(none,))
     with pytest.raises(UsageError, match=r"split\.val is 0"):
         labels(toy_registry, protocols=(none,), variant="validation")
@@ -86,9 +86,9 @@ def test_too_few_images_are_known_where_the_dataset_knows(toy_registry, tmp_path
     assert labels(toy_registry)
     with pytest.raises(
         UsageError,
-        match="an identity of blobs has 8 images; the protocol wants 4 to train, 2 to validate and 3 to test",
+        match="an identity of blobs has 8 images; the protocol wants 4 to train, 1 to validate and 4 to test",
     ):
-        labels(toy_registry, protocols=(written(tmp_path, "test: 2", "test: 3"),))
+        labels(toy_registry, protocols=(written(tmp_path, "test: 2", "test: 4"),))
 
 
 def test_a_source_of_public_images_has_enough_people(toy_registry, tmp_path):

@@ -127,7 +127,7 @@ def protocol_file(tmp_path, **changes):
 
 BEST = ("{epochs: 5, batch: 5, lr: 0.01,", "{epochs: 5, batch: 5, lr: 0.01, checkpoint: best_val_loss,")
 JUDGE = ("{epochs: 4, batch: 6, lr: 0.01}", "{epochs: 4, batch: 6, lr: 0.01, checkpoint: best_val_loss}")
-NO_VAL = ("val: 2", "val: 0")
+NO_VAL = ("val: 1", "val: 0")
 
 
 class Stopped(Exception):
@@ -173,7 +173,7 @@ def test_a_public_pre_training_validates_on_images_that_it_sets_aside(toy_run, t
     result = toy_run(protocols=protocol_file(tmp_path, recipe=BEST), defenses=("warm",))
     assert result.exit_code == 0
     (node,) = [planned.node for planned in result.planned.nodes if planned.stage == "pretrain"]
-    assert node.payload["validation"] == {"images": 2, "seed": 0}
+    assert node.payload["validation"] == {"images": 1, "seed": 0}
     made = Store(tmp_path / "store").get("pretrain", node.key)
     assert made.json("report.json")["checkpoint"]["rule"] == "best_val_loss"
     assert made.json("report.json")["sanity_accuracy"]["val"] is not None

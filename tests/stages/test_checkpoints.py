@@ -167,6 +167,30 @@ def _interrupt_training(registry, root, monkeypatch, stage):
     return plan, node, checkpoint
 
 
+@pytest.mark.parametrize("step", [1, 4])
+def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry, tmp_path, monkeypatch, step):
+    """The guided prior asks for the features of two images in each of its 6 steps."""
+    monkeypatch.setattr(prior, "CHECKPOINT_SECONDS", -1.0)
+    guided = {"attacks": ("picky",), "settings": {"picky.brings": "guided"}}
+    plan = _plan(toy_registry, tmp_path / "whole", **guided)
+    node, save = plan.cells[0].prior_node, prior.save_checkpoint
+    whole = _make(Store(tmp_path / "whole"), toy_registry, plan, node)
+
+    def until(path, state):
+        if state["step"] > step:
+            raise _Killed
+        save(path, state)
+
+    store, plan = Store(tmp_path / "stopped"), _plan(toy_registry, tmp_path / "stopped", **guided)
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(prior, "save_checkpoint", until)
+        _make(store, toy_registry, plan, node)
+    assert (store.work(node.key) / "prior.pt").is_file()
+    again = _make(store, toy_registry, plan, node)
+    assert again.json("report.json")["spent"] == {"forward": 12, "backward": 0, "render": 0}
+    assert again.files == whole.files
+
+
 def _unfitting(path):
     """As an earlier edit of the network left it: whole, and of another structure."""
     from mibench.stages.checkpoints import save_checkpoint
