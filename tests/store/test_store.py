@@ -6,21 +6,11 @@ import multiprocessing
 import shutil
 
 import pytest
+from store_factory import node, put
 
 from mibench.api import StoreError
-from mibench.plan.node import make_node
 from mibench.store.artifact import MANIFEST, write_manifest
 from mibench.store.store import Store, default_root
-
-
-def node(n=1):
-    return make_node("gold", "a node", {}, n=n)
-
-
-def put(store, node, text="hello"):
-    with store.commit(node.stage, node.key, node.payload, {"seconds": 1.0}) as draft:
-        (draft / "a.txt").write_text(text)
-    return store.find(node.stage, node.key)
 
 
 def test_commit_then_find(tmp_path):

@@ -10,21 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from store_factory import node, put
 
 from mibench.api import StoreError
-from mibench.plan.node import make_node
 from mibench.store.artifact import MANIFEST
 from mibench.store.store import Store
-
-
-def node(n=1):
-    return make_node("gold", "a node", {}, n=n)
-
-
-def put(store, node, text="hello"):
-    with store.commit(node.stage, node.key, node.payload, {"seconds": 1.0}) as draft:
-        (draft / "a.txt").write_text(text)
-    return store.find(node.stage, node.key)
 
 
 def fail(store, error):
