@@ -27,9 +27,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from mibench_attacks.descent import adam
-from mibench_attacks.objectives import poincare
-from mibench_attacks.transforms import RandomView
+from mibench_attacks.losses.objectives import poincare
+from mibench_attacks.search.optimisers import adam
+from mibench_attacks.views.transforms import RandomView
 from mibench_models.priors.stylegan2.compute import tensor_cores
 from mibench_models.priors.stylegan2.deploy import deploy
 from mibench_models.priors.stylegan2.generator import Generator

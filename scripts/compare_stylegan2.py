@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from mibench_models.priors.stylegan2.discriminator import minibatch_spread
 from mibench_models.priors.stylegan2.prior import StyleGan2
-from mibench_models.priors.stylegan2_file import StyleGan2File
-from mibench_models.priors.stylegan_import import StyleGanImporter
+from mibench_models.priors.stylegan2_file.component import StyleGan2File
+from mibench_models.priors.stylegan2_file.importer import StyleGanImporter
 from torch import nn
 
 from mibench.api import Carry, TensorImages, generator, seeded

@@ -49,6 +49,8 @@ BASELINES: tuple[tuple[str, str, Literal["scores", "labels"], str], ...] = (
 def mibench_attacks() -> Iterator[AttackSpec]:
     """Describe the attacks and the baselines of this distribution."""
     for name, factory, paper, summary in WHITE_BOX:
-        yield AttackSpec(name=name, factory=f"mibench_attacks.{factory}", summary=summary, paper=paper)
+        yield AttackSpec(name=name, factory=f"mibench_attacks.methods.{factory}", summary=summary, paper=paper)
     for name, factory, access, summary in BASELINES:
-        yield AttackSpec(name=name, factory=f"mibench_attacks.{factory}", summary=summary, access=access, baseline=True)
+        yield AttackSpec(
+            name=name, factory=f"mibench_attacks.methods.{factory}", summary=summary, access=access, baseline=True
+        )

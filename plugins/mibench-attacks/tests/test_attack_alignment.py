@@ -1,6 +1,6 @@
 import torch
-from mibench_attacks.alignment import Alignment, averaged
-from mibench_attacks.transforms import RandomView
+from mibench_attacks.views.alignment import Alignment, averaged
+from mibench_attacks.views.transforms import RandomView
 from torch.testing import assert_close
 from torchvision.transforms.functional import InterpolationMode, adjust_brightness
 from torchvision.transforms.functional import rotate as torchvision_rotate

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mibench_attacks.if_gmi import IntermediateFeatures
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.rendering import Renderer
-from mibench_attacks.selection import STRONG_VIEW
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.methods.if_gmi import IntermediateFeatures
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.selection.robust_rank import STRONG_VIEW
 from torch import Tensor
 
 from mibench.api import AttackContext, Classifier, Prior, TargetView, UsageError, generator, run_attack

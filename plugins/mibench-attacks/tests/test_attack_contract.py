@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mibench_attacks.baselines import PriorRandom, PriorTopConfidence
-from mibench_attacks.ppa import PlugAndPlay
+from mibench_attacks.methods.baselines import PriorRandom, PriorTopConfidence
+from mibench_attacks.methods.ppa import PlugAndPlay
 from torch.testing import assert_close
 
 from mibench.api import Access, AccessError, Budget, BudgetError, MibenchError, check_images, run_attack

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.deep_inversion import DeepInversion
-from mibench_attacks.pixel_priors import size, statistics_distance, total_variation
+from mibench_attacks.losses.pixel_priors import size, statistics_distance, total_variation
+from mibench_attacks.methods.deep_inversion import DeepInversion
 from torch import nn
 
 from mibench.api import Access, Classifier, TargetView, UsageError, generator, run_attack

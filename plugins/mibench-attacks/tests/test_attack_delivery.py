@@ -10,12 +10,12 @@ from typing import NamedTuple
 import mibench_attacks
 import pytest
 import torch
-from mibench_attacks.gmi import GenerativeInversion
-from mibench_models.priors.dcgan_prior import DcganPrior
-from mibench_models.priors.diffusion_prior import Diffusion
-from mibench_models.priors.ked_gan_prior import KedGanPrior
-from mibench_models.priors.plg_cgan import PlgCgan
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
+from mibench_attacks.methods.gmi import GenerativeInversion
+from mibench_models.priors.dcgan.component import DcganPrior
+from mibench_models.priors.diffusion.component import Diffusion
+from mibench_models.priors.ked_gan.component import KedGanPrior
+from mibench_models.priors.plg_cgan.component import PlgCgan
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.diff_mi import DiffusionInversion
-from mibench_attacks.diffusion_pixels import BlurDraw, Leash, annealed_time, blurred, noised, refine_time
-from mibench_attacks.diffusion_turns import Turns
-from mibench_models.priors.diffusion_prior import Diffusion, DiffusionPrior
+from mibench_attacks.diffusion.denoising import BlurDraw, Leash, annealed_time, blurred, noised, refine_time
+from mibench_attacks.diffusion.losses import Turns
+from mibench_attacks.methods.diff_mi import DiffusionInversion
+from mibench_models.priors.diffusion.component import Diffusion, DiffusionPrior
 
 from mibench.api import UsageError, freeze, generator, run_attack, seeded
 from mibench.testing import AttackContract, TinyWorld

@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.gmi import GenerativeInversion
-from mibench_attacks.latent_search import PointSearch
-from mibench_models.priors.dcgan_prior import DcganPrior
+from mibench_attacks.methods.gmi import GenerativeInversion
+from mibench_attacks.search.latent_search import PointSearch
+from mibench_models.priors.dcgan.component import DcganPrior
 from torch import nn
 from torch.testing import assert_close
 

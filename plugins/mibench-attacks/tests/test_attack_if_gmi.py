@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.constraints import l1_ball, within_l1_balls
-from mibench_attacks.entrance import Entrance
-from mibench_attacks.if_gmi import IntermediateFeatures
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.rendering import Renderer
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.latents.intermediate import Entrance
+from mibench_attacks.losses.constraints import l1_ball, within_l1_balls
+from mibench_attacks.methods.if_gmi import IntermediateFeatures
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 
 from mibench.api import Classifier, TargetView, UsageError, freeze, generator, run_attack, seeded
 from mibench.api.params import build

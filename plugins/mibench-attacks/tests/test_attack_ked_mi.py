@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.ked_mi import DistributionalInversion
-from mibench_attacks.latent_search import GaussianSearch
-from mibench_models.priors.ked_gan_prior import KedGanPrior
+from mibench_attacks.methods.ked_mi import DistributionalInversion
+from mibench_attacks.search.latent_search import GaussianSearch
+from mibench_models.priors.ked_gan.component import KedGanPrior
 from torch.testing import assert_close
 
 from mibench.api import Prior, UsageError, freeze, run_attack, seeded

@@ -5,10 +5,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.lomma import Lomma
-from mibench_attacks.student_networks import make_student
-from mibench_attacks.students import School, take_lesson
-from mibench_models.priors.dcgan_prior import DcganPrior
+from mibench_attacks.methods.lomma import Lomma
+from mibench_attacks.students.distillation import School, take_lesson
+from mibench_attacks.students.networks import make_student
+from mibench_models.priors.dcgan.component import DcganPrior
 from torch.testing import assert_close
 
 from mibench.api import Access, AccessError, Prior, UsageError, freeze, generator, run_attack, seeded

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.objectives import ce, identity_loss, logit, max_margin, poincare, topk_margin
+from mibench_attacks.losses.objectives import ce, identity_loss, logit, max_margin, poincare, topk_margin
 from torch.testing import assert_close
 
 NAMES = ["poincare", "ce", "logit", "max_margin", "topk_margin"]

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from mibench_attacks.descent import adam
-from mibench_attacks.perceptual import perceptual
-from mibench_attacks.pool import CandidatePool
-from mibench_attacks.prior_tuning import PriorTuning
-from mibench_attacks.rendering import Renderer
-from mibench_attacks.search import GradientSearch
-from mibench_attacks.selection import RobustRank, by_confidence
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.losses.perceptual import perceptual
+from mibench_attacks.search.gradient_search import GradientSearch
+from mibench_attacks.search.optimisers import adam
+from mibench_attacks.search.prior_tuning import PriorTuning
+from mibench_attacks.selection.pool import CandidatePool
+from mibench_attacks.selection.robust_rank import RobustRank, by_confidence
 from torch.testing import assert_close
 
 from mibench.api import MibenchError, generator

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.mirror import Mirror
-from mibench_attacks.p_space import Box, to_p, to_w
+from mibench_attacks.latents.p_space import Box, to_p, to_w
+from mibench_attacks.methods.mirror import Mirror
 from torch.testing import assert_close
 
 from mibench.api import UsageError, generator, run_attack

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mibench_attacks.objectives import max_margin, topk_margin
-from mibench_attacks.plg_mi import PseudoLabelGuided
-from mibench_attacks.transforms import RandomView
-from mibench_models.priors.plg_cgan import PlgCgan
+from mibench_attacks.losses.objectives import max_margin, topk_margin
+from mibench_attacks.methods.plg_mi import PseudoLabelGuided
+from mibench_attacks.views.transforms import RandomView
+from mibench_models.priors.plg_cgan.component import PlgCgan
 
 from mibench.api import Prior, UsageError, freeze, run_attack, seeded
 from mibench.testing import AttackContract, TinyWorld

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import mibench_attacks
 import pytest
-from mibench_attacks.baselines import PriorRandom, PriorTopConfidence
-from mibench_attacks.ppa import PlugAndPlay
+from mibench_attacks.methods.baselines import PriorRandom, PriorTopConfidence
+from mibench_attacks.methods.ppa import PlugAndPlay
 
 from mibench.api import Attack, UsageError
 from mibench.api.params import build, canonical, describe

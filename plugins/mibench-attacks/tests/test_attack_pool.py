@@ -1,9 +1,9 @@
 import pytest
 import torch
-from mibench_attacks.pool import CandidatePool, ScoredPool
-from mibench_attacks.rendering import Renderer
-from mibench_attacks.selection import RobustRank, best
-from mibench_attacks.transforms import hflip
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.selection.pool import CandidatePool, ScoredPool
+from mibench_attacks.selection.robust_rank import RobustRank, best
+from mibench_attacks.views.transforms import hflip
 from torch.testing import assert_close
 
 from mibench.api import ClassFailed, MibenchError, generator

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.transforms import RandomView
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.views.transforms import RandomView
 from torch.nn.functional import interpolate
 
 from mibench.api import run_attack

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.ppa import PlugAndPlay
+from mibench_attacks.methods.ppa import PlugAndPlay
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torchvision.transforms.functional import resized_crop

@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mibench_attacks import ppdg_vanilla
-from mibench_attacks.descent import adam
-from mibench_attacks.gmi import GenerativeInversion
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.ppdg_mi import PseudoPrivateTuning
-from mibench_attacks.ppdg_vanilla import PseudoPrivateVanilla
-from mibench_attacks.prior_tuning import PriorTuning
-from mibench_attacks.rendering import Renderer
-from mibench_attacks.search import GradientSearch
-from mibench_attacks.transforms import RandomView
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.methods import ppdg_vanilla
+from mibench_attacks.methods.gmi import GenerativeInversion
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.methods.ppdg_mi import PseudoPrivateTuning
+from mibench_attacks.methods.ppdg_vanilla import PseudoPrivateVanilla
+from mibench_attacks.search.gradient_search import GradientSearch
+from mibench_attacks.search.optimisers import adam
+from mibench_attacks.search.prior_tuning import PriorTuning
+from mibench_attacks.views.transforms import RandomView
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torch import nn
 from torch.testing import assert_close
 

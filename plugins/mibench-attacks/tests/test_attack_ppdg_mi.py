@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.descent import adam
-from mibench_attacks.distances import conditional_transport, mmd, pointwise
-from mibench_attacks.perceptual import perceptual
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.ppdg_mi import PseudoPrivateTuning
-from mibench_attacks.prior_tuning import PriorTuning
-from mibench_attacks.rendering import Renderer
-from mibench_attacks.search import GradientSearch
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
+from mibench_attacks.images.rendering import Renderer
+from mibench_attacks.losses.distances import conditional_transport, mmd, pointwise
+from mibench_attacks.losses.perceptual import perceptual
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.methods.ppdg_mi import PseudoPrivateTuning
+from mibench_attacks.search.gradient_search import GradientSearch
+from mibench_attacks.search.optimisers import adam
+from mibench_attacks.search.prior_tuning import PriorTuning
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torchvision.models import vgg
 
 from mibench.api import ClassFailed, DataError, MibenchError, UsageError, freeze, generator, run_attack, seeded

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mibench_attacks.gmi import GenerativeInversion
-from mibench_attacks.ppdg_vanilla import PseudoPrivateVanilla
+from mibench_attacks.methods.gmi import GenerativeInversion
+from mibench_attacks.methods.ppdg_vanilla import PseudoPrivateVanilla
 from torch import nn
 from torch.testing import assert_close
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from mibench_attacks.baselines import PriorRandom, PriorTopConfidence
-from mibench_attacks.public_nearest import PublicNearest
+from mibench_attacks.methods.baselines import PriorRandom, PriorTopConfidence
+from mibench_attacks.methods.public_nearest import PublicNearest
 
 from mibench.api import Access, UsageError, run_attack
 from mibench.api.params import canonical

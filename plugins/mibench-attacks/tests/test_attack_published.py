@@ -8,8 +8,9 @@ import importlib
 import mibench_attacks
 import pytest
 import torch
-from mibench_attacks import prior_tuning, students
-from mibench_attacks.diffusion_pixels import annealed_time
+from mibench_attacks.diffusion.denoising import annealed_time
+from mibench_attacks.search import prior_tuning
+from mibench_attacks.students import distillation as students
 from torch.nn import Parameter
 
 from mibench.api.params import build

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from mibench_attacks.alignment import Alignment
-from mibench_attacks.plg_mi import PseudoLabelGuided
-from mibench_attacks.ppa import PlugAndPlay
-from mibench_attacks.ppdg_vanilla import VIEW
-from mibench_attacks.transforms import Draw
+from mibench_attacks.methods.plg_mi import PseudoLabelGuided
+from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.methods.ppdg_vanilla import VIEW
+from mibench_attacks.views.alignment import Alignment
+from mibench_attacks.views.transforms import Draw
 
 from mibench.api import generator
 from mibench.api.params import build

@@ -1,7 +1,7 @@
 """Images for judges come straight from the generator's own side, as a judge's own resizing would make them."""
 
 import torch
-from mibench_attacks.rendering import Renderer
+from mibench_attacks.images.rendering import Renderer
 from torchvision.transforms.v2 import functional as vision
 
 from mibench.api import Prior, TargetView, generator, resize

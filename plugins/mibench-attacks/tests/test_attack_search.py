@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.descent import adam, at_milestones, cosine, nesterov, ramped
-from mibench_attacks.search import GradientSearch
+from mibench_attacks.search.gradient_search import GradientSearch
+from mibench_attacks.search.optimisers import adam, at_milestones, cosine, nesterov, ramped
 from torch.testing import assert_close
 
 from mibench.api import AccessError, ClassFailed, Ledger, MibenchError

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from mibench_attacks.transforms import Draw, RandomView, hflip
+from mibench_attacks.views.transforms import Draw, RandomView, hflip
 from torch.testing import assert_close
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import resized_crop

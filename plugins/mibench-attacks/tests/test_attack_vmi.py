@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from mibench_attacks import flows
-from mibench_attacks.vmi import VariationalInversion, _sample
+from mibench_attacks.latents import flows
+from mibench_attacks.methods.vmi import VariationalInversion, _sample
 from torch.testing import assert_close
 
 from mibench.api import generator, run_attack
@@ -140,8 +140,8 @@ def test_the_whole_loss_by_hand(monkeypatch):
         parameters[1] += torch.tensor(shift).view(1, 2, 1, 1)
         return parameters
 
-    monkeypatch.setattr("mibench_attacks.vmi.start", moved)
-    monkeypatch.setattr("mibench_attacks.vmi.shuffles", lambda steps, width, rng: torch.arange(width)[None])
+    monkeypatch.setattr("mibench_attacks.methods.vmi.start", moved)
+    monkeypatch.setattr("mibench_attacks.methods.vmi.shuffles", lambda steps, width, rng: torch.arange(width)[None])
     world, prior = TinyWorld(), Layered().eval()
     made = VariationalInversion(**{**TINY, "steps": 1, "flows": 1, "identity_layers": 2, "gamma": gamma})
     ctx, target = world.attack_context(), world.trained().double()

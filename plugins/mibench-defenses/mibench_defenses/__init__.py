@@ -12,14 +12,14 @@ from mibench.api import DefenseSpec, hookimpl
 SPECS = (
     DefenseSpec(
         name="none",
-        factory="mibench_defenses.none:NoDefense",
+        factory="mibench_defenses.methods.none:NoDefense",
         summary="Plain training: the undefended control beside every leakage number",
         family="none",
         limits=("It protects nothing: it is the control.",),
     ),
     DefenseSpec(
         name="at",
-        factory="mibench_defenses.at:AdversarialTraining",
+        factory="mibench_defenses.methods.at:AdversarialTraining",
         summary="Adversarial training: the positive control, robust, and expected by the AT-AT paper to leak more",
         paper="at.bib",
         family="adversarial",
@@ -30,7 +30,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="bido",
-        factory="mibench_defenses.bido:BiDO",
+        factory="mibench_defenses.methods.bido:BiDO",
         summary="BiDO: activations depend little on the image and much on the label (HSIC or COCO)",
         paper="bido.bib",
         family="dependency",
@@ -42,7 +42,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="dp-sgd",
-        factory="mibench_defenses.dp_sgd:DpSgd",
+        factory="mibench_defenses.methods.dp_sgd:DpSgd",
         summary="DP-SGD: clipped gradients of single images, Gaussian noise, a privacy budget",
         paper="dp-sgd.bib",
         family="dp",
@@ -56,7 +56,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="feature-noise",
-        factory="mibench_defenses.feature_noise:FeatureNoise",
+        factory="mibench_defenses.methods.feature_noise:FeatureNoise",
         summary="Gaussian or Laplace noise on the penultimate feature of the trained network",
         paper="feature-noise.bib",
         threat_model="black-box",
@@ -68,7 +68,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="loft",
-        factory="mibench_defenses.loft:LowRankFilter",
+        factory="mibench_defenses.methods.loft:LowRankFilter",
         summary="Low-rank feature filtering: a head of two thin linear layers with tanh between",
         paper="loft.bib",
         family="dependency",
@@ -81,7 +81,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="mid",
-        factory="mibench_defenses.mid:MutualInformationRegularisation",
+        factory="mibench_defenses.methods.mid:MutualInformationRegularisation",
         summary="Variational information bottleneck before the head: pay for every bit about the image",
         paper="mid.bib",
         family="dependency",
@@ -93,7 +93,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="midre",
-        factory="mibench_defenses.midre:RandomErasing",
+        factory="mibench_defenses.methods.midre:RandomErasing",
         summary="Random erasing: a random rectangle of every training image is blanked out",
         paper="midre.bib",
         family="data",
@@ -104,7 +104,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="negls",
-        factory="mibench_defenses.negls:NegativeLabelSmoothing",
+        factory="mibench_defenses.methods.negls:NegativeLabelSmoothing",
         summary="Negative label smoothing: push wrong-class probabilities to zero",
         paper="negls.bib",
         family="gradient",
@@ -116,7 +116,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="purifier",
-        factory="mibench_defenses.purifier:Purifier",
+        factory="mibench_defenses.methods.purifier:Purifier",
         summary="An autoencoder purifies the confidences that are given out",
         paper="purifier.bib",
         threat_model="black-box",
@@ -130,7 +130,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="random-labels",
-        factory="mibench_defenses.random_labels:RandomLabels",
+        factory="mibench_defenses.methods.random_labels:RandomLabels",
         summary="Permuted training labels: a control that can only memorise",
         paper="random-labels.bib",
         family="experiment",
@@ -141,7 +141,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="rolss",
-        factory="mibench_defenses.rolss:WeakSkips",
+        factory="mibench_defenses.methods.rolss:WeakSkips",
         summary="RoLSS, SSF and TTS: remove or scale the residual connections of a stage",
         paper="rolss.bib",
         family="gradient",
@@ -155,7 +155,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="sca",
-        factory="mibench_defenses.sca:SparseCoding",
+        factory="mibench_defenses.methods.sca:SparseCoding",
         summary="Sparse coding architecture: the network sees what a sparse code keeps of the image",
         paper="sca.bib",
         family="dependency",
@@ -168,7 +168,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="smoothing",
-        factory="mibench_defenses.smoothing:Smoothing",
+        factory="mibench_defenses.methods.smoothing:Smoothing",
         summary="Randomised smoothing (robust privacy): answer with the average over noisy copies of the image",
         paper="smoothing.bib",
         threat_model="black-box",
@@ -181,7 +181,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="tl-dmi",
-        factory="mibench_defenses.tl_dmi:TransferLearning",
+        factory="mibench_defenses.methods.tl_dmi:TransferLearning",
         summary="Transfer learning: the front keeps its public weights, only the back sees private images",
         paper="tl-dmi.bib",
         family="dependency",
@@ -193,7 +193,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="trap-mid",
-        factory="mibench_defenses.trap_mid:TrapMid",
+        factory="mibench_defenses.methods.trap_mid:TrapMid",
         summary="Trapdoor triggers per class that lead an inversion astray",
         paper="trap-mid.bib",
         family="deception",
@@ -204,7 +204,7 @@ SPECS = (
     ),
     DefenseSpec(
         name="unseen-pixels",
-        factory="mibench_defenses.unseen_pixels:UnseenPixels",
+        factory="mibench_defenses.methods.unseen_pixels:UnseenPixels",
         summary="A learnt mask: the network provably never reads most pixels",
         paper="unseen-pixels.bib",
         family="experiment",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from mibench_defenses.at import AdversarialTraining
+from mibench_defenses.methods.at import AdversarialTraining
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import InceptionV3, ResNet18
 from torch import Tensor, nn

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from mibench_defenses.bido import BiDO
-from mibench_defenses.dependence import coco, nhsic
+from mibench_defenses.methods.bido import BiDO
+from mibench_defenses.parts.dependence import coco, nhsic
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import ResNet18
 from torch.nn.functional import cross_entropy, one_hot

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.bido import BiDO
-from mibench_defenses.identity_batches import identity_batches
+from mibench_defenses.methods.bido import BiDO
+from mibench_defenses.parts.identity_batches import identity_batches
 from torch import Tensor
 
 from mibench.api import Defense, UsageError, generator, params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.dependence import Dependence, centred, coco, gram, nhsic, ridge_smoother, squared_distances
+from mibench_defenses.parts.dependence import Dependence, centred, coco, gram, nhsic, ridge_smoother, squared_distances
 
 from mibench.api import generator
 

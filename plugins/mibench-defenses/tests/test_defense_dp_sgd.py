@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.dp_sgd import DpSgd, sample_rate
-from mibench_defenses.per_sample import per_sample_gradients, refuse_mixing
+from mibench_defenses.methods.dp_sgd import DpSgd, sample_rate
+from mibench_defenses.parts.per_sample import per_sample_gradients, refuse_mixing
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import MobileNetV2, ResNet18
 from opacus import PrivacyEngine

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.feature_noise import FeatureNoise, NoisyHead, rms_feature, unit_noise
-from mibench_defenses.wrapping import WrappedClassifier, compare, describe
+from mibench_defenses.methods.feature_noise import FeatureNoise, NoisyHead, rms_feature, unit_noise
+from mibench_defenses.parts.wrapping import WrappedClassifier, compare, describe
 from torch import nn
 
 from mibench.api import Defense, UsageError, evaluating, generator, params, seeded
@@ -108,7 +108,7 @@ def test_self_check_before_finish_is_inactive():
 
 
 def test_it_composes_in_both_orders_with_a_wrapper():
-    from mibench_defenses.smoothing import Smoothing
+    from mibench_defenses.methods.smoothing import Smoothing
 
     x, _ = WORLD.batch()
     noise, smooth = FeatureNoise(sd=0.5), Smoothing(copies=3)

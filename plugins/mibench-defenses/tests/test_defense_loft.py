@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.loft import LowRankFilter, LowRankHead
-from mibench_defenses.negls import NegativeLabelSmoothing
+from mibench_defenses.methods.loft import LowRankFilter, LowRankHead
+from mibench_defenses.methods.negls import NegativeLabelSmoothing
 from mibench_models.torchvision_zoo import ResNet18
 
 from mibench.api import UsageError, generator, params, seeded

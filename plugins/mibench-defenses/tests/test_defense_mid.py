@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.mid import MutualInformationRegularisation, VibHead, divergence
+from mibench_defenses.methods.mid import MutualInformationRegularisation, VibHead, divergence
 from mibench_models.torchvision_zoo import ResNet18
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import cross_entropy

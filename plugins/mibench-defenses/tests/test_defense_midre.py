@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.midre import RandomErasing
-from mibench_defenses.negls import NegativeLabelSmoothing
+from mibench_defenses.methods.midre import RandomErasing
+from mibench_defenses.methods.negls import NegativeLabelSmoothing
 from torch import Tensor
 
 from mibench.api import Defense, UsageError, generator, params, seeded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mibench_defenses.negls import NegativeLabelSmoothing, smoothed_cross_entropy
+from mibench_defenses.methods.negls import NegativeLabelSmoothing, smoothed_cross_entropy
 from torch.nn.functional import cross_entropy
 
 from mibench.api import Defense, Outputs, UsageError, generator, params

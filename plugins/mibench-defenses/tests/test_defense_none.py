@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mibench_defenses
 import torch
-from mibench_defenses.none import NoDefense
+from mibench_defenses.methods.none import NoDefense
 
 from mibench.api import Defense
 from mibench.testing import DefenseContract, TinyWorld, train_steps

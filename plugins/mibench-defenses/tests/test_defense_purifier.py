@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.confidence_vae import ConfidencePurifier, divergence, swap_top
-from mibench_defenses.purifier import PurifiedClassifier, Purifier, disturb
+from mibench_defenses.methods.purifier import PurifiedClassifier, Purifier, disturb
+from mibench_defenses.parts.confidence_vae import ConfidencePurifier, divergence, swap_top
 from torch.distributions import Normal, kl_divergence
 
 from mibench.api import Defense, UsageError, generator, params, seeded
@@ -124,7 +124,7 @@ def test_answers_are_log_probabilities_of_the_inner_network_s_features():
 
 
 def test_a_loaded_target_answers_with_the_saved_purifier_inside_a_composition():
-    from mibench_defenses.smoothing import Smoothing
+    from mibench_defenses.methods.smoothing import Smoothing
 
     both = Composition({"purifier": Purifier(**SMALL), "smoothing": Smoothing(copies=2)})
     trained = train_steps(both, WORLD)

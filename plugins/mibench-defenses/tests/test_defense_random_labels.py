@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.random_labels import RandomLabels, permuted
+from mibench_defenses.methods.random_labels import RandomLabels, permuted
 
 from mibench.api import Defense, UsageError, generator, params
 from mibench.testing import DefenseContract, TinyWorld, train_steps

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from mibench_defenses.rolss import WeakSkips
-from mibench_defenses.skips import Skip, has_skip, install, skips_of
+from mibench_defenses.methods.rolss import WeakSkips
+from mibench_defenses.parts.skips import Skip, has_skip, install, skips_of
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_models import TorchvisionModel

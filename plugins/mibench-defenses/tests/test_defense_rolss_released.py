@@ -11,7 +11,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.rolss import WeakSkips
+from mibench_defenses.methods.rolss import WeakSkips
 from mibench_models.torchvision_models import TorchvisionModel
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv2d, linear, max_pool2d

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.lca import ConvLca
-from mibench_defenses.sca import SparseCoding
-from mibench_defenses.sparse_front import SparseFront, standardise
+from mibench_defenses.methods.sca import SparseCoding
+from mibench_defenses.parts.lca import ConvLca
+from mibench_defenses.parts.sparse_front import SparseFront, standardise
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_zoo import ResNet18

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.certificate import certified_radius, lower_bound
-from mibench_defenses.smoothing import SmoothedClassifier, Smoothing, join
+from mibench_defenses.methods.smoothing import SmoothedClassifier, Smoothing, join
+from mibench_defenses.parts.certificate import certified_radius, lower_bound
 
 from mibench.api import Defense, UsageError, generator, params, seeded
 from mibench.api.composition import Composition
@@ -177,7 +177,7 @@ def test_no_noise_trains_as_plain_training_does():
 
 
 def test_it_composes_with_another_training():
-    from mibench_defenses.negls import NegativeLabelSmoothing
+    from mibench_defenses.methods.negls import NegativeLabelSmoothing
 
     both = Composition({"negls": NegativeLabelSmoothing(), "smoothing": Smoothing(copies=2)})
     trained = train_steps(both, WORLD)

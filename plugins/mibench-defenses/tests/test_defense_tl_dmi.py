@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from mibench_defenses.tl_dmi import TransferLearning
+from mibench_defenses.methods.tl_dmi import TransferLearning
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_models import TorchvisionModel

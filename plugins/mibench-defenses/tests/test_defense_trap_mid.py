@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.trap_mid import TrapMid
-from mibench_defenses.trapdoors import augmented, balanced_labels, blend, part, trapdoor_accuracy
+from mibench_defenses.methods.trap_mid import TrapMid
+from mibench_defenses.parts.trapdoors import augmented, balanced_labels, blend, part, trapdoor_accuracy
 from mibench_models.torchvision_zoo import ResNet18
 from torch import nn
 

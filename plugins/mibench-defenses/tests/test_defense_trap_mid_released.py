@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.bido import BiDO
-from mibench_defenses.judges import seen_features
-from mibench_defenses.trap_mid import TrapMid
+from mibench_defenses.methods.bido import BiDO
+from mibench_defenses.methods.trap_mid import TrapMid
+from mibench_defenses.parts.discriminators import seen_features
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.masked import MaskedClassifier, masked
-from mibench_defenses.unseen_pixels import UnseenPixels
+from mibench_defenses.methods.unseen_pixels import UnseenPixels
+from mibench_defenses.parts.masked import MaskedClassifier, masked
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import ResNet18
 

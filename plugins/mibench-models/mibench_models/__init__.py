@@ -17,19 +17,19 @@ def mibench_models() -> Iterable[ModelSpec]:
 def mibench_priors() -> Iterable[PriorSpec]:
     """Return the image priors of this distribution."""
     rows = [
-        ("dcgan", "dcgan_prior:DcganPrior", "dcgan",
+        ("dcgan", "dcgan.component:DcganPrior", "dcgan",
          "GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty"),
-        ("ked-gan", "ked_gan_prior:KedGanPrior", "ked_gan",
+        ("ked-gan", "ked_gan.component:KedGanPrior", "ked_gan",
          "KED-MI's generator: DCGAN trained on public images that the target labels, one per target"),
         ("pca", "pca:PcaPrior", "eigenfaces",
          "principal components of public images: linear, instant, without truncation artefacts"),
-        ("plg-cgan", "plg_cgan:PlgCgan", "plg_mi",
+        ("plg-cgan", "plg_cgan.component:PlgCgan", "plg_mi",
          "PLG-MI's generator: conditional GAN on public images that the target labels, one per target"),
-        ("diffusion", "diffusion_prior:Diffusion", "diff_mi",
+        ("diffusion", "diffusion.component:Diffusion", "diff_mi",
          "Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target"),
-        ("stylegan2", "stylegan2_prior:StyleGan2Prior", "stylegan2",
+        ("stylegan2", "stylegan2.component:StyleGan2Prior", "stylegan2",
          "small StyleGAN2 with mapping network, style blocks and discriminator"),
-        ("stylegan2-file", "stylegan2_file:StyleGan2File", "stylegan2",
+        ("stylegan2-file", "stylegan2_file.component:StyleGan2File", "stylegan2",
          "StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan"),
     ]  # fmt: skip
     return [
@@ -43,7 +43,7 @@ def mibench_importers() -> Iterable[ImporterSpec]:
     """Return the readers of foreign files of this distribution."""
     yield ImporterSpec(
         name="stylegan",
-        factory="mibench_models.priors.stylegan_import:StyleGanImporter",
+        factory="mibench_models.priors.stylegan2_file.importer:StyleGanImporter",
         summary="read FILE, a pickle of stylegan2-ada-pytorch, as data; write safetensors for the prior stylegan2-file",
         paper="bib/stylegan2.bib",
     )

@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.dcgan import Dcgan
-from mibench_models.priors.dcgan_prior import DcganPrior, WassersteinTrainer, gradient_penalty
+from mibench_models.priors.dcgan.component import DcganPrior, WassersteinTrainer, gradient_penalty
+from mibench_models.priors.dcgan.networks import Dcgan
 from mibench_models.priors.pca import PcaPrior
 
 from mibench.api import MibenchError, TensorImages, UsageError, generator, seeded

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.diffusion_prior import Diffusion, DiffusionPrior
-from mibench_models.priors.diffusion_process import add_noise, ddim, signal_shares, spaced
-from mibench_models.priors.diffusion_training import DiffusionTrainer
-from mibench_models.priors.unet import Attention
+from mibench_models.priors.diffusion.component import Diffusion, DiffusionPrior
+from mibench_models.priors.diffusion.process import add_noise, ddim, signal_shares, spaced
+from mibench_models.priors.diffusion.training import DiffusionTrainer
+from mibench_models.priors.diffusion.unet import Attention
 from torch import nn
 
 from mibench.api import UsageError, generator, seeded

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from mibench_models.priors import gan_losses
-from mibench_models.priors.gan_augment import AUGMENTATIONS, augment, parse_policy
-from mibench_models.priors.gan_training import GanTrainer
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
+from mibench_models.priors.parts import gan_losses
+from mibench_models.priors.parts.gan_augment import AUGMENTATIONS, augment, parse_policy
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
+from mibench_models.priors.stylegan2.training import GanTrainer
 
 from mibench.api import MibenchError, TensorImages, UsageError, generator, seeded
 from mibench.api.params import build, describe

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.dcgan import Dcgan
-from mibench_models.priors.dcgan_prior import DcganPrior
-from mibench_models.priors.ked_gan import (
+from mibench_models.priors.dcgan.component import DcganPrior
+from mibench_models.priors.dcgan.networks import Dcgan
+from mibench_models.priors.ked_gan.component import KedGanPrior, KedTrainer
+from mibench_models.priors.ked_gan.training import (
     MinibatchDiscriminator,
     feature_distance,
     real_or_fake,
     soft_cross_entropy,
     summed_entropy,
 )
-from mibench_models.priors.ked_gan_prior import KedGanPrior, KedTrainer
 
 from mibench.api import Access, TargetView, UsageError, generator, seeded
 from mibench.api.params import build, canonical, describe

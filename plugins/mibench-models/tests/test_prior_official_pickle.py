@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mibench_models.priors import official_pickle
-from mibench_models.priors.official_networks import convert_discriminator, convert_generator
-from mibench_models.priors.official_pickle import read_pickle
+from mibench_models.priors.stylegan2_file import official_pickle
+from mibench_models.priors.stylegan2_file.official_networks import convert_discriminator, convert_generator
+from mibench_models.priors.stylegan2_file.official_pickle import read_pickle
 
 from mibench.api import DataError, generator
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.guidance import changed, margin
-from mibench_models.priors.plg_cgan import ConditionalGan, PlgCgan
-from mibench_models.priors.plg_networks import ConditionalNorm, ProjectionCritic
-from mibench_models.priors.plg_training import CganTrainer
-from mibench_models.priors.pseudo_labels import draw_pairs, pseudo_labels
+from mibench_models.priors.parts.guidance import changed, margin
+from mibench_models.priors.parts.pseudo_labels import draw_pairs, pseudo_labels
+from mibench_models.priors.plg_cgan.component import ConditionalGan, PlgCgan
+from mibench_models.priors.plg_cgan.networks import ConditionalNorm, ProjectionCritic
+from mibench_models.priors.plg_cgan.training import CganTrainer
 from torch import nn
 
 from mibench.api import Access, Classifier, ImageSet, TargetView, TensorImages, UsageError, generator, seeded

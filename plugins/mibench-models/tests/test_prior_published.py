@@ -5,12 +5,13 @@ Batches are drawn with replacement here, so that published passes through a set 
 """
 
 import pytest
-from mibench_models.priors import guidance, plg_training
-from mibench_models.priors.dcgan_prior import DcganPrior
-from mibench_models.priors.diffusion_prior import Diffusion
-from mibench_models.priors.ked_gan_prior import KedGanPrior
-from mibench_models.priors.plg_cgan import PlgCgan
-from mibench_models.priors.stylegan2_file import StyleGan2File
+from mibench_models.priors.dcgan.component import DcganPrior
+from mibench_models.priors.diffusion.component import Diffusion
+from mibench_models.priors.ked_gan.component import KedGanPrior
+from mibench_models.priors.parts import guidance
+from mibench_models.priors.plg_cgan import training as plg_training
+from mibench_models.priors.plg_cgan.component import PlgCgan
+from mibench_models.priors.stylegan2_file.component import StyleGan2File
 
 from mibench.api.params import build
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 import pytest
 import torch
 from mibench_models.priors.stylegan2 import compute, deploy
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from mibench_models.priors.stylegan2.discriminator import minibatch_spread
-from mibench_models.priors.stylegan2_file import StyleGan2File, recolour
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
-from mibench_models.priors.stylegan_import import StyleGanImporter
+from mibench_models.priors.stylegan2_file.component import StyleGan2File, recolour
+from mibench_models.priors.stylegan2_file.importer import StyleGanImporter
 from PIL import Image
 from safetensors.torch import load_file, save_file
 

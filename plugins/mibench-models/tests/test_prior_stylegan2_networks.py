@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
+from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
 from mibench_models.priors.stylegan2.synthesis import channels_at, num_ws
-from mibench_models.priors.stylegan2_prior import StyleGan2Prior
 
 from mibench.api import Carry, generator, seeded
 

@@ -1,0 +1,1 @@
+"""Spaces of latents: P-space, normalising flows, states between the blocks of a generator."""

@@ -1,0 +1,1 @@
+"""What a search descends: identity losses, distances, image priors, constraints."""

@@ -1,0 +1,1 @@
+"""Students distilled from a target on public images."""

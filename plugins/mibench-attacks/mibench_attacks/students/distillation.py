@@ -1,0 +1,124 @@
+"""Students of the target: networks that learn its predictions on public images, for LOMMA's model augmentation.
+
+Shapes: M public images, B of a batch, C channels, S = side in pixels, K classes, D features of the target.
+Source: Nguyen et al., "Re-thinking Model Inversion Attacks Against Deep Neural Networks" (LOMMA, CVPR 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import kl_div
+from torch.optim import SGD
+
+from mibench.api import AttackContext, ImageSet, TargetView, UsageError, freeze, seeded
+from mibench_attacks.images.batching import batches
+from mibench_attacks.students.networks import Student, make_student
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+HALVED_AFTER = 20
+"""Epochs after which the learning rate is halved, again and again."""
+
+
+class Lesson(NamedTuple):
+    """What the target said.
+
+    Attributes:
+        images: public images.
+        index_M: positions of those that were shown, in order.
+        logits_MK: its logits.
+        mean_D: its mean features.
+    """
+
+    images: ImageSet
+    index_M: Tensor
+    logits_MK: Tensor
+    mean_D: Tensor
+
+
+def take_lesson(target: TargetView, ctx: AttackContext, count: int, *, batch: int) -> Lesson:
+    """Show the target exactly ``count`` public images in random order, all of them before any comes again.
+
+    Raises:
+        UsageError: if there are no public images.
+    """
+    if ctx.public is None or len(ctx.public) == 0:
+        raise UsageError("an attack with students or a feature regulariser needs public images; the protocol has none")
+    images, rng = ctx.public, ctx.rng("public")
+    rounds = -(-count // len(images))
+    index_M = torch.cat([torch.randperm(len(images), generator=rng) for _ in range(rounds)])[:count]
+    logits, features = [], []
+    with torch.no_grad():
+        for rows in batches(count, batch):
+            logits_BK, features_BD = target.logits_and_features(images.images(index_M[rows]).to(ctx.device))
+            logits.append(logits_BK.float())
+            features.append(features_BD.double().sum(0))
+    return Lesson(images, index_M, torch.cat(logits), (torch.stack(features).sum(0) / count).float())
+
+
+@dataclass(frozen=True, kw_only=True)
+class School:
+    """Distils students by ``KL(softmax T || softmax S)`` and SGD, all on one lesson.
+
+    Attributes:
+        students: names of their networks.
+        public_images: M.
+        epochs: passes through the lesson.
+        lr: learning rate; halved after every 20 epochs.
+        batch: images per update.
+    """
+
+    students: tuple[str, ...]
+    public_images: int
+    epochs: int
+    lr: float
+    batch: int
+
+    def learn(self, target: TargetView, ctx: AttackContext) -> tuple[list[Student], Tensor]:
+        """Return the students, frozen, and the target's mean features (D,); a restart finds both again."""
+        kept = ctx.remember("students", lambda: self._learn(target, ctx))
+        students = self._enrol(target, ctx)
+        for index, student in enumerate(students):
+            start = f"{index}."
+            own = {name.removeprefix(start): kept[name] for name in kept if name.startswith(start)}
+            student.load_state_dict(own)
+        return [freeze(student.to(ctx.device)) for student in students], kept["mean_D"]
+
+    def _learn(self, target: TargetView, ctx: AttackContext) -> dict[str, Tensor]:
+        lesson = take_lesson(target, ctx, self.public_images, batch=self.batch)
+        learnt = {"mean_D": lesson.mean_D}
+        for index, student in enumerate(self._enrol(target, ctx)):
+            orders = [ctx.rng("student", index, epoch) for epoch in range(self.epochs)]
+            with seeded(ctx.seed, "dropout", index):
+                self.teach(student.to(ctx.device), lesson, orders)
+            learnt |= {f"{index}.{name}": tensor for name, tensor in student.state_dict().items()}
+        return learnt
+
+    def _enrol(self, target: TargetView, ctx: AttackContext) -> list[Student]:
+        with seeded(ctx.seed, "students"):
+            shape = {"channels": ctx.channels, "num_classes": target.num_classes}
+            return [make_student(name, **shape) for name in self.students]
+
+    def teach(self, student: nn.Module, lesson: Lesson, orders: Sequence[torch.Generator]) -> None:
+        """Train a student in place, one epoch for each generator, which orders the images."""
+        student.train()
+        optimizer = SGD(student.parameters(), lr=self.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+        for epoch, rng in enumerate(orders):
+            optimizer.param_groups[0]["lr"] = self.lr * 0.5 ** (epoch // HALVED_AFTER)
+            for x_BCSS, log_q_BK in self._batches(lesson, rng):
+                log_p_BK = student(x_BCSS).log_softmax(1)
+                loss = kl_div(log_p_BK, log_q_BK, reduction="batchmean", log_target=True)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+
+    def _batches(self, lesson: Lesson, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        device = lesson.logits_MK.device
+        for rows_B in torch.randperm(len(lesson.index_M), generator=rng).split(self.batch):
+            if len(rows_B) > 1:  # BatchNorm has no statistics of a single image
+                x_BCSS = lesson.images.images(lesson.index_M[rows_B]).to(device)
+                yield x_BCSS, lesson.logits_MK[rows_B.to(device)].log_softmax(1)

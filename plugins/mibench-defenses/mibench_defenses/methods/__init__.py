@@ -1,0 +1,1 @@
+"""The defenses: one module per method."""

@@ -1,0 +1,1 @@
+"""Parts that defenses are made of."""

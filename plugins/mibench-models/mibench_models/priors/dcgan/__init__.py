@@ -1,0 +1,1 @@
+"""DCGAN trained as a Wasserstein GAN with gradient penalty."""

@@ -1,0 +1,1 @@
+"""Conditional diffusion on public images that the target labels."""

@@ -1,0 +1,1 @@
+"""DCGAN trained on public images that the target labels."""

@@ -1,0 +1,1 @@
+"""Parts of trainings that several families share."""

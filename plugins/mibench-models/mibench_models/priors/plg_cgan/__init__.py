@@ -1,0 +1,1 @@
+"""Conditional GAN on public images that the target labels."""

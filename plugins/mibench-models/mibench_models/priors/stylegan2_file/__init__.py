@@ -1,0 +1,1 @@
+"""StyleGAN2 that somebody else trained, and the reader of its file."""
