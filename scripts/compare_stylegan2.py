@@ -28,7 +28,7 @@ from mibench_models.priors.stylegan2_file.component import StyleGan2File
 from mibench_models.priors.stylegan2_file.importer import StyleGanImporter
 from torch import nn
 
-from mibench.api import Carry, TensorImages, generator, seeded
+from mibench.api import BlockState, TensorImages, generator, seeded
 
 LIMIT = 1e-3
 GROUP = 4
@@ -90,7 +90,7 @@ def compare(theirs: nn.Module, critic: nn.Module, ours: StyleGan2, batch: int) -
         found["mapping"] = max(found.get("mapping", 0.0), _apart(w_BLW, expected_BLW))
     ws_BLW = w_BLW + 0.3 * torch.randn(w_BLW.shape, generator=rng)  # another style in every layer
     features = image = None
-    carry: Carry | None = None
+    carry: BlockState | None = None
     at = 0
     synthesis: Any = theirs.synthesis
     for index, side in enumerate(synthesis.block_resolutions):

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from mibench.api.attack import Attack, AttackContext, ClassResult, run_attack
     from mibench.api.classifier import Classifier, Embedder, Model, Outputs, evaluating, freeze, load_backbone
     from mibench.api.data import Dataset, ImageSet, TensorImages
-    from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, loss_of
+    from mibench.api.defense import Defense, SelfCheck, Step, TrainContext, Transform, WarmStart, loss_of
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
     from mibench.api.importer import Imported, Importer
-    from mibench.api.metric import Evidence, Measurement, Metric, MetricContext, class_means
-    from mibench.api.params import Added, Deployed, InputFile
+    from mibench.api.metric import Measurement, Metric, MetricContext, MetricInputs, class_means
+    from mibench.api.params import InferenceOnly, InputFile, OmitIfDefault
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
     from mibench.api.precision import full_precision
-    from mibench.api.prior import Carry, GuidedPriorModel, Prior, PriorModel, PriorTrainer
+    from mibench.api.prior import BlockState, GuidedPriorModel, Prior, PriorModel, PriorTrainer
     from mibench.api.rng import derive_seed, generator, seeded
     from mibench.api.target import Access, Budget, Ledger, TargetView
 
@@ -53,14 +53,14 @@ _LAZY = {
     "attack": ["Attack", "AttackContext", "ClassResult", "run_attack"],
     "classifier": ["Classifier", "Embedder", "Model", "Outputs", "evaluating", "freeze", "load_backbone"],
     "data": ["Dataset", "ImageSet", "TensorImages"],
-    "defense": ["Defense", "SelfCheck", "Start", "Step", "TrainContext", "Transform", "loss_of"],
+    "defense": ["Defense", "SelfCheck", "WarmStart", "Step", "TrainContext", "Transform", "loss_of"],
     "images": ["check_images", "from_uint8", "resize", "to_rgb", "to_uint8"],
     "importer": ["Imported", "Importer"],
-    "metric": ["Evidence", "Measurement", "Metric", "MetricContext", "class_means"],
+    "metric": ["MetricInputs", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
     "precision": ["full_precision"],
-    "params": ["Added", "Deployed", "InputFile"],
-    "prior": ["Carry", "GuidedPriorModel", "Prior", "PriorModel", "PriorTrainer"],
+    "params": ["OmitIfDefault", "InferenceOnly", "InputFile"],
+    "prior": ["BlockState", "GuidedPriorModel", "Prior", "PriorModel", "PriorTrainer"],
     "rng": ["derive_seed", "generator", "seeded"],
     "target": ["Access", "Budget", "Ledger", "TargetView"],
 }
@@ -70,13 +70,13 @@ __all__ = [
     "API_VERSION",
     "Access",
     "AccessError",
-    "Added",
+    "OmitIfDefault",
     "Attack",
     "AttackContext",
     "AttackSpec",
     "Budget",
     "BudgetError",
-    "Carry",
+    "BlockState",
     "ClassFailed",
     "ClassResult",
     "Classifier",
@@ -86,9 +86,9 @@ __all__ = [
     "DatasetSpec",
     "Defense",
     "DefenseSpec",
-    "Deployed",
+    "InferenceOnly",
     "Embedder",
-    "Evidence",
+    "MetricInputs",
     "ExecutorSpec",
     "GuidedPriorModel",
     "ImageSet",
@@ -113,7 +113,7 @@ __all__ = [
     "ProtocolSpec",
     "SelfCheck",
     "Spec",
-    "Start",
+    "WarmStart",
     "Step",
     "StoreError",
     "TargetView",

@@ -63,11 +63,11 @@ class AttackContext:
         device: where to compute.
         public: the public images, for attacks that need auxiliary data; never private ones.
         progress: ``progress(done, total, unit, signals)`` inside a class; may be ignored.
-        remember: ``remember(name, make)`` returns the tensors that ``make()`` returns and keeps them, so that a resumed
+        cached: ``cached(name, make)`` returns the tensors that ``make()`` returns and keeps them, so that a resumed
             attack does not make them again (students that were distilled, say); what making them spent stays counted.
         train_prior: ``train_prior(prior, images, steps, purpose)`` continues a prior's own training on other images and
             returns the outcome as a new, frozen prior; the purpose names its draws. What it asks the target is counted.
-        judge: an evaluator, given only to attacks that confess to ``peeks``.
+        evaluator: an evaluator, given only to attacks that say ``uses_evaluator``.
         deliver: larger side at which judges look at what is delivered; ``None`` where that is ``size``.
     """
 
@@ -77,9 +77,9 @@ class AttackContext:
     device: torch.device
     public: ImageSet | None = None
     progress: Callable[[int, int, str, Mapping[str, float]], None] = lambda *_: None
-    remember: Callable[[str, Callable[[], Tensors]], Tensors] = _make
+    cached: Callable[[str, Callable[[], Tensors]], Tensors] = _make
     train_prior: Callable[[Prior, ImageSet, int, str], Prior] = _no_trainer
-    judge: Classifier | None = None
+    evaluator: Classifier | None = None
     deliver: int | None = None
 
     def rng(self, *purpose: SeedPart) -> torch.Generator:
@@ -118,7 +118,7 @@ class Attack(ABC):
             UsageError: with the setting that helps.
         """
 
-    def peeks(self) -> bool:
+    def uses_evaluator(self) -> bool:
         """Whether it chooses images by an evaluator, as some released code does. Such a record is never ranked."""
         return False
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier, Outputs
 from mibench.api.data import ImageSet
-from mibench.api.defense import Defense, SelfCheck, Start, Step, TrainContext, Transform, draw_batches
+from mibench.api.defense import Defense, SelfCheck, Step, TrainContext, Transform, WarmStart, draw_batches
 from mibench.api.errors import UsageError
 
 ALONE: Mapping[str, tuple[str, ...]] = {
@@ -47,12 +47,12 @@ class Composition(Defense):
         if len(starting) > 1:
             raise _clash(starting, "starts from another training")
 
-    def starts_from(self) -> Start | None:
+    def starts_from(self) -> WarmStart | None:
         """Return what the one part starts from that starts from anything; private trainings repeat the composition."""
         for name, part in self.parts.items():
             start = part.starts_from()
             if start is not None and start.defense is not None:
-                return Start(start.images, Composition({**self.parts, name: start.defense}))
+                return WarmStart(start.images, Composition({**self.parts, name: start.defense}))
             if start is not None:
                 return start
         return None

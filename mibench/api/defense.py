@@ -53,7 +53,7 @@ class SelfCheck:
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """A training that comes before a defense's own, made once and shared by all that start from it.
 
     Attributes:
@@ -131,7 +131,7 @@ class Defense:
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    def starts_from(self) -> Start | None:
+    def starts_from(self) -> WarmStart | None:
         """Return the training that this one needs before it (default: none)."""
         return None
 

@@ -21,7 +21,7 @@ Need = Literal["target", "evaluators", "embedder"]
 
 
 @dataclass
-class Evidence:
+class MetricInputs:
     """All that a metric may read. What it did not ask for in ``needs`` is absent.
 
     Attributes:
@@ -102,7 +102,7 @@ class Metric(ABC):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @abstractmethod
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return the measurements; at least one, names stable."""
 
 

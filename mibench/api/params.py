@@ -18,7 +18,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 
 
-class Added:
+class OmitIfDefault:
     """Marks a parameter that is younger than published records: ``Annotated[int, Ge(1), Added()]``.
 
     While it has its default it is left out of keys and records, so that older ones stay as they are. Its default must
@@ -26,7 +26,7 @@ class Added:
     """
 
 
-class Deployed(Added):
+class InferenceOnly(OmitIfDefault):
     """Marks a parameter of a prior that acts when the trained prior attacks and not while it is trained.
 
     It belongs to the keys of attacks, not to that of the prior, which is not trained again when it changes.
@@ -93,18 +93,18 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
 
 
 def canonical(component: Any) -> dict[str, Any]:
-    """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`Added`)."""
+    """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`OmitIfDefault`)."""
     dumped: dict[str, Any] = _adapter(type(component)).dump_python(component, mode="json")
     hints = _hints(type(component))
     for field in dataclasses.fields(component):
-        if _marks(hints[field.name], Added) and getattr(component, field.name) == _default(field):
+        if _marks(hints[field.name], OmitIfDefault) and getattr(component, field.name) == _default(field):
             del dumped[field.name]
     return dumped
 
 
-def deployed_names(component: type) -> list[str]:
-    """Return the parameters that are marked :class:`Deployed`."""
-    return [name for name, hint in _hints(component).items() if _marks(hint, Deployed)]
+def inference_only_names(component: type) -> list[str]:
+    """Return the parameters that are marked :class:`InferenceOnly`."""
+    return [name for name, hint in _hints(component).items() if _marks(hint, InferenceOnly)]
 
 
 def file_parameters(component: type) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from mibench.api.images import resize
 from mibench.api.target import TargetView
 
 
-class Carry(NamedTuple):
+class BlockState(NamedTuple):
     """The state between two blocks of a generator, so that an attack can enter in the middle.
 
     Attributes:
@@ -65,7 +65,7 @@ class Prior(nn.Module, ABC):
         """
 
     @abstractmethod
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Render images (B, C, H, W), nominally in [0, 1] but **not clamped**, so that gradients live outside.
 
         Args:
@@ -81,7 +81,7 @@ class Prior(nn.Module, ABC):
         """
         return latent_BLW
 
-    def step_block(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
+    def step_block(self, index: int, latent_BLW: Tensor, carry: BlockState | None) -> BlockState:
         """Run one block and return what enters the next. Only for priors with more than one block."""
         raise NotImplementedError(f"{type(self).__name__} has no intermediate blocks")
 
@@ -99,7 +99,7 @@ class Prior(nn.Module, ABC):
         """Return an independent copy, so that tuning it leaves this prior alone."""
         return copy.deepcopy(self)
 
-    def frame(self, x_BCHW: Tensor, size: int) -> Tensor:
+    def crop_and_resize(self, x_BCHW: Tensor, size: int) -> Tensor:
         """Crop rendered images to the object and resize them to the protocol's side."""
         side = x_BCHW.shape[-1]
         keep = round(side * self.crop)

@@ -117,7 +117,7 @@ class _Run:
                 self._hand_out()
                 if not self.pending:
                     break
-                self._hear(*self.inbox.get())
+                self._on_message(*self.inbox.get())
         finally:
             for worker in self.workers:
                 worker.release()
@@ -144,7 +144,7 @@ class _Run:
             self.session.registry.notify("mibench_stage_started", node=ready.summary())
             worker.give(ready)
 
-    def _hear(self, worker: _Worker, message: dict[str, Any] | None) -> None:
+    def _on_message(self, worker: _Worker, message: dict[str, Any] | None) -> None:
         if message is None:
             self._replace(worker)
             return

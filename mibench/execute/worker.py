@@ -61,7 +61,7 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     torch.set_num_threads(cpu_threads())
     registry = load_registry()
     store, device = Store(Path(sys.argv[1]), [Path(layer) for layer in sys.argv[3:]]), pick_device(sys.argv[2])
-    _say(answers, event="ready")
+    _send(answers, event="ready")
     with watched_signals() as ended:
         for line in orders:
             _run(json.loads(line), Session(store, registry, str(device)), answers, ended)
@@ -76,7 +76,7 @@ def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: 
     from mibench.stages.run import pick_device, run_node
 
     def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
-        _say(answers, event="progress", done=done, total=total, unit=unit, signals=dict(signals))
+        _send(answers, event="progress", done=done, total=total, unit=unit, signals=dict(signals))
 
     node = Node.from_json(order)
     try:
@@ -86,12 +86,12 @@ def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: 
     except BaseException as error:  # the isolation point between stages
         if (end := ended()) is not None:
             raise end from None
-        _say(answers, event="failed", error=explain(error, node))
+        _send(answers, event="failed", error=explain(error, node))
     else:
-        _say(answers, event="finished")
+        _send(answers, event="finished")
 
 
-def _say(answers: IO[bytes], **message: Any) -> None:
+def _send(answers: IO[bytes], **message: Any) -> None:
     try:
         answers.write(json.dumps(message).encode("utf-8") + b"\n")
     except BrokenPipeError:  # nobody listens any more

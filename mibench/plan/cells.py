@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mibench.api.errors import UsageError, unknown
+from mibench.plan.compatibility import check_compatibility
 from mibench.plan.facts import Facts
-from mibench.plan.fit import check_fit
-from mibench.plan.graph import Fixed, Graph
+from mibench.plan.graph import Graph, ProtocolContext
 from mibench.plan.known import check_images
 from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved, join, parse_choice, resolve
@@ -209,7 +209,9 @@ class _Builder:
             )
         pair = digest({"attack": attack.entry(), "prior": prior.entry()})
         if pair not in self._fitting:
-            check_fit(self.facts, attack, prior, self.protocol.image, len(self.graph.fixed.identities.private))
+            check_compatibility(
+                self.facts, attack, prior, self.protocol.image, len(self.graph.fixed.identities.private)
+            )
             self._fitting.add(pair)
         # The very same generator must not be trained twice under two names.
         return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
@@ -243,12 +245,12 @@ class _Builder:
         self.registry.files.update(made.settled.files)
         return made
 
-    def _fixed(self) -> Fixed:
+    def _fixed(self) -> ProtocolContext:
         protocol = self.protocol
         dataset = self._resolve("dataset", protocol.dataset)
         available = self.facts.identities(dataset.entry())
         identities = split_identities(protocol.split, available)
-        fixed = Fixed(
+        fixed = ProtocolContext(
             protocol,
             identities,
             "test" if self.loaded.variant == "test" else "val",

@@ -28,7 +28,7 @@ class Traits:
     Attributes:
         fields: names of its parameters.
         presets: named parameter sets.
-        deployed: parameters that only act in deployment (:class:`mibench.api.Deployed`).
+        deployed: parameters that only act in deployment (:class:`mibench.api.InferenceOnly`).
         files: parameters that name files, each with the values that name none.
         access: what an attack sees of the target.
         needs_public: whether an attack reads the public images.
@@ -64,7 +64,7 @@ class Settled:
     Attributes:
         params: all of them as plain JSON, digests in the place of files.
         prior: ``name`` or ``name/preset`` of the prior that an attack brings.
-        peeks: whether an attack chooses by an evaluator.
+        uses_evaluator: whether an attack chooses by an evaluator.
         starts: whether a defense starts from another training.
         start: ``params``, ``starts`` and ``start`` of the defense that it starts from; ``None`` for plain training on
             public identities.
@@ -73,7 +73,7 @@ class Settled:
 
     params: Mapping[str, Any]
     prior: str | None = None
-    peeks: bool = False
+    uses_evaluator: bool = False
     starts: bool = False
     start: Mapping[str, Any] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Facts:
                 raise UsageError(_absent(made, owner, parameter, settings[parameter]))
         answer: dict[str, Any] = {"params": {**params.canonical(made), **files}}
         if kind == "attack":
-            return {**answer, "prior": made.prior_choice(), "peeks": bool(made.peeks())}
+            return {**answer, "prior": made.prior_choice(), "uses_evaluator": bool(made.uses_evaluator())}
         return {**answer, **_start(made)} if kind == "defense" else answer
 
 
@@ -243,7 +243,7 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
     found = Traits(
         fields=[one.name for one in dataclasses.fields(component)] if plain else [],
         presets=json.loads(json.dumps(dict(params.presets_of(component)), default=str)),
-        deployed=params.deployed_names(component),
+        deployed=params.inference_only_names(component),
         files={name: list(none) for name, none in params.file_parameters(component).items()},
         access=str(component.access) if hasattr(component, "access") else None,
         needs_public=bool(getattr(component, "needs_public", False)),

@@ -13,7 +13,7 @@ from mibench.protocol.split import Identities
 
 
 @dataclass(frozen=True)
-class Fixed:
+class ProtocolContext:
     """What every cell of a protocol shares.
 
     Attributes:
@@ -59,7 +59,7 @@ class Graph:
         files: digest to path of files that parameters name; it may grow while nodes are made.
     """
 
-    def __init__(self, fixed: Fixed, files: Mapping[str, str] | None = None) -> None:
+    def __init__(self, fixed: ProtocolContext, files: Mapping[str, str] | None = None) -> None:
         self.fixed = fixed
         self._files = {} if files is None else files
         self.nodes: dict[str, Node] = {}
@@ -110,7 +110,7 @@ class Graph:
         needs = {"target": target, "prior": self.prior(prior, target)}
         if attack.traits.needs_public:
             needs["public"] = self._prior_images()
-        if attack.settled.peeks:
+        if attack.settled.uses_evaluator:
             needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
         inputs: dict[str, Any] = {"budget": self.fixed.protocol.budget.model_dump(mode="json")}
         used, image = prior or self.fixed.prior, self.fixed.protocol.image.model_dump(mode="json")

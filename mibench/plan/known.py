@@ -6,14 +6,14 @@ from typing import Any
 
 from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts
-from mibench.plan.graph import Fixed
+from mibench.plan.graph import ProtocolContext
 from mibench.plan.node import Node
 
 FILES = {"dataset": "dataset", "prior": "prior", "model": "model", "embedder": "model"}
 """Role in a payload to kind of component, for those that read files."""
 
 
-def check_images(fixed: Fixed, facts: Facts) -> None:
+def check_images(fixed: ProtocolContext, facts: Facts) -> None:
     """Refuse a split that a dataset cannot fill, as far as it knows its numbers without reading.
 
     Raises:

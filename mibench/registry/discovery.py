@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mibench.api.specs import Kind
 from mibench.registry.collect import collect
-from mibench.registry.entry_points import Announced, announced
+from mibench.registry.entry_points import EntryPointRef, announced
 from mibench.registry.failures import DISABLE_VARIABLE, PluginFailure
 from mibench.registry.plugin import Plugin, load, wrap
 from mibench.registry.probe import judge
@@ -17,7 +17,7 @@ from mibench.registry.remarks import Remark, lost_factories, refusal, remarks
 
 
 @dataclass
-class Discovered:
+class DiscoveryResult:
     """The outcome of discovery.
 
     Attributes:
@@ -37,7 +37,7 @@ class Discovered:
     remarks: list[Remark] = field(default_factory=list)
 
 
-def discover() -> Discovered:
+def discover() -> DiscoveryResult:
     """Load every installed plugin that leaves a process alive. Only a real interruption escapes."""
     sources, failures = announced()
     verdicts = judge(sources)
@@ -57,13 +57,13 @@ def wrap_modules(modules: Iterable[object]) -> list[Plugin | PluginFailure]:
     for module in modules:
         name = str(getattr(module, "__name__", "") or type(module).__name__)
         version = str(getattr(module, "__version__", "0"))
-        made.append(wrap(Announced(name.partition(".")[0], version, name, name), module))
+        made.append(wrap(EntryPointRef(name.partition(".")[0], version, name, name), module))
     return made
 
 
-def question(loaded: Iterable[Plugin | PluginFailure], failures: Iterable[PluginFailure] = ()) -> Discovered:
+def question(loaded: Iterable[Plugin | PluginFailure], failures: Iterable[PluginFailure] = ()) -> DiscoveryResult:
     """Ask plugins what they provide, and settle who owns which name."""
-    found = Discovered(failures=list(failures))
+    found = DiscoveryResult(failures=list(failures))
     claims: dict[tuple[Kind, str], list[tuple[Plugin, Registered]]] = {}
     for plugin in loaded:
         if isinstance(plugin, PluginFailure):

@@ -15,7 +15,7 @@ _MENTIONS_GROUP = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Announced:
+class EntryPointRef:
     """An entry point that has not been loaded yet.
 
     Attributes:
@@ -36,12 +36,12 @@ class Announced:
         return f"{self.name} = {self.value}"
 
 
-def announced() -> tuple[list[Announced], list[PluginFailure]]:
+def announced() -> tuple[list[EntryPointRef], list[PluginFailure]]:
     """Return the entry points of all distributions, sorted, and those distributions whose metadata is broken.
 
     Distributions and entry points named in ``MIBENCH_DISABLE_PLUGINS`` (comma-separated) are left out.
     """
-    found: list[Announced] = []
+    found: list[EntryPointRef] = []
     failures: list[PluginFailure] = []
     seen: set[str] = set()
     for distribution in metadata.distributions():
@@ -53,7 +53,7 @@ def announced() -> tuple[list[Announced], list[PluginFailure]]:
             continue
         seen.add(normal(name))
         try:
-            found += [Announced(name, version, point.name, point.value) for point in _points(distribution)]
+            found += [EntryPointRef(name, version, point.name, point.value) for point in _points(distribution)]
         except Exception as error:
             reason = f"its entry_points.txt cannot be read: {describe_error(error)}"
             failures.append(PluginFailure(name, version, "", "", "entry-point", reason))

@@ -12,7 +12,7 @@ import pluggy
 
 from mibench.api.errors import suggestion
 from mibench.api.hookspecs import PROJECT, CollectHooks, LifecycleHooks
-from mibench.registry.entry_points import GROUP, Announced
+from mibench.registry.entry_points import GROUP, EntryPointRef
 from mibench.registry.failures import Phase, PluginFailure, describe_error, place_of
 from mibench.registry.interrupts import is_interruption
 
@@ -32,7 +32,7 @@ class Plugin:
         manager: a pluggy manager that holds this plugin alone.
     """
 
-    source: Announced
+    source: EntryPointRef
     module: str
     file: str
     manager: pluggy.PluginManager
@@ -54,7 +54,7 @@ class Plugin:
         )
 
 
-def load(source: Announced) -> Plugin | PluginFailure:
+def load(source: EntryPointRef) -> Plugin | PluginFailure:
     """Import the module of an entry point and check its hooks; whatever it raises becomes a failure."""
     try:
         # What a plugin prints on import must not end up in a listing that a program reads.
@@ -68,7 +68,7 @@ def load(source: Announced) -> Plugin | PluginFailure:
     return wrap(source, subject)
 
 
-def wrap(source: Announced, subject: object) -> Plugin | PluginFailure:
+def wrap(source: EntryPointRef, subject: object) -> Plugin | PluginFailure:
     """Make a plugin of a module or object that has hooks.
 
     Args:
@@ -91,7 +91,7 @@ def wrap(source: Announced, subject: object) -> Plugin | PluginFailure:
     return _failed(source, "hooks", problem, file) if problem else Plugin(source, module, file, manager)
 
 
-def _failed(source: Announced, phase: Phase, reason: str, file: str) -> PluginFailure:
+def _failed(source: EntryPointRef, phase: Phase, reason: str, file: str) -> PluginFailure:
     return PluginFailure(source.distribution, source.version, source.label, file, phase, reason)
 
 

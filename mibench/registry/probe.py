@@ -21,7 +21,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mibench.api.errors import UsageError
-from mibench.registry.entry_points import Announced
+from mibench.registry.entry_points import EntryPointRef
 from mibench.registry.verdicts import Verdict, own_files, recall, remember, state_of
 
 LIMIT_VARIABLE = "MIBENCH_PLUGIN_SECONDS"
@@ -41,7 +41,7 @@ _GLANCE_S = 0.1
 _log = logging.getLogger(__name__)
 
 
-def judge(sources: Sequence[Announced]) -> dict[Announced, Verdict]:
+def judge(sources: Sequence[EntryPointRef]) -> dict[EntryPointRef, Verdict]:
     """Return what is known of plugins, after a look at those that are new or have changed.
 
     The core's own plugin is not among them, nor is any whose module cannot be found or for which no process can be
@@ -69,7 +69,7 @@ def judge(sources: Sequence[Announced]) -> dict[Announced, Verdict]:
 class _Probe:
     """One process that looks at plugins in turn, up to the first one that breaks it."""
 
-    def __init__(self, sources: Sequence[Announced]) -> None:
+    def __init__(self, sources: Sequence[EntryPointRef]) -> None:
         self._sources, self._limit_s = sources, _limit()
         self._mark = uuid.uuid4().hex.encode()
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -91,7 +91,7 @@ class _Probe:
         try:
             threading.Thread(target=self._listen, args=(process,), daemon=True).start()
             self._order(process)
-            return self._hear(process)
+            return self._on_message(process)
         finally:
             _end(process)
 
@@ -115,7 +115,7 @@ class _Probe:
                         noise = True
         self._messages.put(None)
 
-    def _hear(self, process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    def _on_message(self, process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         phase: dict[str, Any] | None = None
         while len(found) < len(self._sources):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mibench.registry.collect import collect
-from mibench.registry.entry_points import Announced
+from mibench.registry.entry_points import EntryPointRef
 from mibench.registry.factories import problem_of
 from mibench.registry.plugin import Plugin, load
 
@@ -42,7 +42,7 @@ def main() -> None:
 
     for at, source in enumerate(given["sources"]):
         before = set(sys.modules)
-        found = _look(Announced(**source), _Phases(say, at))
+        found = _look(EntryPointRef(**source), _Phases(say, at))
         new = set(sys.modules) - before
         heavy = [name for name in HEAVY if name in new]
         say(index=at, **found, heavy=heavy, files=_files(new))
@@ -55,13 +55,13 @@ class _Phases:
     """Says what a plugin is about to do."""
 
     def __init__(self, say: Callable[..., None], at: int) -> None:
-        self._say, self._at = say, at
+        self._send, self._at = say, at
 
     def __call__(self, phase: str) -> None:
-        self._say(index=self._at, phase=phase)
+        self._send(index=self._at, phase=phase)
 
 
-def _look(source: Announced, phase: Callable[[str], None]) -> dict[str, Any]:
+def _look(source: EntryPointRef, phase: Callable[[str], None]) -> dict[str, Any]:
     began = time.monotonic()
     missing: list[tuple[str, str, str]] = []
     phase("it was imported")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api.errors import PluginError, unknown
-from mibench.registry.discovery import Discovered, describe_conflict, discover, question, wrap_modules
-from mibench.registry.entry_points import Announced
+from mibench.registry.discovery import DiscoveryResult, describe_conflict, discover, question, wrap_modules
+from mibench.registry.entry_points import EntryPointRef
 from mibench.registry.failures import PluginFailure, describe_error, pip_hint, place_of
 from mibench.registry.interrupts import is_interruption
 from mibench.registry.kinds import as_kind
@@ -33,7 +33,7 @@ class Registry:
         remarks: what plugins do that makes every listing slower or louder, by distribution.
     """
 
-    def __init__(self, discovered: Discovered) -> None:
+    def __init__(self, discovered: DiscoveryResult) -> None:
         self.failures: list[PluginFailure] = sorted(
             discovered.failures, key=lambda failure: (failure.distribution, failure.entry_point)
         )
@@ -51,7 +51,7 @@ class Registry:
         """Make a registry of modules (or objects with hooks) instead of what is installed; for tests."""
         return cls(question(wrap_modules(modules)))
 
-    def plugins(self) -> list[Announced]:
+    def plugins(self) -> list[EntryPointRef]:
         """Return the entry points that were loaded, by distribution."""
         return [plugin.source for plugin in self._plugins]
 
@@ -142,7 +142,7 @@ class Registry:
             PluginError: if its hooks are unknown or take unknown arguments.
         """
         name = type(watcher).__name__
-        plugin = wrap(Announced("mibench", "", name, type(watcher).__module__), watcher)
+        plugin = wrap(EntryPointRef("mibench", "", name, type(watcher).__module__), watcher)
         if isinstance(plugin, PluginFailure):
             raise PluginError(f"{name} cannot watch: {plugin.reason}")
         self._watched[id(watcher)] = plugin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mibench.registry.entry_points import Announced
+from mibench.registry.entry_points import EntryPointRef
 from mibench.registry.failures import Phase, PluginFailure
 from mibench.registry.kinds import as_kind
 from mibench.registry.verdicts import SLOW_S, Verdict, own_files
@@ -27,7 +27,7 @@ class Remark:
     text: str
 
 
-def refusal(source: Announced, verdict: Verdict) -> PluginFailure | None:
+def refusal(source: EntryPointRef, verdict: Verdict) -> PluginFailure | None:
     """Return why a plugin is not loaded; ``None`` if it may be."""
     if not verdict.trouble:
         return None
@@ -37,7 +37,7 @@ def refusal(source: Announced, verdict: Verdict) -> PluginFailure | None:
     return PluginFailure(source.distribution, source.version, source.label, file, phase, reason)
 
 
-def lost_factories(source: Announced, verdict: Verdict) -> list[PluginFailure]:
+def lost_factories(source: EntryPointRef, verdict: Verdict) -> list[PluginFailure]:
     """Return a failure for every component whose class does not exist."""
     lost = []
     for kind, name, problem in verdict.missing:
@@ -50,7 +50,7 @@ def lost_factories(source: Announced, verdict: Verdict) -> list[PluginFailure]:
     return lost
 
 
-def remarks(source: Announced, verdict: Verdict) -> list[Remark]:
+def remarks(source: EntryPointRef, verdict: Verdict) -> list[Remark]:
     """Return what people should know about a plugin that works."""
     texts = []
     if verdict.trouble:

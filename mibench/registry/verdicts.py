@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mibench.registry.entry_points import Announced
+from mibench.registry.entry_points import EntryPointRef
 from mibench.registry.packages import sources_of
 
 BAD_FOR_S = 3600.0
@@ -66,7 +66,7 @@ class Verdict:
         )
 
 
-def recall(source: Announced) -> Verdict | None:
+def recall(source: EntryPointRef) -> Verdict | None:
     """Return what is known of a plugin; ``None`` if a look is due."""
     files = own_files(source)
     place = _place(source, files)
@@ -78,7 +78,7 @@ def recall(source: Announced) -> Verdict | None:
     return verdict if verdict and verdict.holds() and set(files) <= set(verdict.files) else None
 
 
-def remember(source: Announced, verdict: Verdict) -> None:
+def remember(source: EntryPointRef, verdict: Verdict) -> None:
     """Keep a verdict. Where nothing can be kept, without a home or on a read-only disk, the next look is taken anew."""
     place = _place(source, own_files(source))
     if place is None or not verdict.files:
@@ -101,7 +101,7 @@ def forget_refusals() -> None:
                 place.unlink()
 
 
-def own_files(source: Announced) -> list[str]:
+def own_files(source: EntryPointRef) -> list[str]:
     """Return the Python files of the package that an entry point names, without importing it."""
     top = source.value.partition(":")[0].strip().partition(".")[0]
     return sorted(str(path) for _, path in sources_of(top)) if top.isidentifier() else []
@@ -117,7 +117,7 @@ def state_of(files: Iterable[str]) -> dict[str, list[int]]:
     return found
 
 
-def _place(source: Announced, files: list[str]) -> Path | None:
+def _place(source: EntryPointRef, files: list[str]) -> Path | None:
     folder = _folder()
     if folder is None or not files:
         return None

@@ -8,7 +8,7 @@ import torch
 
 from mibench.api.classifier import Classifier
 from mibench.api.images import from_uint8
-from mibench.api.metric import Evidence, Metric, MetricContext
+from mibench.api.metric import Metric, MetricContext, MetricInputs
 from mibench.api.precision import full_precision
 from mibench.api.rng import seeded
 from mibench.stages.at_size import at_size
@@ -34,11 +34,11 @@ def run(ctx: StageContext) -> None:
     (ctx.draft / "measurements.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _evidence(ctx: StageContext, metric: Metric) -> Evidence:
+def _evidence(ctx: StageContext, metric: Metric) -> MetricInputs:
     data = load_private(ctx)
     needs = ctx.node.needs
     heldout = data.part(ctx.payload["part"])
-    evidence = Evidence(
+    evidence = MetricInputs(
         num_classes=data.train.num_classes,
         heldout=heldout,
         gallery=data.train,

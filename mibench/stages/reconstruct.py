@@ -24,11 +24,11 @@ from mibench.api.target import Budget, Ledger, TargetView
 from mibench.stages.checkpoints import load_json, save_json
 from mibench.stages.classes import load_class, save_class
 from mibench.stages.classifier import load_classifier
+from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
 from mibench.stages.files import save_tensors
 from mibench.stages.handover import counts, curves
-from mibench.stages.keeper import Keeper
 from mibench.stages.prior import continue_training, load_prior
 
 SHARED = "shared.json"
@@ -55,12 +55,12 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
     prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device, ctx.payload.get("deploy"))
     image, seed = ctx.payload["image"], ctx.payload["seed"]
     context = AttackContext(seed, image["size"], image["channels"], ctx.device, deliver=image.get("deliver"))
-    context.remember = Keeper(ctx.work, view, seed, ctx.device)
+    context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
     if attack.needs_public:
         context.public = load_images(ctx.registry, ctx.input("public"))
-    if attack.peeks():
-        context.judge = load_classifier(ctx.registry, ctx.input(_judge(ctx)), ctx.device)
+    if attack.uses_evaluator():
+        context.evaluator = load_classifier(ctx.registry, ctx.input(_judge(ctx)), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
     with view.spending() as spent, full_precision(), seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mibench.api.metric import Evidence, Measurement, Metric
+from mibench.api.metric import Measurement, Metric, MetricInputs
 from mibench.api.rng import generator
 from mibench.testing.checks import global_rng_untouched, require
 from mibench.testing.component import ComponentContract
@@ -32,11 +32,11 @@ class MetricContract(ComponentContract):
     order_matters: ClassVar[bool] = False
 
     @cached_property
-    def evidence(self) -> Evidence:
+    def evidence(self) -> MetricInputs:
         """The tiny world's evidence, without what the metric did not ask for."""
         return self.granted(self.world.evidence())
 
-    def granted(self, evidence: Evidence) -> Evidence:
+    def granted(self, evidence: MetricInputs) -> MetricInputs:
         """Take away what the metric did not ask for in ``needs``."""
         metric: Metric = self.make()
         kept = replace(
@@ -50,7 +50,7 @@ class MetricContract(ComponentContract):
             return replace(kept, images_NCHW=evidence.images_NCHW[none], labels_N=none)
         return kept
 
-    def measure(self, evidence: Evidence | None = None) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs | None = None) -> list[Measurement]:
         """Measure evidence (default: the tiny world's)."""
         metric: Metric = self.make()
         return metric.measure(evidence or self.evidence, self.world.metric_context())
@@ -107,7 +107,7 @@ class MetricContract(ComponentContract):
         require(same, "the metric changed its evidence in place")
 
 
-def _permuted(evidence: Evidence) -> Evidence:
+def _permuted(evidence: MetricInputs) -> MetricInputs:
     def order(n: int) -> Tensor:
         return torch.randperm(n, generator=generator("metric contract", n))
 
@@ -121,7 +121,7 @@ def _permuted(evidence: Evidence) -> Evidence:
     )
 
 
-def _tensors(evidence: Evidence) -> list[Tensor]:
+def _tensors(evidence: MetricInputs) -> list[Tensor]:
     pixels = [evidence.images_NCHW, evidence.heldout.all_images(), evidence.gallery.all_images()]
     return [*pixels, evidence.labels_N, evidence.heldout.labels_N, evidence.gallery.labels_N]
 

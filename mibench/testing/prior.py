@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mibench.api.classifier import freeze
-from mibench.api.prior import Carry, Prior, PriorModel, PriorTrainer
+from mibench.api.prior import BlockState, Prior, PriorModel, PriorTrainer
 from mibench.api.rng import generator, seeded
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
@@ -74,7 +74,7 @@ class PriorContract(ComponentContract):
         require(largest_difference(mean, mean[:1].expand_as(mean)) <= self.tolerance, "truncation 0 leaves differences")
 
     def test_renders_images(self) -> None:
-        """Latents render to finite float32 (B, C, H, W), the same each time, alone or in a batch; ``frame`` resizes."""
+        """Latents render to finite float32 (B, C, H, W), the same each time, alone or in a batch; ``crop_and_resize`` does what it says."""
         prior = self.prior()
         latent_BLW = self.latents(prior)
         with torch.no_grad(), global_rng_untouched("render"):
@@ -84,8 +84,8 @@ class PriorContract(ComponentContract):
         require(bool(image_BCHW.isfinite().all()), "pixels are not finite")
         require(torch.equal(image_BCHW, again), "two renderings of one latent differ")
         require(largest_difference(alone, image_BCHW[:1]) <= self.tolerance, "an image depends on its batch")
-        framed = tuple(prior.frame(image_BCHW, self.world.size).shape[2:])
-        require(framed == (self.world.size, self.world.size), f"frame gave {framed}")
+        framed = tuple(prior.crop_and_resize(image_BCHW, self.world.size).shape[2:])
+        require(framed == (self.world.size, self.world.size), f"crop_and_resize gave {framed}")
 
     def test_render_is_not_clamped(self) -> None:
         """Far latents render outside [0, 1], or at least are not cut off there, and have gradients."""
@@ -107,7 +107,7 @@ class PriorContract(ComponentContract):
         if prior.blocks == 1:
             raise SkipTest("this prior has no intermediate blocks")
         latent_BLW = self.latents(prior)
-        carry: Carry | None = None
+        carry: BlockState | None = None
         with torch.no_grad():
             whole = prior.render(latent_BLW)
             for index in range(prior.blocks - 1):

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, normalize
 
 from mibench.api.classifier import Classifier, Embedder
 from mibench.api.images import resize, to_rgb
-from mibench.api.prior import Carry, Prior
+from mibench.api.prior import BlockState, Prior
 from mibench.api.rng import generator, seeded
 
 
@@ -77,7 +77,7 @@ class TinyPrior(Prior):
         cut = cutoff is None or cutoff > 0
         return (truncation if cut else 1.0) * z_BZ[:, None, :]
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Render images (B, C, H, W), not clamped."""
         offset_BCHW: Tensor = torch.tensordot(latent_BLW[:, 0], self.basis_WCHW, dims=1)
         return 0.5 + offset_BCHW

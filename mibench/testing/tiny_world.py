@@ -16,7 +16,7 @@ from mibench.api.classifier import Classifier, freeze
 from mibench.api.data import TensorImages
 from mibench.api.defense import Defense, TrainContext
 from mibench.api.images import to_uint8
-from mibench.api.metric import Evidence, MetricContext
+from mibench.api.metric import MetricContext, MetricInputs
 from mibench.api.prior import Prior
 from mibench.api.rng import derive_seed, generator
 from mibench.api.target import Access, Budget, TargetView
@@ -102,12 +102,12 @@ class TinyWorld:
             seed=seed, size=self.size, channels=self.channels, device=CPU, public=public.images("public")
         )
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> MetricInputs:
         """Return complete evidence; the reconstructions are disturbed training images, in mixed order."""
         made = self.images("reconstructions")
         order = torch.randperm(len(made), generator=generator("tiny order", self.seed))
         mixed = made.subset(order)
-        return Evidence(
+        return MetricInputs(
             num_classes=self.classes,
             heldout=self.images("heldout"),
             gallery=self.images(),

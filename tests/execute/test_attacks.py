@@ -9,7 +9,7 @@ import torch
 from fake_plugin import parts
 
 from mibench.api import Access, Ledger, UsageError, params
-from mibench.stages.keeper import Keeper
+from mibench.stages.compute_cache import ComputeCache
 from mibench.store.store import Store
 
 
@@ -30,7 +30,7 @@ def test_a_failed_class_counts_as_no_success_and_the_others_are_delivered(toy_ru
 
 
 def test_a_failed_class_enters_the_published_number_as_zero(toy_run, monkeypatch):
-    """A metric that takes every delivered image for a hit, and failed classes as ``Evidence`` says."""
+    """A metric that takes every delivered image for a hit, and failed classes as ``MetricInputs`` says."""
 
     def found(self, evidence, ctx):
         shares = [0.0 if label in evidence.failed else 1.0 for label in range(evidence.num_classes)]
@@ -131,10 +131,10 @@ def test_an_attack_may_train_its_prior_on(toy_run, brings, asked):
 
 def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
     honest = toy_run(attacks=("picky",))
-    assert parts.SEEN[-1][2].judge is None
+    assert parts.SEEN[-1][2].evaluator is None
     assert "chosen_by" not in record_of(honest).ledger
     peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": True}))
-    assert parts.SEEN[-1][2].judge.num_classes == 3
+    assert parts.SEEN[-1][2].evaluator.num_classes == 3
     assert peeked.ledger["chosen_by"] == "evaluator:judge"
     assert "chosen-by-evaluator" in {flag.id for flag in peeked.flags}
 
@@ -152,7 +152,7 @@ def test_what_is_remembered_is_made_once_and_its_price_stays(tmp_path):
     tensors, spent = [], []
     for _ in range(2):
         view = TinyWorld().target()
-        keeper = Keeper(tmp_path, view, 0, torch.device("cpu"))
+        keeper = ComputeCache(tmp_path, view, 0, torch.device("cpu"))
         tensors.append(keeper("students", lambda view=view: make(view))["draw"])
         spent.append(view.ledger.forward)
     assert made == [1]

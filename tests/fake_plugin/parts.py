@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mibench.api import (
-    Added,
     Attack,
     AttackContext,
     ClassFailed,
@@ -24,26 +23,27 @@ from mibench.api import (
     ClassResult,
     Dataset,
     Defense,
-    Deployed,
     Embedder,
-    Evidence,
     GuidedPriorModel,
     ImageSet,
+    InferenceOnly,
     InputFile,
     Measurement,
     Metric,
     MetricContext,
+    MetricInputs,
     Model,
+    OmitIfDefault,
     Prior,
     PriorModel,
     PriorTrainer,
     SelfCheck,
-    Start,
     Step,
     TargetView,
     TensorImages,
     TrainContext,
     Transform,
+    WarmStart,
     class_means,
     freeze,
     generator,
@@ -184,7 +184,7 @@ class Linear(PriorModel):
 
     presets: ClassVar = {"loud": {"gain": 2.0}}
     steps: Annotated[int, Ge(1)] = 10
-    gain: Annotated[float, Gt(0), Deployed()] = 1.0
+    gain: Annotated[float, Gt(0), InferenceOnly()] = 1.0
 
     def deploy(self, prior: Prior) -> Prior:
         prior.basis.mul_(self.gain)
@@ -270,8 +270,8 @@ class Noisy(Defense):
 class Warm(Defense):
     """Starts from a public pre-training and remembers the first weights that it was given."""
 
-    def starts_from(self) -> Start:
-        return Start("public")
+    def starts_from(self) -> WarmStart:
+        return WarmStart("public")
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         first = next(classifier.parameters()).detach().clone()
@@ -290,8 +290,8 @@ class Staged(Defense):
 
     stage: Literal["first", "second"] = "second"
 
-    def starts_from(self) -> Start | None:
-        return Start("private", replace(self, stage="first")) if self.stage == "second" else None
+    def starts_from(self) -> WarmStart | None:
+        return WarmStart("private", replace(self, stage="first")) if self.stage == "second" else None
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         ctx.extras["found"] = torch.zeros(1)
@@ -411,7 +411,7 @@ class Guess(Attack):
         return ClassResult(label, images, scores, spent, {"loss": losses})
 
     def _render(self, prior: Prior, z_NZ: Tensor, ctx: AttackContext) -> Tensor:
-        return prior.frame(prior.render(prior.to_latent(z_NZ)), ctx.size).clamp(0, 1)
+        return prior.crop_and_resize(prior.render(prior.to_latent(z_NZ)), ctx.size).clamp(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,12 +437,12 @@ class Picky(Guess):
     brings: str = ""
     judged: bool = False
     trains: Annotated[int, Ge(0)] = 0
-    younger: Annotated[int, Ge(0), Added()] = 7
+    younger: Annotated[int, Ge(0), OmitIfDefault()] = 7
 
     def prior_choice(self) -> str | None:
         return self.brings or None
 
-    def peeks(self) -> bool:
+    def uses_evaluator(self) -> bool:
         return self.judged
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tensor:
@@ -456,7 +456,7 @@ class Picky(Guess):
             images = prior.render(prior.to_latent(prior.sample(5, ctx.rng("remember")))).clamp(0, 1)
             return {"starts": torch.rand(self.images, prior.noise_size), "seen": target.logits(images)}
 
-        return ctx.remember("starts", make)["starts"]
+        return ctx.cached("starts", make)["starts"]
 
     def reconstruct(
         self, label: int, shared: Tensor, target: TargetView, prior: Prior, ctx: AttackContext
@@ -494,7 +494,7 @@ class Hits(Metric):
     subject: ClassVar = "target"
     needs: ClassVar = frozenset({"target"})
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         data = evidence.heldout
         right = (evidence.target(data.all_images()).argmax(1) == data.labels_N).float()
         return [_measured("accuracy", right, data.labels_N, evidence.num_classes, higher_is_better=True)]
@@ -507,7 +507,7 @@ class Match(Metric):
     needs: ClassVar = frozenset({"evaluators", "embedder"})
     k: Annotated[int, Ge(1)] = 1
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         images, labels = evidence.images_NCHW, evidence.labels_N
         (judge,) = evidence.evaluators.values()
         named = (judge(images).topk(self.k, dim=1).indices == labels[:, None]).any(1).float()
@@ -526,7 +526,7 @@ class Light(Metric):
 
     scale: float = 1.0
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         values = self.scale * evidence.images_NCHW.mean((1, 2, 3))
         return [_measured("light", values, evidence.labels_N, evidence.num_classes, higher_is_better=True)]
 

@@ -11,7 +11,7 @@ from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 from mibench.stages import prior, train
-from mibench.stages.keeper import Keeper
+from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.run import run_node
 from mibench.store.store import Store
 
@@ -223,7 +223,7 @@ def test_what_an_attack_remembered_is_made_again_after_a_flipped_bit(tmp_path):
 
     def keep():
         view = TinyWorld().target()
-        keeper = Keeper(tmp_path, view, 0, CPU)
+        keeper = ComputeCache(tmp_path, view, 0, CPU)
         made = keeper("students", lambda: {"draw": torch.rand(4), "seen": view.logits(torch.zeros(3, 3, 16, 16))})
         return made["draw"].tolist(), view.ledger.forward
 

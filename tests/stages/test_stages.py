@@ -57,13 +57,13 @@ def test_an_attack_is_handed_nothing_private(toy_run, tmp_path, attack):
         "device",
         "public",
         "progress",
-        "remember",
+        "cached",
         "train_prior",
-        "judge",
+        "evaluator",
         "deliver",
     }
     assert names == allowed == set(vars(context))
-    assert context.judge is None  # no evaluator for an attack that does not confess to peeking
+    assert context.evaluator is None  # no evaluator for an attack that does not confess to peeking
     store, graph = Store(tmp_path / "store"), result.planned.cells[0].graph
     if attack == "guess":
         assert context.public is None

@@ -22,12 +22,12 @@ from mibench.api import (
     ClassResult,
     Dataset,
     Defense,
-    Evidence,
     ImageSet,
     Ledger,
     Measurement,
     Metric,
     MetricContext,
+    MetricInputs,
     Prior,
     PriorModel,
     PriorTrainer,
@@ -228,7 +228,7 @@ class BestOfPrior(Attack):
 
     def candidates(self, label: int, prior: Prior, ctx: AttackContext) -> Tensor:
         noise = prior.sample(self.pool, ctx.rng("class", label))
-        return prior.frame(prior.render(prior.to_latent(noise)), ctx.size).clamp(0, 1)
+        return prior.crop_and_resize(prior.render(prior.to_latent(noise)), ctx.size).clamp(0, 1)
 
     def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
         images = self.candidates(label, prior, ctx)
@@ -437,7 +437,7 @@ class Recognised(Metric):
 
     needs = frozenset({"target"})
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         hits = (evidence.target(evidence.images_NCHW).argmax(1) == evidence.labels_N).double()
         return [self.row(hits.mean().item(), class_means(hits, evidence.labels_N, evidence.num_classes), len(hits))]
 
@@ -455,7 +455,7 @@ class TestHonestMetric(MetricContract):
 class FirstImages(Recognised):
     """Looks at the first images only."""
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         value = evidence.images_NCHW[:3].mean().item()
         return [self.row(value, class_means(evidence.labels_N.double(), evidence.labels_N, evidence.num_classes), 3)]
 
@@ -487,7 +487,7 @@ class Greedy(Recognised):
 class WritesEvidence(Recognised):
     """Normalises the images in place."""
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         evidence.images_NCHW.mul_(0.999)
         return super().measure(evidence, ctx)
 

@@ -50,7 +50,7 @@ def released_order(x_NCSS: Tensor, label: int, classifier: Classifier, ctx: Atta
 def found(attack: PlugAndPlay, prior: Prior, label: int, view: TargetView, ctx: AttackContext) -> tuple[Tensor, Tensor]:
     """Return what is delivered, and the images of all candidates as rendered, both in the order of the attack."""
     inverted = attack._invert(label, attack.prepare(view, prior, ctx), Renderer(prior, view, ctx.size), ctx)
-    return inverted.images_MCSS, prior.frame(prior.render(inverted.latents_MLW), ctx.size)
+    return inverted.images_MCSS, prior.crop_and_resize(prior.render(inverted.latents_MLW), ctx.size)
 
 
 @pytest.mark.parametrize("label", [0, 5])
@@ -69,7 +69,7 @@ def test_the_order_of_the_released_code(
     assert torch.equal(unordered.sort(0).values, by_rendered.sort(0).values)  # the same candidates
     # Views are drawn per row, so that candidates have to stand where they stood when the attack ranked them.
     started = build(PlugAndPlay, SETTINGS).prepare(view_of(), prior, ctx).select(label, len(order)).latents_MLW
-    rendered = prior.frame(prior.render(started), ctx.size)
+    rendered = prior.crop_and_resize(prior.render(started), ctx.size)
     assert torch.equal(rendered[released_order(rendered, label, classifier, ctx)], by_rendered)
     assert torch.equal(rendered[released_order(rendered.clamp(0, 1), label, classifier, ctx)], by_delivered)
     assert torch.equal(by_rendered, by_delivered) is not outside
@@ -99,4 +99,4 @@ def test_who_selects_as_the_released_code_and_whose_keys_stay() -> None:
 
 
 def test_atats_if_gmi_says_that_an_evaluator_chose() -> None:
-    assert build(IntermediateFeatures, IntermediateFeatures.presets["seed"]).peeks()
+    assert build(IntermediateFeatures, IntermediateFeatures.presets["seed"]).uses_evaluator()

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.diffusion.denoising import BlurDraw, Leash, annealed_time, blurred, noised, refine_time
-from mibench_attacks.diffusion.losses import Turns
+from mibench_attacks.diffusion.denoising import BlurDraw, GradientNormClip, annealed_time, blurred, noised, refine_time
+from mibench_attacks.diffusion.losses import DiffMiLosses
 from mibench_attacks.methods.diff_mi import DiffusionInversion
 from mibench_models.priors.diffusion.component import Diffusion, DiffusionPrior
 
@@ -108,7 +108,7 @@ def test_without_public_images_only_features_fail():
 def turns(**more):
     world = TinyWorld()
     settings = DiffusionInversion(**SMALL | more)
-    return Turns(settings, 1, denoiser(), world.target(), world.attack_context()), world
+    return DiffMiLosses(settings, 1, denoiser(), world.target(), world.attack_context()), world
 
 
 def test_class_features_are_the_mean_over_its_first_public_images():
@@ -149,15 +149,15 @@ def test_times_of_the_released_code():
 
 
 def test_the_leash_by_hand():
-    leash = Leash(3, 1.25, torch.device("cpu"))
+    norm_clip = GradientNormClip(3, 1.25, torch.device("cpu"))
     gradient = torch.zeros(3, 1, 2, 2)
     gradient[:, 0, 0, 0] = torch.tensor([4.0, 2.0, 1.0])
     rows = slice(1, 3)
-    assert leash.noting(rows)(gradient[rows]) is not None
-    leash.noting(rows)(2 * gradient[rows])
-    assert leash.norm_N.isnan().tolist() == [True, False, False]
-    assert leash.norm_N[1:].tolist() == [3.0, 1.5]  # means of 2 and 4, of 1 and 2
-    limited = leash.limiting(rows)(torch.tensor([10.0, 0.5]).view(2, 1, 1, 1) * torch.ones(2, 1, 2, 2))
+    assert norm_clip.noting(rows)(gradient[rows]) is not None
+    norm_clip.noting(rows)(2 * gradient[rows])
+    assert norm_clip.norm_N.isnan().tolist() == [True, False, False]
+    assert norm_clip.norm_N[1:].tolist() == [3.0, 1.5]  # means of 2 and 4, of 1 and 2
+    limited = norm_clip.limiting(rows)(torch.tensor([10.0, 0.5]).view(2, 1, 1, 1) * torch.ones(2, 1, 2, 2))
     torch.testing.assert_close(limited.flatten(1).norm(dim=1), torch.tensor([3.75, 1.0]))
 
 

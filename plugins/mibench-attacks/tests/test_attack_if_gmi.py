@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.latents.intermediate import Entrance
+from mibench_attacks.latents.intermediate import IntermediateState
 from mibench_attacks.losses.constraints import l1_ball, within_l1_balls
 from mibench_attacks.methods.if_gmi import IntermediateFeatures
 from mibench_attacks.methods.ppa import PlugAndPlay
@@ -44,7 +44,7 @@ def style_prior(channels=3, size=16):
 def attack(made, labels=(1,), *, world=None, judge=None, **more):
     world = world or TinyWorld()
     target, ctx = world.target(), world.attack_context()
-    ctx.judge = judge
+    ctx.evaluator = judge
     prior = more.get("prior") or style_prior(world.channels, world.size)
     return {result.label: result for result in run_attack(made, labels, target, prior, ctx)}, target
 
@@ -111,7 +111,7 @@ def test_entering_a_block_changes_nothing(size):
     results, _ = attack(made, world=world, prior=prior)
     whole, _ = attack(replace(made, feature_steps=()), world=world, prior=prior)
     assert torch.allclose(results[1].images_NCHW, whole[1].images_NCHW, atol=1e-4)
-    at = Entrance(prior.to_latent(prior.sample(5, generator("w")))[:, :1])
+    at = IntermediateState(prior.to_latent(prior.sample(5, generator("w")))[:, :1])
     render = Renderer(prior, target, size)
     full = at.render(render, clamp=False)
     for block in range(1, prior.blocks):
@@ -186,7 +186,11 @@ def test_parity_takes_the_stage_that_the_evaluator_finds_right(stage):
 
 
 def test_only_parity_peeks():
-    assert [replace(ATTACK, choose=choose).peeks() for choose in ("target", "last", "parity")] == [False, False, True]
+    assert [replace(ATTACK, choose=choose).uses_evaluator() for choose in ("target", "last", "parity")] == [
+        False,
+        False,
+        True,
+    ]
 
     class Untouchable:
         def __getattr__(self, name):
@@ -213,7 +217,7 @@ def test_the_published_budgets():
     assert steps == {"paper": 4000, "celeba": 7250, "released": 6000, "dogs": 8000}
     assert made["paper"] == IntermediateFeatures()
     assert (made["celeba"].pool, made["dogs"].lr, made["released"].stages) == (5000, 0.01, 8)
-    assert made["released"].peeks()
+    assert made["released"].uses_evaluator()
     assert made["small"].cost(24)["backward"] <= 30_000
     assert {made[name].prior_choice() for name in ("small", "orl64", "rendered64", "smoke")} == {"stylegan2"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mibench_attacks.methods.lomma import Lomma
-from mibench_attacks.students.distillation import School, take_lesson
+from mibench_attacks.students.distillation import Distiller, query_teacher
 from mibench_attacks.students.networks import make_student
 from mibench_models.priors.dcgan.component import DcganPrior
 from torch.testing import assert_close
@@ -90,7 +90,7 @@ def test_the_identity_loss_equals_float64(name):
     if name in {"lomma", "logit"}:
         public = WORLD.attack_context().public.all_images()
         mean = shared.mean_D.double().numpy()
-        seen = take_lesson(WORLD.target(), ctx, 30, batch=8).index_M
+        seen = query_teacher(WORLD.target(), ctx, 30, batch=8).index_M
         np.testing.assert_allclose(mean, target.features(public[seen]).double().numpy().mean(0), atol=1e-5)
         expected = np.mean([-model[:, 2] for model in models], 0) + 0.7 * ((features - mean) ** 2).mean(1)
     else:
@@ -100,34 +100,37 @@ def test_the_identity_loss_equals_float64(name):
 
 def test_a_lesson_shows_every_image_before_any_again():
     ctx, target = WORLD.attack_context(), WORLD.target()
-    lesson = take_lesson(target, ctx, 30, batch=7)
-    assert sorted(lesson.index_M[:24].tolist()) == list(range(24)) and len(set(lesson.index_M[24:].tolist())) == 6
+    distillation_set = query_teacher(target, ctx, 30, batch=7)
+    assert (
+        sorted(distillation_set.index_M[:24].tolist()) == list(range(24))
+        and len(set(distillation_set.index_M[24:].tolist())) == 6
+    )
     assert vars(target.ledger) == {"forward": 30, "backward": 0, "render": 0}
-    assert_close(lesson.logits_MK, target.logits(ctx.public.images(lesson.index_M)))
-    assert len(set(take_lesson(target, ctx, 5, batch=7).index_M.tolist())) == 5
+    assert_close(distillation_set.logits_MK, target.logits(ctx.public.images(distillation_set.index_M)))
+    assert len(set(query_teacher(target, ctx, 5, batch=7).index_M.tolist())) == 5
 
 
 def test_a_student_descends_the_divergence_as_published():
     """One student that is linear: two SGD updates with momentum, decay and a halved rate, in float64."""
     ctx, target = WORLD.attack_context(), WORLD.target()
-    lesson = take_lesson(target, ctx, 8, batch=8)
+    distillation_set = query_teacher(target, ctx, 8, batch=8)
     student = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 256, 4, bias=False))
-    x = ctx.public.images(lesson.index_M).flatten(1).double().numpy()
-    q = lesson.logits_MK.double().softmax(1).numpy()
+    x = ctx.public.images(distillation_set.index_M).flatten(1).double().numpy()
+    q = distillation_set.logits_MK.double().softmax(1).numpy()
     w, v = student[1].weight.detach().double().numpy().copy(), 0.0
     for epoch in range(22):
         p = np.exp(x @ w.T) / np.exp(x @ w.T).sum(1, keepdims=True)
         v = 0.9 * v + (p - q).T @ x / 8 + 1e-4 * w
         w = w - (0.01 if epoch < 20 else 0.005) * v
-    school = School(students=(), public_images=8, epochs=22, lr=0.01, batch=8)
-    school.teach(student, lesson, [generator("order", epoch) for epoch in range(22)])
+    distiller = Distiller(students=(), public_images=8, epochs=22, lr=0.01, batch=8)
+    distiller.teach(student, distillation_set, [generator("order", epoch) for epoch in range(22)])
     np.testing.assert_allclose(student[1].weight.detach().numpy(), w, atol=2e-5)
 
 
 def test_students_learn_to_agree_with_the_target():
     ctx, target = WORLD.attack_context(), WORLD.target()
-    school = School(students=("cnn-4",), public_images=24, epochs=20, lr=0.05, batch=8)
-    (student,), _ = school.learn(target, ctx)
+    distiller = Distiller(students=("cnn-4",), public_images=24, epochs=20, lr=0.05, batch=8)
+    (student,), _ = distiller.learn(target, ctx)
     x = ctx.public.all_images()
     q = target.logits(x).softmax(1)
     untaught = q.clamp_min(1e-9).log().mul(q).sum(1).mean() + torch.tensor(4.0).log()  # against a uniform guess
@@ -146,7 +149,7 @@ def test_a_restart_finds_its_students_and_makes_the_same_images():
         return kept[name]
 
     ctx = WORLD.attack_context()
-    ctx.remember = remember
+    ctx.cached = remember
     (first,), _ = attack(made(), ctx=ctx)
     (again,), target = attack(made(), ctx=ctx)
     (plain,), _ = attack(made())

@@ -26,7 +26,7 @@ def test_selection_is_the_top_without_duplicates_and_classes_may_share(prior, vi
 def test_scores_are_the_mean_softmax_of_image_and_mirror_image_of_clamped_renders(prior, view_of):
     target = view_of()
     pool = filled(prior, target, batch=7)
-    x = prior.frame(prior.render(pool.latents_NLW).clamp(0, 1), 8)
+    x = prior.crop_and_resize(prior.render(pool.latents_NLW).clamp(0, 1), 8)
     expected = (target.logits(x).softmax(1) + target.logits(hflip(x)).softmax(1)) / 2
     assert_close(pool.scores_NK, expected.detach(), atol=1e-6, rtol=1e-5)
 
@@ -53,7 +53,7 @@ def test_single_w_scoring_scores_what_the_search_starts_from(prior, view_of):
     pool, single = filled(prior, target, cutoff=1), filled(prior, target, cutoff=1, score_with="single_w")
     assert torch.equal(pool.latents_NLW, single.latents_NLW)
     assert not torch.allclose(pool.scores_NK, single.scores_NK, atol=1e-3)
-    x = prior.frame(prior.render(single.latents_NLW[:, :1].expand(-1, 3, -1)).clamp(0, 1), 8)
+    x = prior.crop_and_resize(prior.render(single.latents_NLW[:, :1].expand(-1, 3, -1)).clamp(0, 1), 8)
     expected = (target.logits(x).softmax(1) + target.logits(hflip(x)).softmax(1)) / 2
     assert_close(single.scores_NK, expected.detach(), atol=1e-6, rtol=1e-5)
 
@@ -66,7 +66,7 @@ def test_candidates_without_a_finite_score_are_never_chosen():
 
 
 def test_robust_rank_does_not_depend_on_the_batch_size(prior, view_of):
-    x = prior.frame(prior.render(filled(prior, view_of()).latents_NLW).clamp(0, 1), 8).detach()
+    x = prior.crop_and_resize(prior.render(filled(prior, view_of()).latents_NLW).clamp(0, 1), 8).detach()
     rankings = [RobustRank(keep=9, draws=6, batch=batch).rank(x, 2, view_of(), generator(0)) for batch in (1, 7, 100)]
     for other in rankings[1:]:
         assert torch.equal(other.index_M, rankings[0].index_M)

@@ -29,7 +29,7 @@ def test_the_objective_is_the_mean_distance_over_the_crops_by_hand(views, view_o
     [result] = run_attack(attack, [label], view_of(), prior, ctx)
     start = attack.prepare(view_of(), prior, ctx).select(label, 6).latents_MLW[:, :1].double()
     prior, target = copy.deepcopy(prior).double(), copy.deepcopy(classifier).double()
-    x = prior.frame(prior.render(start.expand(-1, 3, -1)), 8)
+    x = prior.crop_and_resize(prior.render(start.expand(-1, 3, -1)), 8)
     losses, view, rng = [], RandomView(scale=(0.3, 0.9)), ctx.rng("class", label, "crop")
     for _ in range(views):
         top, left, height, width = view.draw(6, 8, rng).boxes_N4[0].tolist()

@@ -73,7 +73,7 @@ def test_its_prior_is_the_hosts_unless_another_is_named():
 
 def attacked(trainings, remember=_make, **settings):
     world = TinyWorld()
-    ctx = replace(world.attack_context(), train_prior=trainings, remember=remember)
+    ctx = replace(world.attack_context(), train_prior=trainings, cached=remember)
     made = PseudoPrivateVanilla(**{**SMALL, **settings})
     prior = freeze(Judged(world.channels, world.size))
     target = world.target()

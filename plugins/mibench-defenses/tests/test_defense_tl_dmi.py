@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import VisionTransformer
 
-from mibench.api import Classifier, Defense, Model, Start, TrainContext, UsageError, generator, params, seeded
+from mibench.api import Classifier, Defense, Model, TrainContext, UsageError, WarmStart, generator, params, seeded
 from mibench.api.composition import Composition
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
@@ -276,7 +276,7 @@ def test_model_weights_are_a_start_and_random_ones_are_refused():
     with pytest.raises(UsageError, match="weights"):
         defense.on_epoch_start(model.train(), ctx)
     assert TransferLearning(start="model").starts_from() is None
-    assert TransferLearning().starts_from() == Start("public")
+    assert TransferLearning().starts_from() == WarmStart("public")
 
 
 def test_cost_is_forward_plus_the_backward_pass_behind_the_front():
@@ -287,7 +287,7 @@ def test_cost_is_forward_plus_the_backward_pass_behind_the_front():
 
 def test_it_composes_with_plain_training():
     defense = Composition({"none": Defense(), "tl-dmi": TransferLearning()})
-    assert defense.starts_from() == Start("public")
+    assert defense.starts_from() == WarmStart("public")
     trained = train_steps(defense, WORLD)
     assert defense.self_check(trained.model, trained.ctx).active
 

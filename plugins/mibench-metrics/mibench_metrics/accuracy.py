@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from mibench.api import Added, Classifier, Evidence, ImageSet, Measurement, Metric, MetricContext
+from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
@@ -19,12 +19,12 @@ class Accuracy(Metric):
         parts: other private images to measure too, as ``accuracy@1/train`` and ``accuracy@5/train``, or ``/val``.
     """
 
-    parts: Annotated[tuple[Literal["train", "val"], ...], Added()] = ()
+    parts: Annotated[tuple[Literal["train", "val"], ...], OmitIfDefault()] = ()
 
     subject: ClassVar[Subject] = "target"
     needs: ClassVar[frozenset[Need]] = frozenset({"target"})
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return both accuracies, then those of other parts.
 
         Raises:

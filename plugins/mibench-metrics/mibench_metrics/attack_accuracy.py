@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from mibench.api import Added, Evidence, Measurement, Metric, MetricContext
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
@@ -37,12 +37,12 @@ class AttackAccuracy(Metric):
             recognises, which is absent if there is none.
     """
 
-    confidences: Annotated[bool, Added()] = False
+    confidences: Annotated[bool, OmitIfDefault()] = False
 
     needs: ClassVar[frozenset[Need]] = frozenset({"evaluators"})
     subject: ClassVar[Subject] = "reconstructions"
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return two measurements per evaluator, in the order of their names, the two means, then confidences.
 
         Details of ``attack_acc@1/<evaluator>``: ``ranks``, one integer per image in the order of the evidence (0 is a
@@ -62,7 +62,7 @@ class AttackAccuracy(Metric):
         return found + [_mean(f"attack_acc@{top}", found) for top in TOP] + sure
 
 
-def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measurement]:
+def _of_one(evaluator: str, ranks_N: Tensor, evidence: MetricInputs) -> list[Measurement]:
     made = []
     for top in TOP:
         hits_N = ranks_N < top
@@ -82,7 +82,7 @@ def _of_one(evaluator: str, ranks_N: Tensor, evidence: Evidence) -> list[Measure
     return made
 
 
-def _confidence(evaluator: str, logits_NK: Tensor, hits_N: Tensor, evidence: Evidence) -> list[Measurement]:
+def _confidence(evaluator: str, logits_NK: Tensor, hits_N: Tensor, evidence: MetricInputs) -> list[Measurement]:
     labels_N, classes = evidence.labels_N, evidence.num_classes
     own_N = logits_NK.softmax(1).gather(1, labels_N.view(-1, 1)).squeeze(1).nan_to_num(0.0)
     mean = partial(average, num_classes=classes, higher_is_better=False)

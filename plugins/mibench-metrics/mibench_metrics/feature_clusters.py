@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Classifier, Evidence, ImageSet, Measurement, Metric, MetricContext, MibenchError
+from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
 from mibench.api.metric import Need, Subject
 from mibench_metrics.feature_distances import Distances, distances
 from mibench_metrics.inference import batches
@@ -55,7 +55,7 @@ class FeatureClusters(Metric):
     split: Literal["train", "heldout"] = "train"
     max_images: Annotated[int, Ge(2)] | None = None
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return nearest-neighbour distances raw and normalised, three ratios, and the silhouette.
 
         Details of the ratios: ``over_classes``, the distribution over classes; ``zscore``, the same of the ratio of

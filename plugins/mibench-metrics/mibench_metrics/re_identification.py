@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, Evidence, ImageSet, Measurement, Metric, MetricContext, MibenchError
+from mibench.api import Embedder, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import batches, label_ranks
 from mibench_metrics.measurements import average, required
@@ -30,7 +30,7 @@ class ReIdentification(Metric):
     subject: ClassVar[Subject] = "reconstructions"
     needs: ClassVar[frozenset[Need]] = frozenset({"embedder"})
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return the three measurements.
 
         Details of ``reid@1``: ``ranks`` (0 is a hit); ``nearest``, the index in the gallery of the training image of

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mibench.api import Evidence, Measurement, Metric, MetricContext
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs
 from mibench.api.metric import Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
@@ -24,7 +24,7 @@ class TargetConfidence(Metric):
     subject: ClassVar[Subject] = "reconstructions"
     needs: ClassVar[frozenset[Need]] = frozenset({"target"})
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return both measurements.
 
         Raises:

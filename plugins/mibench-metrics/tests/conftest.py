@@ -9,7 +9,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from mibench.api import Classifier, Embedder, Evidence, MetricContext, TensorImages, freeze, generator, seeded, to_uint8
+from mibench.api import (
+    Classifier,
+    Embedder,
+    MetricContext,
+    MetricInputs,
+    TensorImages,
+    freeze,
+    generator,
+    seeded,
+    to_uint8,
+)
 
 SIDE = 8
 
@@ -62,7 +72,7 @@ class World:
         self.ctx = MetricContext(seed=0, device=torch.device("cpu"))
         train, heldout = patterns(classes, 8, "train"), patterns(classes, 8, "heldout")
         reconstructions = patterns(classes, 4, "attack", noise=0.3)
-        self.evidence = Evidence(
+        self.evidence = MetricInputs(
             num_classes=classes,
             heldout=heldout,
             gallery=train,

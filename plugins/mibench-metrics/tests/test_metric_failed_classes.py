@@ -18,7 +18,7 @@ from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.target_confidence import TargetConfidence
 from torch import nn
 
-from mibench.api import Classifier, Embedder, Evidence, MetricContext, ModelSpec, TensorImages, freeze, hookimpl
+from mibench.api import Classifier, Embedder, MetricContext, MetricInputs, ModelSpec, TensorImages, freeze, hookimpl
 from mibench.plan.node import make_node
 from mibench.registry.registry import Registry
 from mibench.stages.files import save_tensors
@@ -67,7 +67,7 @@ def judge():
 
 def evidence(seen_as=SEEN_AS, labels=LABELS, failed=(2,)):
     gallery = TensorImages(pixels(range(CLASSES)), torch.arange(CLASSES), CLASSES)
-    return Evidence(
+    return MetricInputs(
         num_classes=CLASSES,
         heldout=gallery,
         gallery=gallery,

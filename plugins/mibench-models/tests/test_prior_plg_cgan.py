@@ -254,7 +254,12 @@ def test_finished_prior_is_frozen() -> None:
     assert isinstance(prior, ConditionalGan)
     assert not prior.training
     assert not any(weights.requires_grad for weights in prior.parameters())
-    assert prior.frame(prior.render(prior.to_latent(prior.sample(2, generator(0)))), 10).shape == (2, 1, 10, 10)
+    assert prior.crop_and_resize(prior.render(prior.to_latent(prior.sample(2, generator(0)))), 10).shape == (
+        2,
+        1,
+        10,
+        10,
+    )
 
 
 def test_odd_sizes_are_refused_and_presets_build() -> None:

@@ -96,8 +96,8 @@ def test_the_prior_renders_what_the_file_renders(imported):
     torch.testing.assert_close(
         prior.discriminator(prior.render(ws)), judge(x, prior.critic.spread), atol=1e-5, rtol=1e-5
     )
-    assert prior.frame(prior.render(ws), 8).shape == (3, 3, 8, 8)
-    torch.testing.assert_close(prior.frame(prior.render(ws), 12), (x[..., 2:14, 2:14] + 1) / 2)
+    assert prior.crop_and_resize(prior.render(ws), 8).shape == (3, 3, 8, 8)
+    torch.testing.assert_close(prior.crop_and_resize(prior.render(ws), 12), (x[..., 2:14, 2:14] + 1) / 2)
 
 
 def test_grey_protocols_get_grey_images(imported):

@@ -10,7 +10,7 @@ from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
 from mibench_models.priors.stylegan2.synthesis import channels_at, num_ws
 
-from mibench.api import Carry, generator, seeded
+from mibench.api import BlockState, generator, seeded
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_entering_at_any_block_reproduces_the_image(prior: StyleGan2) -> None:
     assert full.shape == (2, 3, 32, 32)
     assert prior.blocks == 4
     torch.testing.assert_close(full, (prior.generator.synthesis(ws) + 1) / 2)
-    carry: Carry | None = None
+    carry: BlockState | None = None
     for index in range(prior.blocks):
         torch.testing.assert_close(prior.render(ws, start=index, carry=carry), full, atol=1e-4, rtol=0)
         carry = prior.step_block(index, ws, carry)
@@ -154,7 +154,7 @@ def test_gradients_reach_latents_and_spare_frozen_weights(prior: StyleGan2) -> N
     ws = prior.to_latent(prior.sample(2, generator(0))).clone().requires_grad_()
     features = prior.step_block(1, ws.detach(), prior.step_block(0, ws.detach(), None))
     inner = features.features.clone().requires_grad_()
-    image = prior.render(ws, start=2, carry=Carry(inner, features.image))
+    image = prior.render(ws, start=2, carry=BlockState(inner, features.image))
     (image.sum() + prior.render(ws).square().sum() + prior.discriminator(image).sum()).backward()
     assert (ws.grad.abs().amax(dim=(0, 2)) > 0).all() and inner.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in prior.parameters())

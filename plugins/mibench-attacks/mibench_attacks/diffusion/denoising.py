@@ -88,7 +88,7 @@ def noised(x_BCSS: Tensor, noise_BCSS: Tensor, share: Tensor) -> Tensor:
     return share.sqrt() * x_BCSS + (1 - share).sqrt() * noise_BCSS
 
 
-class Leash:
+class GradientNormClip:
     """Keeps the identity's gradient of each image in proportion to its denoising gradient.
 
     The released code compares norms of whole batches; here each image is on its own, so that a batch changes nothing.

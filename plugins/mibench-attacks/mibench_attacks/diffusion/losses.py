@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PGD_STEPS, PGD_RADIUS, PGD_STEP = 10, 0.5, 0.1
 
 
-class Turns:
+class DiffMiLosses:
     """The losses of one class.
 
     Attributes:

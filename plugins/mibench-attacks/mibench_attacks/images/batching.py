@@ -23,7 +23,7 @@ def batches(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
-class Fit:
+class AutoBatchSize:
     """Finds the batch that fits into the GPU's memory, and stays with it.
 
     Args:
@@ -61,6 +61,6 @@ def in_batches(total: int, batch: int, run: Callable[[slice], Tensor], ledger: L
         total: number of rows.
         batch: rows at once, to begin with.
         run: maps a slice to its rows; it is called again for all slices after one that did not fit.
-        ledger: as of :class:`Fit`.
+        ledger: as of :class:`AutoBatchSize`.
     """
-    return Fit(batch, ledger)(lambda size: torch.cat([run(rows) for rows in batches(total, size)]))
+    return AutoBatchSize(batch, ledger)(lambda size: torch.cat([run(rows) for rows in batches(total, size)]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mibench.api import Carry, Prior, TargetView, freeze, resize
-from mibench_attacks.images.batching import Fit
+from mibench.api import BlockState, Prior, TargetView, freeze, resize
+from mibench_attacks.images.batching import AutoBatchSize
 
 
 class Renderer:
@@ -38,20 +38,20 @@ class Renderer:
             clamp: cut to [0, 1] before framing. Attacks search without, because a cut kills gradients outside.
         """
         x_BCHW = self.whole(latent_BLW)
-        return self.frame(x_BCHW.clamp(0, 1) if clamp else x_BCHW)
+        return self.crop_and_resize(x_BCHW.clamp(0, 1) if clamp else x_BCHW)
 
-    def whole(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def whole(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return whole images (B, C, H, W) as the prior renders them, from block ``start`` on."""
         self.target.ledger.render += len(latent_BLW)
         return self.prior.render(latent_BLW.expand(-1, self.prior.latent_layers, -1), start=start, carry=carry)
 
-    def frame(self, x_BCHW: Tensor) -> Tensor:
+    def crop_and_resize(self, x_BCHW: Tensor) -> Tensor:
         """Crop and resize whole images to the protocol's side."""
-        return self.prior.frame(x_BCHW, self.size)
+        return self.prior.crop_and_resize(x_BCHW, self.size)
 
     def frame_final(self, x_BCHW: Tensor) -> Tensor:
         """Cut whole images to [0, 1], crop them, and resize them to the side at which they are delivered."""
-        return self.prior.frame(x_BCHW.clamp(0, 1), self.delivered)
+        return self.prior.crop_and_resize(x_BCHW.clamp(0, 1), self.delivered)
 
     def seen(self, x_NCDD: Tensor) -> Tensor:
         """Return images as delivered (N, C, D, D) as the target sees them (N, C, S, S)."""
@@ -60,7 +60,7 @@ class Renderer:
     def deliver(self, latent_NLW: Tensor, *, batch: int) -> Tensor:
         """Return final images (N, C, D, D): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
         with torch.no_grad():
-            fit = Fit(batch, self.target.ledger)
+            fit = AutoBatchSize(batch, self.target.ledger)
             return fit(lambda size: torch.cat([self._delivered(x) for x in latent_NLW.split(size)]))
 
     def deliver_both(self, latent_NLW: Tensor, *, batch: int) -> tuple[Tensor, Tensor]:
@@ -68,10 +68,10 @@ class Renderer:
 
         def both(size: int) -> list[tuple[Tensor, Tensor]]:
             whole = (self.whole(x_BLW) for x_BLW in latent_NLW.split(size))
-            return [(self.frame_final(x).float().clamp(0, 1), self.frame(x).float()) for x in whole]
+            return [(self.frame_final(x).float().clamp(0, 1), self.crop_and_resize(x).float()) for x in whole]
 
         with torch.no_grad():
-            delivered, rendered = zip(*Fit(batch, self.target.ledger)(both), strict=True)
+            delivered, rendered = zip(*AutoBatchSize(batch, self.target.ledger)(both), strict=True)
         return torch.cat(delivered), torch.cat(rendered)
 
     def _delivered(self, latent_BLW: Tensor) -> Tensor:

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mibench.api import Carry, Prior
-from mibench_attacks.images.batching import Fit, batches
+from mibench.api import BlockState, Prior
+from mibench_attacks.images.batching import AutoBatchSize, batches
 from mibench_attacks.images.rendering import Renderer
 
 _ALL = slice(None)
 
 
 @dataclass(frozen=True)
-class Entrance:
+class IntermediateState:
     """Where N candidates enter a generator.
 
     Attributes:
@@ -31,7 +31,7 @@ class Entrance:
 
     latent_NLW: Tensor
     block: int = 0
-    carry: Carry | None = None
+    carry: BlockState | None = None
 
     @property
     def variables(self) -> list[Tensor]:
@@ -39,7 +39,7 @@ class Entrance:
         features = None if self.carry is None else self.carry.features
         return [self.latent_NLW] if features is None else [self.latent_NLW, features]
 
-    def at(self, variables: Sequence[Tensor], rows: slice = _ALL) -> Entrance:
+    def at(self, variables: Sequence[Tensor], rows: slice = _ALL) -> IntermediateState:
         """Return some of the candidates with other variables (of exactly these); the image so far stays."""
         carry = self._carry(rows)
         return replace(
@@ -49,7 +49,7 @@ class Entrance:
     def render(self, render: Renderer, *, clamp: bool) -> Tensor:
         """Return framed images (N, C, S, S), differentiable in the variables; ``clamp`` cuts to [0, 1] before."""
         x_NCHW = render.whole(self.latent_NLW, start=self.block, carry=self.carry)
-        return render.frame(x_NCHW.clamp(0, 1) if clamp else x_NCHW)
+        return render.crop_and_resize(x_NCHW.clamp(0, 1) if clamp else x_NCHW)
 
     def deliver(self, render: Renderer, *, batch: int) -> Tensor:
         """Return final images (N, C, D, D): float32 in [0, 1], without gradient, ``batch`` rendered at once."""
@@ -60,29 +60,29 @@ class Entrance:
             return torch.cat([render.frame_final(x_BCHW) for x_BCHW in wholes])
 
         with torch.no_grad():
-            return Fit(batch, render.target.ledger)(show).float().clamp(0, 1)
+            return AutoBatchSize(batch, render.target.ledger)(show).float().clamp(0, 1)
 
-    def through(self, prior: Prior, *, batch: int) -> Entrance:
+    def through(self, prior: Prior, *, batch: int) -> IntermediateState:
         """Run the block, without gradient, and return the entrance of the next; the image is the same from there."""
 
-        def run(size: int) -> list[Carry]:
+        def run(size: int) -> list[BlockState]:
             parts = [self._part(rows) for rows in self._rows(size)]
             expanded = [part.latent_NLW.expand(-1, prior.latent_layers, -1) for part in parts]
             return [prior.step_block(self.block, w, part.carry) for w, part in zip(expanded, parts, strict=True)]
 
         with torch.no_grad():
-            passed = Fit(batch)(run)
+            passed = AutoBatchSize(batch)(run)
         features, images = ([tensor for tensor in both if tensor is not None] for both in zip(*passed, strict=True))
-        carry = Carry(torch.cat(features), torch.cat(images) if images else None)
-        return Entrance(self.latent_NLW, self.block + 1, carry)
+        carry = BlockState(torch.cat(features), torch.cat(images) if images else None)
+        return IntermediateState(self.latent_NLW, self.block + 1, carry)
 
     def _rows(self, size: int) -> list[slice]:
         return list(batches(len(self.latent_NLW), size))
 
-    def _part(self, rows: slice) -> Entrance:
+    def _part(self, rows: slice) -> IntermediateState:
         return replace(self, latent_NLW=self.latent_NLW[rows], carry=self._carry(rows))
 
-    def _carry(self, rows: slice) -> Carry | None:
+    def _carry(self, rows: slice) -> BlockState | None:
         if self.carry is None:
             return None
-        return Carry(*(None if tensor is None else tensor[rows] for tensor in self.carry))
+        return BlockState(*(None if tensor is None else tensor[rows] for tensor in self.carry))

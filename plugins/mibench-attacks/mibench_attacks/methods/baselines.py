@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Le
 
-from mibench.api import Access, Added, Attack, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import Access, Attack, AttackContext, ClassResult, OmitIfDefault, Prior, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.selection.pool import CandidatePool, ScoredPool
 
@@ -25,7 +25,7 @@ class _OfPrior(Attack):
         prior: prior whose floor it is, as 'name' or 'name/preset'; empty takes the protocol's.
     """
 
-    prior: Annotated[str, Added()] = ""
+    prior: Annotated[str, OmitIfDefault()] = ""
 
     def prior_choice(self) -> str | None:
         """Return the chosen prior."""

@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
-from mibench_attacks.diffusion.denoising import Denoiser, Leash, denoiser_of, refine_time
-from mibench_attacks.diffusion.losses import PGD_STEPS, Turns
+from mibench_attacks.diffusion.denoising import Denoiser, GradientNormClip, denoiser_of, refine_time
+from mibench_attacks.diffusion.losses import PGD_STEPS, DiffMiLosses
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.losses.objectives import LossName
 from mibench_attacks.search.gradient_attack import GradientAttack
@@ -119,16 +119,19 @@ class DiffusionInversion(GradientAttack):
     ) -> ClassResult:
         """Optimise all starts in turns, denoise them, and order what is found."""
         with target.spending() as spent:
-            render, turns = Renderer(prior, target, ctx.size, ctx.deliver), Turns(self, label, shared, target, ctx)
+            render, turns = (
+                Renderer(prior, target, ctx.size, ctx.deliver),
+                DiffMiLosses(self, label, shared, target, ctx),
+            )
             start_NCSS = prior.sample(self.restarts, ctx.rng("class", label, "start")).unflatten(1, shared.image_shape)
-            leash = Leash(self.restarts, self.clip_ratio, start_NCSS.device)
+            norm_clip = GradientNormClip(self.restarts, self.clip_ratio, start_NCSS.device)
 
             def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
                 turn, asks_target = divmod(step, 2)
                 x_BCSS = variables[0]
-                x_BCSS.register_hook(leash.limiting(rows) if asks_target else leash.noting(rows))
+                x_BCSS.register_hook(norm_clip.limiting(rows) if asks_target else norm_clip.noting(rows))
                 if asks_target:
-                    return turns.identity(render.frame((x_BCSS + 1) / 2), rows, turn)
+                    return turns.identity(render.crop_and_resize((x_BCSS + 1) / 2), rows, turn)
                 return turns.denoising(x_BCSS, rows, turn)
 
             search = GradientSearch(steps=2 * self.steps, optimizer=adamax(self.lr), batch=self.batch)
@@ -136,7 +139,7 @@ class DiffusionInversion(GradientAttack):
             found = search.run([start_NCSS], loss, where=where, report=ctx.progress, ledger=target.ledger)
             with torch.no_grad():
                 clean_NCSS = turns.refined(found.variables[0])
-                images_NCSS = render.frame((clean_NCSS.clamp(-1, 1) + 1) / 2).float().clamp(0, 1)
+                images_NCSS = render.crop_and_resize((clean_NCSS.clamp(-1, 1) + 1) / 2).float().clamp(0, 1)
             if self.post_pgd:
                 images_NCSS = turns.attacked(images_NCSS)
             where = f"class {label}, final selection"

@@ -16,7 +16,7 @@ from torch import Tensor
 from mibench.api import AttackContext, ClassFailed, ClassResult, Prior, TargetView, UsageError, resize
 from mibench_attacks.images.batching import batches
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.latents.intermediate import Entrance
+from mibench_attacks.latents.intermediate import IntermediateState
 from mibench_attacks.losses.constraints import within_l1_balls
 from mibench_attacks.methods.ppa import PlugAndPlay
 from mibench_attacks.search.gradient_search import Found
@@ -101,7 +101,7 @@ class IntermediateFeatures(PlugAndPlay):
         """Number of stages, that of w alone included."""
         return 1 + len(self.feature_steps)
 
-    def peeks(self) -> bool:
+    def uses_evaluator(self) -> bool:
         """Whether an evaluator chooses the stage."""
         return self.choose == "parity"
 
@@ -119,7 +119,7 @@ class IntermediateFeatures(PlugAndPlay):
             UsageError: if the prior has too few blocks, or an evaluator shall choose and there is none.
         """
         self.check_prior(prior, target.num_classes)
-        if self.peeks() and ctx.judge is None:
+        if self.uses_evaluator() and ctx.evaluator is None:
             raise UsageError("attack 'if-gmi' with choose=parity needs an evaluator; set choose=target")
         return super().prepare(target, prior, ctx)
 
@@ -128,7 +128,7 @@ class IntermediateFeatures(PlugAndPlay):
     ) -> ClassResult:
         """Go through the stages, show the images of each, and deliver those of one."""
         with target.spending() as spent:
-            render, at = Renderer(prior, target, ctx.size, ctx.deliver), Entrance(self._start(label, shared))
+            render, at = Renderer(prior, target, ctx.size, ctx.deliver), IntermediateState(self._start(label, shared))
             shown: Shown = {}
             trace: dict[str, list[float]] = {"loss": [], "gradient": [], "skipped": []}
             for stage, steps in enumerate((self.steps, *self.feature_steps)):
@@ -155,7 +155,7 @@ class IntermediateFeatures(PlugAndPlay):
             "render": self.pool + updates + num_classes * self.candidates * shown,
         }
 
-    def _descend(self, begin: Entrance, steps: int, label: int, render: Renderer, ctx: AttackContext) -> Found:
+    def _descend(self, begin: IntermediateState, steps: int, label: int, render: Renderer, ctx: AttackContext) -> Found:
         stage = begin.block
         loss_of = self._loss(label, steps, render.target, ctx, *([stage] if stage else []))  # stage 0 draws as PPA does
 
@@ -188,7 +188,7 @@ class IntermediateFeatures(PlugAndPlay):
 
 
 def _accuracy(x_NCSS: Tensor, label: int, ctx: AttackContext, batch: int) -> float:
-    assert ctx.judge is not None  # noqa: S101 - checked by prepare
+    assert ctx.evaluator is not None  # noqa: S101 - checked by prepare
     with torch.no_grad():
-        right = [ctx.judge(x_NCSS[rows]).argmax(1) == label for rows in batches(len(x_NCSS), batch)]
+        right = [ctx.evaluator(x_NCSS[rows]).argmax(1) == label for rows in batches(len(x_NCSS), batch)]
     return torch.cat(right).float().mean().item()

@@ -18,7 +18,7 @@ from mibench_attacks.losses.objectives import ce, logit
 from mibench_attacks.search.gan_inversion import GanInversion, ImageLoss, Realism, critic_of, gan_loss
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.latent_search import GaussianSearch, LatentSearch, PointSearch
-from mibench_attacks.students.distillation import School
+from mibench_attacks.students.distillation import Distiller
 from mibench_attacks.students.networks import Student, check_student
 
 Host = Literal["gmi", "ked"]
@@ -133,14 +133,14 @@ class Lomma(GradientAttack):
         critic = critic_of(prior, "lomma", remedy=f"prior={PRIORS[self.host]}")
         if not self._asks():
             return Shared(critic, [], None)
-        school = School(
+        distiller = Distiller(
             students=self.students if self.augment else (),
             public_images=self.public_images,
             epochs=self.student_epochs,
             lr=self.student_lr,
             batch=self.student_batch,
         )
-        return Shared(critic, *school.learn(target, ctx))
+        return Shared(critic, *distiller.learn(target, ctx))
 
     def reconstruct(
         self, label: int, shared: Shared, target: TargetView, prior: Prior, ctx: AttackContext

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
-from mibench.api.params import Added
+from mibench.api.params import OmitIfDefault
 from mibench.api.rng import SeedPart
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.losses.objectives import LossName, Objective, identity_loss
@@ -148,7 +148,7 @@ class PlugAndPlay(GradientAttack):
     select_ratio: tuple[float, float] = (0.8, 1.2)
     select_flip: Annotated[float, Ge(0), Le(1)] = 0.5
     batch: Annotated[int, Ge(1)] = 25
-    clamp_selection: Annotated[bool, Added()] = True
+    clamp_selection: Annotated[bool, OmitIfDefault()] = True
 
     def __post_init__(self) -> None:
         if not self.final <= self.candidates <= self.pool:

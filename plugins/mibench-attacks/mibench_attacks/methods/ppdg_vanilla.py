@@ -120,7 +120,7 @@ class PseudoPrivateVanilla(GradientAttack):
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Tuned:
         """Do all rounds but the last, on every class; a resumed attack finds the weights that they led to."""
         for index in range(self.rounds - 1):
-            weights = ctx.remember(f"round {index}", partial(self._tune, index, target, prior, ctx))
+            weights = ctx.cached(f"round {index}", partial(self._tune, index, target, prior, ctx))
             prior = prior.clone()
             prior.load_state_dict(dict(weights))
         return Tuned(prior, self._host().prepare(target, prior, ctx))
@@ -161,7 +161,7 @@ class PseudoPrivateVanilla(GradientAttack):
             return {"pixels": to_uint8(images_NCSS[found.index_M])}
 
         kept = [
-            ctx.remember(f"round {index} class {label}", partial(best, label))["pixels"].cpu()
+            ctx.cached(f"round {index} class {label}", partial(best, label))["pixels"].cpu()
             for label in range(target.num_classes)
         ]
         labels = [label for label, pixels in enumerate(kept) for _ in pixels]

@@ -95,7 +95,7 @@ class GanInversion:
                 whole_BCHW = render.whole(prior.to_latent(z_BZ))
                 copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", step))
                 perturbed = [copy.part(rows) for copy in copies]
-                return averaged(render.frame(whole_BCHW), loss.identity, perturbed) + loss.realism(whole_BCHW)
+                return averaged(render.crop_and_resize(whole_BCHW), loss.identity, perturbed) + loss.realism(whole_BCHW)
 
             found = self.search.find(label, prior.noise_size, of_noise, ctx, target.ledger)
             images_NCSS = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
-from mibench.api import Added, Attack
+from mibench.api import Attack, OmitIfDefault
 from mibench_attacks.views.alignment import Align, Alignment
 
 
@@ -22,10 +22,10 @@ class GradientAttack(Attack):
         noise: standard deviation of the noise of 'paa', in [0, 1] units.
     """
 
-    prior: Annotated[str, Added()] = ""
-    align: Annotated[Align, Added()] = "none"
-    n_aug: Annotated[int, Ge(1), Added()] = 50
-    noise: Annotated[float, Gt(0), Added()] = 0.05
+    prior: Annotated[str, OmitIfDefault()] = ""
+    align: Annotated[Align, OmitIfDefault()] = "none"
+    n_aug: Annotated[int, Ge(1), OmitIfDefault()] = 50
+    noise: Annotated[float, Gt(0), OmitIfDefault()] = 0.05
 
     def prior_choice(self) -> str | None:
         """Return the chosen prior."""

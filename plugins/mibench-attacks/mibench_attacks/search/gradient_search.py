@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mibench.api import AccessError, ClassFailed, Ledger
-from mibench_attacks.images.batching import Fit, batches
+from mibench_attacks.images.batching import AutoBatchSize, batches
 from mibench_attacks.search.optimisers import MakeOptimizer, Schedule, adam, constant
 
 Evaluate = Callable[[Sequence[Tensor], slice, int], Tensor]
@@ -88,7 +88,7 @@ class GradientSearch:
         variables = [start_N.detach().clone().requires_grad_(True) for start_N in start]
         optimizer = self.optimizer(variables)
         rates = [group["lr"] for group in optimizer.param_groups]
-        best, fit = _Best(variables) if self.keep == "best" else None, Fit(self.batch, ledger)
+        best, fit = _Best(variables) if self.keep == "best" else None, AutoBatchSize(self.batch, ledger)
         found = Found([variable_N.detach() for variable_N in variables])
         for step in range(self.steps):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from mibench.api import ClassFailed, MibenchError, freeze
-from mibench_attacks.images.batching import Fit, batches
+from mibench_attacks.images.batching import AutoBatchSize, batches
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.losses.distances import conditional_transport, mmd, pointwise
 from mibench_attacks.losses.perceptual import Perceptual
@@ -90,7 +90,7 @@ class PriorTuning:
         Raises:
             ClassFailed: if the loss is not finite.
         """
-        weights, losses, fit = list(render.prior.tunable), [], Fit(len(x_KCHW), render.target.ledger)
+        weights, losses, fit = list(render.prior.tunable), [], AutoBatchSize(len(x_KCHW), render.target.ledger)
         side = None if self.tuner == "pw" else AREA  # image by image, details beyond 256 pixels count too
         with torch.no_grad():
             wanted_KF = self.features(x_KCHW, side=side)

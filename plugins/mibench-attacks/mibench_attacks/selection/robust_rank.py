@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mibench.api import ClassFailed, TargetView
-from mibench_attacks.images.batching import Fit, batches, in_batches
+from mibench_attacks.images.batching import AutoBatchSize, batches, in_batches
 from mibench_attacks.views.transforms import Draw, RandomView
 
 STRONG_VIEW = RandomView(scale=(0.5, 0.9), ratio=(0.8, 1.2), flip=0.5)
@@ -76,7 +76,7 @@ class RobustRank:
         Raises:
             ClassFailed: if fewer than ``keep`` images have a finite confidence.
         """
-        confidence_N, fit = torch.zeros(len(x_NCSS), device=x_NCSS.device), Fit(self.batch, target.ledger)
+        confidence_N, fit = torch.zeros(len(x_NCSS), device=x_NCSS.device), AutoBatchSize(self.batch, target.ledger)
         with torch.no_grad():
             for _ in range(self.draws):
                 draw = self.view.draw(len(x_NCSS), x_NCSS.shape[-1], rng)

@@ -24,7 +24,7 @@ HALVED_AFTER = 20
 """Epochs after which the learning rate is halved, again and again."""
 
 
-class Lesson(NamedTuple):
+class DistillationSet(NamedTuple):
     """What the target said.
 
     Attributes:
@@ -40,7 +40,7 @@ class Lesson(NamedTuple):
     mean_D: Tensor
 
 
-def take_lesson(target: TargetView, ctx: AttackContext, count: int, *, batch: int) -> Lesson:
+def query_teacher(target: TargetView, ctx: AttackContext, count: int, *, batch: int) -> DistillationSet:
     """Show the target exactly ``count`` public images in random order, all of them before any comes again.
 
     Raises:
@@ -57,11 +57,11 @@ def take_lesson(target: TargetView, ctx: AttackContext, count: int, *, batch: in
             logits_BK, features_BD = target.logits_and_features(images.images(index_M[rows]).to(ctx.device))
             logits.append(logits_BK.float())
             features.append(features_BD.double().sum(0))
-    return Lesson(images, index_M, torch.cat(logits), (torch.stack(features).sum(0) / count).float())
+    return DistillationSet(images, index_M, torch.cat(logits), (torch.stack(features).sum(0) / count).float())
 
 
 @dataclass(frozen=True, kw_only=True)
-class School:
+class Distiller:
     """Distils students by ``KL(softmax T || softmax S)`` and SGD, all on one lesson.
 
     Attributes:
@@ -80,7 +80,7 @@ class School:
 
     def learn(self, target: TargetView, ctx: AttackContext) -> tuple[list[Student], Tensor]:
         """Return the students, frozen, and the target's mean features (D,); a restart finds both again."""
-        kept = ctx.remember("students", lambda: self._learn(target, ctx))
+        kept = ctx.cached("students", lambda: self._learn(target, ctx))
         students = self._enrol(target, ctx)
         for index, student in enumerate(students):
             start = f"{index}."
@@ -89,12 +89,12 @@ class School:
         return [freeze(student.to(ctx.device)) for student in students], kept["mean_D"]
 
     def _learn(self, target: TargetView, ctx: AttackContext) -> dict[str, Tensor]:
-        lesson = take_lesson(target, ctx, self.public_images, batch=self.batch)
-        learnt = {"mean_D": lesson.mean_D}
+        distillation_set = query_teacher(target, ctx, self.public_images, batch=self.batch)
+        learnt = {"mean_D": distillation_set.mean_D}
         for index, student in enumerate(self._enrol(target, ctx)):
             orders = [ctx.rng("student", index, epoch) for epoch in range(self.epochs)]
             with seeded(ctx.seed, "dropout", index):
-                self.teach(student.to(ctx.device), lesson, orders)
+                self.teach(student.to(ctx.device), distillation_set, orders)
             learnt |= {f"{index}.{name}": tensor for name, tensor in student.state_dict().items()}
         return learnt
 
@@ -103,22 +103,22 @@ class School:
             shape = {"channels": ctx.channels, "num_classes": target.num_classes}
             return [make_student(name, **shape) for name in self.students]
 
-    def teach(self, student: nn.Module, lesson: Lesson, orders: Sequence[torch.Generator]) -> None:
+    def teach(self, student: nn.Module, distillation_set: DistillationSet, orders: Sequence[torch.Generator]) -> None:
         """Train a student in place, one epoch for each generator, which orders the images."""
         student.train()
         optimizer = SGD(student.parameters(), lr=self.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
         for epoch, rng in enumerate(orders):
             optimizer.param_groups[0]["lr"] = self.lr * 0.5 ** (epoch // HALVED_AFTER)
-            for x_BCSS, log_q_BK in self._batches(lesson, rng):
+            for x_BCSS, log_q_BK in self._batches(distillation_set, rng):
                 log_p_BK = student(x_BCSS).log_softmax(1)
                 loss = kl_div(log_p_BK, log_q_BK, reduction="batchmean", log_target=True)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
 
-    def _batches(self, lesson: Lesson, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        device = lesson.logits_MK.device
-        for rows_B in torch.randperm(len(lesson.index_M), generator=rng).split(self.batch):
+    def _batches(self, distillation_set: DistillationSet, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        device = distillation_set.logits_MK.device
+        for rows_B in torch.randperm(len(distillation_set.index_M), generator=rng).split(self.batch):
             if len(rows_B) > 1:  # BatchNorm has no statistics of a single image
-                x_BCSS = lesson.images.images(lesson.index_M[rows_B]).to(device)
-                yield x_BCSS, lesson.logits_MK[rows_B.to(device)].log_softmax(1)
+                x_BCSS = distillation_set.images.images(distillation_set.index_M[rows_B]).to(device)
+                yield x_BCSS, distillation_set.logits_MK[rows_B.to(device)].log_softmax(1)

@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, UsageError
 from mibench.api.errors import unknown
-from mibench.api.params import Added
+from mibench.api.params import OmitIfDefault
 from mibench_defenses.parts.dependence import Dependence, ImageScale, Kernel, Measure
 from mibench_defenses.parts.dependence_check import verdict
 from mibench_defenses.parts.identity_batches import identity_batches
@@ -79,8 +79,8 @@ class BiDO(Defense):
     stages: tuple[str, ...] = ()
     eps: Annotated[float, Gt(0)] = 1e-5
     precision: Literal["float64", "float32"] = "float64"
-    image_scale: Annotated[ImageScale, Added()] = "symmetric"
-    per_class: Annotated[int, Ge(0), Added()] = 0
+    image_scale: Annotated[ImageScale, OmitIfDefault()] = "symmetric"
+    per_class: Annotated[int, Ge(0), OmitIfDefault()] = 0
 
     def cost(self) -> float:
         """Return 1: the passes are plain training's.

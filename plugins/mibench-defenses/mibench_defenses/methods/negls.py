@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, nll_loss
 
 from mibench.api import Classifier, Defense, Outputs, SelfCheck, Step, TrainContext, loss_of
-from mibench.api.params import Added
+from mibench.api.params import OmitIfDefault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class NegativeLabelSmoothing(Defense):
     alpha: Annotated[float, Le(1)] = -0.05
     start: Annotated[float, Ge(0), Le(1)] = 0.5
     full: Annotated[float, Ge(0), Le(1)] = 0.75
-    early: Annotated[int, Ge(0), Added()] = 0
+    early: Annotated[int, Ge(0), OmitIfDefault()] = 0
 
     def smoothing(self, epoch: int, epochs: int) -> float:
         """Return the smoothing of an epoch, counted from 0: none, then a ramp, then a jump to alpha."""

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Le, Lt
 
 from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError
-from mibench.api.params import Added
+from mibench.api.params import OmitIfDefault
 from mibench_defenses.parts.narrow import narrow_densenet
 from mibench_defenses.parts.skips import DENSE_BLOCK, RESNETS, has_skip, install, skips_of
 
@@ -75,7 +75,7 @@ class WeakSkips(Defense):
     scales: tuple[Scale, ...] = ()
     mode: Literal["all", "attention", "mlp"] = "all"
     stage3_tail: bool = False
-    narrow: Annotated[bool, Added()] = False
+    narrow: Annotated[bool, OmitIfDefault()] = False
     with_skips: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mibench.api import Classifier, Defense, SelfCheck, Start, TrainContext, UsageError
+from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError, WarmStart
 from mibench.api.errors import unknown
 from mibench_defenses.parts.backbone_prefix import trace, weights_before
 
@@ -60,9 +60,9 @@ class TransferLearning(Defense):
         if self.freeze_until and self.parameter_share:
             raise UsageError("tl-dmi: set freeze_until or parameter_share, not both.")
 
-    def starts_from(self) -> Start | None:
+    def starts_from(self) -> WarmStart | None:
         """Ask for a network trained on the public identities, unless the model brings its own weights."""
-        return Start("public") if self.start == "public" else None
+        return WarmStart("public") if self.start == "public" else None
 
     def cost(self) -> float:
         """Return 1 - 2f/3: in the front there is no backward pass (2 of 3 units). f is the share set, 0 if unknown."""

@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
 from mibench.api import without_weight_gradients as frozen
 from mibench.api.classifier import evaluating
-from mibench.api.params import Added
+from mibench.api.params import OmitIfDefault
 from mibench_defenses.methods.bido import BiDO
 from mibench_defenses.parts import trapdoors
 from mibench_defenses.parts.discriminators import Judges, Panel, Reduction, Signals
@@ -69,11 +69,11 @@ class TrapMid(Defense):
     low: Annotated[float, Ge(0), Lt(1)] = 0.0
     discriminator: Judges = "pixel"
     augment: bool = True
-    discriminator_reduction: Annotated[Reduction, Added()] = "sum"
-    feature_hidden: Annotated[int, Ge(0), Added()] = 256
-    feature_loss: Annotated[bool, Added()] = False
-    lambda_x: Annotated[float, Ge(0), Added()] = 0.0
-    lambda_y: Annotated[float, Ge(0), Added()] = 0.0
+    discriminator_reduction: Annotated[Reduction, OmitIfDefault()] = "sum"
+    feature_hidden: Annotated[int, Ge(0), OmitIfDefault()] = 256
+    feature_loss: Annotated[bool, OmitIfDefault()] = False
+    lambda_x: Annotated[float, Ge(0), OmitIfDefault()] = 0.0
+    lambda_y: Annotated[float, Ge(0), OmitIfDefault()] = 0.0
 
     def __post_init__(self) -> None:
         if self.feature_loss and self.discriminator not in ("feature", "both"):

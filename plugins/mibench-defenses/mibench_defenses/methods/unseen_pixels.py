@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
-from mibench.api.defense import Start, Transform
+from mibench.api.defense import Transform, WarmStart
 from mibench_defenses.parts.masked import MaskedClassifier, MaskedImages, group_norms, masked
 
 
@@ -70,11 +70,11 @@ class UnseenPixels(Defense):
     binarise: bool = False
     mask_method: Literal["layer", "transform", "dataset"] = "transform"
 
-    def starts_from(self) -> Start | None:
+    def starts_from(self) -> WarmStart | None:
         """Return the training of the mask, or the first of two; neither depends on options of ``final``."""
         if self.stage == "final":
-            return Start("private", replace(self, stage="learn", binarise=False, mask_method="transform"))
-        return Start("private", replace(self, adaptive=False, gamma=1.0)) if self.adaptive else None
+            return WarmStart("private", replace(self, stage="learn", binarise=False, mask_method="transform"))
+        return WarmStart("private", replace(self, adaptive=False, gamma=1.0)) if self.adaptive else None
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Put the mask in front of the network, and beside it what the training needs.

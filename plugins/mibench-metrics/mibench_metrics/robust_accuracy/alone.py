@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mibench_metrics.robust_accuracy.ensemble import Attempt, Ensemble
-from mibench_metrics.robust_accuracy.victims import Victims
+from mibench_metrics.robust_accuracy.victims import EvalImages
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Alone:
 
 
 def run_alone(
-    ensemble: Ensemble, eps: Sequence[float], victims: Victims, correct_N: Tensor, tick: Callable[[], None]
+    ensemble: Ensemble, eps: Sequence[float], victims: EvalImages, correct_N: Tensor, tick: Callable[[], None]
 ) -> list[dict[str, Alone]]:
     """Attack the correctly classified images with one attack after the other; a dictionary by attack for each eps.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from mibench_metrics.robust_accuracy.metered import MeteredModel
-from mibench_metrics.robust_accuracy.victims import Victims
+from mibench_metrics.robust_accuracy.victims import EvalImages
 
 RANDOMISED = 1e-4
 PROBABILITIES = 1e-5
@@ -49,7 +49,7 @@ class Checks:
         return {**asdict(self), "square_gain": square_gain, "flags": flags}
 
 
-def check_model(model: MeteredModel, victims: Victims, correct_N: Tensor) -> Checks:
+def check_model(model: MeteredModel, victims: EvalImages, correct_N: Tensor) -> Checks:
     """Run the checks: six forward passes on a few images, and one gradient of every correctly classified image."""
     few = torch.arange(min(len(victims.images), SAMPLE))
     x_BCHW = victims.images.images(few).to(victims.device)
@@ -76,7 +76,7 @@ def _are_probabilities(model: MeteredModel, x_BCHW: Tensor) -> bool:
     return in_range and bool(((out_BK.sum(1) - 1).abs() < PROBABILITIES).all())
 
 
-def _zero_gradients(model: MeteredModel, victims: Victims, correct_N: Tensor) -> float:
+def _zero_gradients(model: MeteredModel, victims: EvalImages, correct_N: Tensor) -> float:
     zero = 0
     for _, x_BCHW, y_B in victims.batches(correct_N):
         x_BCHW.requires_grad_(True)

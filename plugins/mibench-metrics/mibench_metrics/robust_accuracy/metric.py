@@ -13,11 +13,11 @@ from annotated_types import Ge
 from torch import Tensor
 
 from mibench.api import (
-    Added,
-    Evidence,
     Measurement,
     Metric,
     MetricContext,
+    MetricInputs,
+    OmitIfDefault,
     derive_seed,
     full_precision,
     seeded,
@@ -34,7 +34,7 @@ from mibench_metrics.robust_accuracy.package import attack_package
 from mibench_metrics.robust_accuracy.radius import median_radius
 from mibench_metrics.robust_accuracy.subset import stratified
 from mibench_metrics.robust_accuracy.sweep import Sweep, SweepResult
-from mibench_metrics.robust_accuracy.victims import Victims
+from mibench_metrics.robust_accuracy.victims import EvalImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class RobustAccuracy(Metric):
     fab_targets: Annotated[int, Ge(0)] | None = None
     fab_iterations: Annotated[int, Ge(0)] | None = None
     square_queries: Annotated[int, Ge(0)] | None = None
-    stand_alone: Annotated[bool, Added()] = False
+    stand_alone: Annotated[bool, OmitIfDefault()] = False
 
     subject: ClassVar[Subject] = "target"
     needs: ClassVar[frozenset[Need]] = frozenset({"target"})
@@ -97,7 +97,7 @@ class RobustAccuracy(Metric):
         """Return what the attacks may spend on a classifier of so many classes."""
         return PROFILES[self.profile].overridden(self._overrides()).fitted(num_classes)
 
-    def measure(self, evidence: Evidence, ctx: MetricContext) -> list[Measurement]:
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return one measurement per eps, ascending, then the median radius, then what attacks do alone if asked for.
 
         Raises:
@@ -109,7 +109,7 @@ class RobustAccuracy(Metric):
         )
         chosen_N = stratified(images.labels_N, self.max_images)
         batch = self.batch or (32 if ctx.device.type == "cpu" else 250)
-        victims = Victims(images.subset(chosen_N), batch, ctx.device)
+        victims = EvalImages(images.subset(chosen_N), batch, ctx.device)
         seed = derive_seed(ctx.seed, "robust-accuracy")
         with seeded(seed), full_precision(), without_weight_gradients(target):
             model = MeteredModel(target)
@@ -124,7 +124,7 @@ class RobustAccuracy(Metric):
         chosen = {name: getattr(self, name) for name in AttackBudget.__dataclass_fields__}
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _attack(self, ensemble: Ensemble, victims: Victims, correct_N: Tensor, ctx: MetricContext) -> SweepResult:
+    def _attack(self, ensemble: Ensemble, victims: EvalImages, correct_N: Tensor, ctx: MetricContext) -> SweepResult:
         done = 0
 
         def tick(signals: Any) -> None:
@@ -136,7 +136,7 @@ class RobustAccuracy(Metric):
         return sweep.run(victims, correct_N)
 
     def _report(
-        self, result: SweepResult, checks: Checks, ensemble: Ensemble, victims: Victims, correct_N: Tensor
+        self, result: SweepResult, checks: Checks, ensemble: Ensemble, victims: EvalImages, correct_N: Tensor
     ) -> list[Measurement]:
         labels_N, classes = victims.images.labels_N, victims.images.num_classes
         common = self._details(ensemble, correct_N)
@@ -152,7 +152,9 @@ class RobustAccuracy(Metric):
             made.append(average(name, robust_N, labels_N, classes, higher_is_better=True, details=details))
         return made + radius
 
-    def _alone(self, ensemble: Ensemble, victims: Victims, correct_N: Tensor, ctx: MetricContext) -> list[Measurement]:
+    def _alone(
+        self, ensemble: Ensemble, victims: EvalImages, correct_N: Tensor, ctx: MetricContext
+    ) -> list[Measurement]:
         passed, total = 0, -(-int(correct_N.sum()) // victims.batch)
 
         def tick() -> None:
@@ -190,9 +192,9 @@ class RobustAccuracy(Metric):
         }
 
 
-def _correct(model: MeteredModel, victims: Victims) -> Tensor:
+def _correct(model: MeteredModel, victims: EvalImages) -> Tensor:
     correct_N = torch.zeros(len(victims.images), dtype=torch.bool)
     with torch.no_grad():
-        for index_B, x_BCHW, y_B in victims.batches(victims.everyone()):
+        for index_B, x_BCHW, y_B in victims.batches(victims.all_mask()):
             correct_N[index_B] = (model(x_BCHW).argmax(1) == y_B).cpu()
     return correct_N

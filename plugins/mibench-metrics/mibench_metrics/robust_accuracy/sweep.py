@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mibench_metrics.robust_accuracy.ensemble import Ensemble
-from mibench_metrics.robust_accuracy.victims import Victims
+from mibench_metrics.robust_accuracy.victims import EvalImages
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 """(x_BCHW, y_B) to the images it broke (B,)."""
@@ -52,7 +52,7 @@ class Sweep:
     assume_monotone: bool = False
     tick: Tick = lambda _: None
 
-    def run(self, victims: Victims, correct_N: Tensor) -> SweepResult:
+    def run(self, victims: EvalImages, correct_N: Tensor) -> SweepResult:
         """Attack the images that are classified correctly (mask ``correct_N``, on the CPU)."""
         radii_N = self._radii(victims, correct_N) if self.ensemble.budget.uses_fab else None
         spared_N = torch.zeros_like(correct_N)
@@ -72,7 +72,7 @@ class Sweep:
         return int(self.ensemble.budget.uses_fab) + per_eps * (len(self.eps) + int(self.assume_monotone))
 
     def _cascade(
-        self, victims: Victims, alive_N: Tensor, eps: float, radii_N: Tensor | None
+        self, victims: EvalImages, alive_N: Tensor, eps: float, radii_N: Tensor | None
     ) -> tuple[Tensor, dict[str, int]]:
         alive_N, counts = alive_N.clone(), {}
         for name, attack in self._attacks(eps).items():
@@ -99,7 +99,7 @@ class Sweep:
             attacks["square"] = lambda x, y: run.square(x, y, eps).broken_B
         return attacks
 
-    def _radii(self, victims: Victims, correct_N: Tensor) -> Tensor:
+    def _radii(self, victims: EvalImages, correct_N: Tensor) -> Tensor:
         radii_N = torch.zeros(len(correct_N))
         for index_B, x_BCHW, y_B in victims.batches(correct_N):
             radii_N[index_B] = self.ensemble.fab_radii(x_BCHW, y_B).cpu()

@@ -15,7 +15,7 @@ from mibench.api import ImageSet
 
 
 @dataclass(frozen=True)
-class Victims:
+class EvalImages:
     """The images under attack.
 
     Attributes:
@@ -28,7 +28,7 @@ class Victims:
     batch: int
     device: torch.device
 
-    def everyone(self) -> Tensor:
+    def all_mask(self) -> Tensor:
         """Return a mask (N,) that chooses all images."""
         return torch.ones(len(self.images), dtype=torch.bool)
 

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Carry, ImageSet, MibenchError, Prior, PriorModel, PriorTrainer, generator
+from mibench.api import BlockState, ImageSet, MibenchError, Prior, PriorModel, PriorTrainer, generator
 
 EXACT_SIDE = 1500
 """Data matrices up to this many rows or columns are decomposed exactly."""
@@ -43,7 +43,7 @@ class LinearFaces(Prior):
         """Return ``truncation * z`` as (B, 1, Z); the only layer is left alone if ``cutoff`` is 0."""
         return (z_BZ if cutoff == 0 else z_BZ * truncation)[:, None]
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return images (B, C, H, W), not clamped.
 
         Raises:

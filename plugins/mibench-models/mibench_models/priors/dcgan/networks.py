@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mibench.api import Carry, Prior, UsageError
+from mibench.api import BlockState, Prior, UsageError
 
 SLOPE = 0.2
 """Slope of the critic's LeakyReLU."""
@@ -99,7 +99,7 @@ class Dcgan(Prior):
         """Return ``truncation * z`` as (B, 1, Z); the only layer is left alone if ``cutoff`` is 0."""
         return (z_BZ if cutoff == 0 else z_BZ * truncation)[:, None]
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return images (B, C, S, S); the sigmoid keeps them in (0, 1).
 
         Raises:

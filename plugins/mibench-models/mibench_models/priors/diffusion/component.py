@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from mibench.api import Carry, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, UsageError
+from mibench.api import BlockState, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, UsageError
 from mibench_models.priors.diffusion.process import Schedule, ddim, signal_shares, spaced
 from mibench_models.priors.diffusion.unet import UNet
 from mibench_models.priors.parts.conditional import ConditionalPrior
@@ -63,7 +63,7 @@ class DiffusionPrior(ConditionalPrior):
         self.register_buffer("pseudo_KT", torch.zeros(classes, top, dtype=torch.long))
         self.to(memory_format=torch.channels_last)
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return images (B, C, S, S), not clamped.
 
         Raises:

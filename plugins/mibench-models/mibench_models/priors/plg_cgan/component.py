@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from mibench.api import Carry, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView
+from mibench.api import BlockState, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView
 from mibench_models.priors.parts.conditional import ConditionalPrior
 from mibench_models.priors.plg_cgan.networks import CganGenerator, ProjectionCritic
 
@@ -35,7 +35,7 @@ class ConditionalGan(ConditionalPrior):
         self.generator, self.critic = generator, critic
         self.to(memory_format=torch.channels_last)
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return images (B, C, S, S), not clamped: tanh reaches below 0.
 
         Raises:

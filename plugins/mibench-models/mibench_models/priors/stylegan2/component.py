@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Gt, Le
 
-from mibench.api import Deployed, ImageSet, Prior, PriorModel, PriorTrainer
+from mibench.api import ImageSet, InferenceOnly, Prior, PriorModel, PriorTrainer
 from mibench_models.priors.stylegan2.compute import Compute
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
@@ -70,8 +70,8 @@ class StyleGan2Prior(PriorModel):
     ema_rampup: Annotated[float, Gt(0)] = 0.05
     augment: str = "none"
     mirror: bool = True
-    compute: Annotated[Compute, Deployed()] = "fp32"
-    compile: Annotated[bool, Deployed()] = False
+    compute: Annotated[Compute, InferenceOnly()] = "fp32"
+    compile: Annotated[bool, InferenceOnly()] = False
 
     def build(self, *, channels: int, size: int) -> StyleGan2:
         """Make untrained networks, discriminator included. Called with torch's global generator seeded."""

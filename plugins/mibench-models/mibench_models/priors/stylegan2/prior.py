@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mibench.api import Carry, Prior
+from mibench.api import BlockState, Prior
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.mapping import truncate
@@ -66,7 +66,7 @@ class StyleGan2(Prior):
         ws_BLW = mapping(z_BZ)[:, None].expand(-1, self.latent_layers, -1)
         return truncate(ws_BLW, mapping.w_avg, truncation=truncation, cutoff=cutoff)
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Render images (B, C, R, R), nominally in [0, 1], from block ``start`` on.
 
         Raises:
@@ -78,21 +78,21 @@ class StyleGan2(Prior):
             raise ValueError(f"expected start in [0, {self.blocks}), got {start}")
         return (carry.image + 1) / 2
 
-    def step_block(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
+    def step_block(self, index: int, latent_BLW: Tensor, carry: BlockState | None) -> BlockState:
         """Run one block. The carried image is the sum of RGB outputs so far, in [-1, 1] units; features are float32.
 
         Raises:
             ValueError: if a block after the first gets no features.
         """
         features, image = self._advance(index, latent_BLW, carry)
-        return Carry(None if features is None else features.to(latent_BLW.dtype), image)
+        return BlockState(None if features is None else features.to(latent_BLW.dtype), image)
 
-    def _advance(self, index: int, latent_BLW: Tensor, carry: Carry | None) -> Carry:
+    def _advance(self, index: int, latent_BLW: Tensor, carry: BlockState | None) -> BlockState:
         """Run one block; features keep the type that the next block computes in."""
         features, image = (None, None) if carry is None else carry
         if index > 0 and features is None:
             raise ValueError(f"block {index} starts from features; pass the carry of block {index - 1}")
-        return Carry(*self.generator.synthesis.run_block(index, latent_BLW, features, image))
+        return BlockState(*self.generator.synthesis.run_block(index, latent_BLW, features, image))
 
     @property
     def tunable(self) -> list[nn.Parameter]:

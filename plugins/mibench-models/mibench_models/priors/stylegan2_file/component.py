@@ -15,7 +15,18 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from mibench.api import Carry, DataError, Deployed, ImageSet, InputFile, Prior, PriorModel, PriorTrainer, freeze, to_rgb
+from mibench.api import (
+    BlockState,
+    DataError,
+    ImageSet,
+    InferenceOnly,
+    InputFile,
+    Prior,
+    PriorModel,
+    PriorTrainer,
+    freeze,
+    to_rgb,
+)
 from mibench_models.priors.stylegan2.compute import Compute
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
@@ -50,7 +61,7 @@ class ReadStyleGan2(StyleGan2):
         super().__init__(Generator(**design["generator"]), critic and Discriminator(**critic), crop=crop)
         self.channels, self.own_channels = channels, design["generator"]["img_channels"]
 
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: Carry | None = None) -> Tensor:
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Render images (B, C, R, R), nominally in [0, 1], from block ``start`` on."""
         return recolour(super().render(latent_BLW, start=start, carry=carry), self.channels)
 
@@ -125,8 +136,8 @@ class StyleGan2File(PriorModel):
     folder: Annotated[str, InputFile()] = ""
     sha256: str = ""
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
-    compute: Annotated[Compute, Deployed()] = "fp32"
-    compile: Annotated[bool, Deployed()] = False
+    compute: Annotated[Compute, InferenceOnly()] = "fp32"
+    compile: Annotated[bool, InferenceOnly()] = False
 
     def missing(self) -> list[str]:
         """Return how to get the weights, if they are not there."""

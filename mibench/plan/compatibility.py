@@ -11,7 +11,7 @@ from mibench.protocol.schema import ImageShape
 from mibench.registry.build import build_component
 
 
-def check_fit(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> None:
+def check_compatibility(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> None:
     """Ask an attack about the structure of the prior that it would be given.
 
     A prior that cannot be sketched (its files are not there, say) is left to the stages.

@@ -14,7 +14,7 @@ from mibench.api.target import Ledger, TargetView
 from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
 
 
-class Keeper:
+class ComputeCache:
     """``AttackContext.remember`` of a stage.
 
     Args:
