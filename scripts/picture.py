@@ -18,7 +18,7 @@ from mibench.execute.records import make_record
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
-from mibench.results.report import GalleryRow
+from mibench.report import GalleryRow
 from mibench.store.store import Store, default_root
 
 PEOPLE, SIDE, MARGIN, LABEL = 10, 96, 4, 150

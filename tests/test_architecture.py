@@ -21,9 +21,10 @@ ALLOWED = {
     "store": {"api", "results"},
     "plan": {"api", "results", "registry", "protocol", "store"},
     "stages": {"api", "registry", "protocol", "store", "plan"},
+    "report": {"results"},
     "leaderboard": {"api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
-    "execute": {"api", "results", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
+    "execute": {"api", "results", "report", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
     "testing": {"api"},
     "cli": {"api", "results", "registry", "protocol", "store", "plan", "execute", "leaderboard", "analysis", "testing"},
 }
@@ -32,7 +33,7 @@ ALLOWED = {
 TOP = {"__init__": {"results", "protocol", "execute"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["leaderboard", "analysis", "results", "registry", "protocol", "store", "api"]
+LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "store", "api"]
 GENERIC = {"none", "accuracy", "torchvision"}
 """Names that mean something else too: a value, a column, a package."""
 NAMED = {("protocol/request.py", "ppa")}

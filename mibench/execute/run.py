@@ -24,9 +24,9 @@ from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
+from mibench.report import Gallery, write_report
 from mibench.results.io import save_record
 from mibench.results.record import Record
-from mibench.results.report import Gallery, write_report
 from mibench.store.store import Store, default_root
 
 ALWAYS_THERE = ("auto", "cpu")
