@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 
+from mibench.base.version import __version__
+
 # A tool that measures privacy reports nobody's use of it. Read when the libraries are imported, so set before any of
 # them is: onnxruntime would write a device identifier and a queue of events to the user's cache folder.
 for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from mibench.results.io import load_record
     from mibench.results.record import Record
 
-__version__ = "0.1.0"
 __all__ = ["Record", "Request", "RunResult", "__version__", "load_record", "plan_request", "run"]
 
 _LAZY = {

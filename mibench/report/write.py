@@ -7,11 +7,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from mibench import __version__
+from mibench.base.files import write_atomic
+from mibench.base.version import __version__
 from mibench.report.gallery import Gallery, strips
 from mibench.report.view import section, summaries
 from mibench.results.display import printable
-from mibench.results.io import label, write_atomic
+from mibench.results.io import label
 from mibench.results.record import Record
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mibench.api.errors import MibenchError, UsageError
+from mibench.base.files import write_atomic
 from mibench.execute import output
 from mibench.execute.output import explaining, output_folder
-from mibench.results.io import write_atomic
 
 
 @pytest.fixture()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from record_factory import make_record, metric
 
+from mibench.base.files import write_atomic
 from mibench.results.io import (
     MAX_BYTES,
     RecordError,
@@ -18,7 +19,6 @@ from mibench.results.io import (
     save_record,
     seal,
     verify_digest,
-    write_atomic,
 )
 
 

@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
+from mibench.base.files import write_atomic
 from mibench.plan.node import make_node
-from mibench.results.io import write_atomic
 from mibench.store.locks import Locks
 from mibench.store.store import Store
 
