@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from record_factory import make_record, metric
 
-from mibench.base.files import write_atomic
 from mibench.results.io import (
     MAX_BYTES,
     RecordError,
@@ -134,16 +133,3 @@ def test_thirty_megabytes_are_no_record(tmp_path: Path) -> None:
     path.write_text(" " * 30_000_000 + "{}")
     with pytest.raises(RecordError, match="larger than 16 MiB"):
         load_record(path)
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_atomic(tmp_path / "file", "old")
-
-    def fail(_: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="no space"):
-        write_atomic(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
