@@ -19,20 +19,20 @@ TYPE_CHECKING = False  # as typing has it, which a file in the working folder co
 if TYPE_CHECKING:
     from typing import Any
 
-    from mibench.execute.run import RunResult, plan_request, run
     from mibench.protocol.request import Request
     from mibench.results.io import load_record
     from mibench.results.record import Record
+    from mibench.session.run import RunResult, plan_request, run
 
 __all__ = ["Record", "Request", "RunResult", "__version__", "load_record", "plan_request", "run"]
 
 _LAZY = {
     "Record": "mibench.results.record",
     "Request": "mibench.protocol.request",
-    "RunResult": "mibench.execute.run",
+    "RunResult": "mibench.session.run",
     "load_record": "mibench.results.io",
-    "plan_request": "mibench.execute.run",
-    "run": "mibench.execute.run",
+    "plan_request": "mibench.session.run",
+    "run": "mibench.session.run",
 }
 
 

@@ -25,7 +25,32 @@ ALLOWED = {
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
-    "execute": {"base", "api", "results", "report", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
+    "assemble": {
+        "base",
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "stages",
+        "leaderboard",
+    },
+    "execute": {"api", "registry", "store", "plan", "stages"},
+    "session": {
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "stages",
+        "leaderboard",
+        "assemble",
+        "execute",
+    },
     "testing": {"api"},
     "cli": {
         "base",
@@ -35,7 +60,9 @@ ALLOWED = {
         "protocol",
         "store",
         "plan",
+        "assemble",
         "execute",
+        "session",
         "leaderboard",
         "analysis",
         "testing",
@@ -43,7 +70,7 @@ ALLOWED = {
 }
 """What each room may import, and no more. A room is above everything it imports."""
 
-TOP = {"__init__": {"base", "results", "protocol", "execute"}, "__main__": {"cli"}}
+TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
 LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "store", "api", "base"]

@@ -25,7 +25,7 @@ class RefusedError(MibenchError):
 
 
 Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
-"""Further rules, which need more than a record and its protocol (see ``mibench.execute.recheck``)."""
+"""Further rules, which need more than a record and its protocol (see ``mibench.assemble.recheck``)."""
 
 
 def add_records(

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mibench.api.errors import MibenchError
+from mibench.assemble.environment import environment, joined
 from mibench.base.canonical import digest
-from mibench.execute.environment import environment, joined
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
 from mibench.plan.provenance import joint_digest
