@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import annotated_types
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from mibench.api.deprecated import module_getattr
 from mibench.api.errors import UsageError, suggestion
 from mibench.api.plain import Problem, brief, misread, unfit
 
@@ -19,7 +20,7 @@ M = TypeVar("M")
 
 
 class OmitIfDefault:
-    """Marks a parameter that is younger than published records: ``Annotated[int, Ge(1), Added()]``.
+    """Marks a parameter that is younger than published records: ``Annotated[int, Ge(1), OmitIfDefault()]``.
 
     While it has its default it is left out of keys and records, so that older ones stay as they are. Its default must
     therefore mean what the component did before.
@@ -222,3 +223,6 @@ def _field_docs(component: type) -> dict[str, str]:
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
 """Configuration of all pydantic models of the project: unknown keys are errors, instances do not change."""
+
+if not typing.TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())
