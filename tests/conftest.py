@@ -36,8 +36,8 @@ def toy_registry():
 @pytest.fixture()
 def toy_run(toy_registry, tmp_path, monkeypatch):
     """Return ``toy_run(**fields of the request)``, which runs the protocol of the fake plugin in this process."""
-    from mibench.execute.run import run
     from mibench.protocol.request import Request
+    from mibench.session.run import run
 
     monkeypatch.setenv("MIBENCH_THREADS", "1")
 

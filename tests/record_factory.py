@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mibench.base.canonical import digest
 from mibench.protocol.load import parse_protocol
-from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
 from mibench.results.intervals import metric_value
 from mibench.results.io import seal

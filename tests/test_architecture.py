@@ -14,25 +14,66 @@ ROOT = Path(mibench.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 ALLOWED = {
+    "base": set(),
     "api": set(),
-    "results": {"api"},
+    "results": {"base", "api"},
     "registry": {"api"},
-    "protocol": {"api", "results"},
-    "store": {"api", "results"},
-    "plan": {"api", "results", "registry", "protocol", "store"},
-    "stages": {"api", "registry", "protocol", "store", "plan"},
-    "leaderboard": {"api", "results", "protocol", "store"},
+    "protocol": {"base", "api"},
+    "store": {"base", "api"},
+    "plan": {"base", "api", "registry", "protocol", "store"},
+    "stages": {"base", "api", "registry", "protocol", "store", "plan"},
+    "report": {"base", "results"},
+    "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
-    "execute": {"api", "results", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
+    "assemble": {
+        "base",
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "stages",
+        "leaderboard",
+    },
+    "execute": {"api", "registry", "store", "plan", "stages"},
+    "session": {
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "stages",
+        "leaderboard",
+        "assemble",
+        "execute",
+    },
     "testing": {"api"},
-    "cli": {"api", "results", "registry", "protocol", "store", "plan", "execute", "leaderboard", "analysis", "testing"},
+    "cli": {
+        "base",
+        "api",
+        "results",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "assemble",
+        "execute",
+        "session",
+        "leaderboard",
+        "analysis",
+        "testing",
+    },
 }
 """What each room may import, and no more. A room is above everything it imports."""
 
-TOP = {"__init__": {"results", "protocol", "execute"}, "__main__": {"cli"}}
+TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["leaderboard", "analysis", "results", "registry", "protocol", "store", "api"]
+LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "store", "api", "base"]
 GENERIC = {"none", "accuracy", "torchvision"}
 """Names that mean something else too: a value, a column, a package."""
 NAMED = {("protocol/request.py", "ppa")}
@@ -59,7 +100,7 @@ def imported(path):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             parts = name.split(".")
-            if parts[0] == "mibench" and len(parts) > 1 and parts[1] != "__version__":
+            if parts[0] == "mibench" and len(parts) > 1:
                 yield parts[1]
 
 

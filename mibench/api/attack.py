@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import with_old_names
 from mibench.api.errors import UsageError
 from mibench.api.prior import Prior
 from mibench.api.rng import SeedPart, generator
@@ -52,6 +53,7 @@ def _no_trainer(prior: Prior, images: ImageSet, steps: int, purpose: str) -> Pri
     raise UsageError("nothing here can train a prior; run the attack through the stage `reconstruct`")
 
 
+@with_old_names
 @dataclass
 class AttackContext:
     """What an attack may use beside the target and the prior.
@@ -87,6 +89,7 @@ class AttackContext:
         return generator(self.seed, *purpose)
 
 
+@with_old_names
 class Attack(ABC):
     """An attack component: a frozen dataclass of parameters.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mibench.api.classifier import Classifier, Embedder
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import module_getattr
 
 Subject = Literal["target", "reconstructions"]
 Need = Literal["target", "evaluators", "embedder"]
@@ -113,3 +114,7 @@ def class_means(values_N: Tensor, labels_N: Tensor, num_classes: int) -> list[fl
         own = values_N[labels_N == label]
         means.append(own.double().mean().item() if len(own) else None)
     return means
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

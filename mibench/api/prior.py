@@ -8,12 +8,13 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import module_getattr, with_old_names
 from mibench.api.images import resize
 from mibench.api.target import TargetView
 
@@ -30,6 +31,7 @@ class BlockState(NamedTuple):
     image: Tensor | None
 
 
+@with_old_names
 class Prior(nn.Module, ABC):
     """A trained generator. Latents are (B, L, W): one style vector per layer; simple generators have L = 1.
 
@@ -223,3 +225,7 @@ class GuidedPriorModel(ABC):
         Faster arithmetic belongs here, behind a check that images stay the same.
         """
         return prior
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

@@ -2,7 +2,7 @@
 
 Families: MB1xx schema and parts, MB2xx identity and digest, MB3xx protocol, MB5xx controls, MB6xx numbers, MB7xx
 provenance, MB8xx board structure. MB4xx (statistics) and MB9xx (presentation) are reserved. Rules that need the
-installed components (MB111, MB112, MB205, MB614) are in ``mibench.execute.recheck``.
+installed components (MB111, MB112, MB205, MB614) are in ``mibench.assemble.recheck``.
 """
 
 from __future__ import annotations

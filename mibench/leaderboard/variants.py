@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mibench.results.canonical import digest
+from mibench.base.canonical import digest
 from mibench.results.record import Record
 from mibench.results.variants import variant_note
 

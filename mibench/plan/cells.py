@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mibench.api.errors import UsageError, unknown
+from mibench.base.canonical import digest
 from mibench.plan.compatibility import check_compatibility
 from mibench.plan.facts import Facts
 from mibench.plan.graph import Graph, ProtocolContext
@@ -19,7 +20,6 @@ from mibench.protocol.schema import Component
 from mibench.protocol.split import choose_classes, split_identities
 from mibench.registry.build import JOINT
 from mibench.registry.registry import Registry
-from mibench.results.canonical import digest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mibench.results.canonical import digest
+from mibench.base.canonical import digest
 
 KEY_VERSION = 1
 """Raise it when the meaning of a payload changes; all keys change with it."""

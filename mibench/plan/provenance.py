@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mibench import __version__
+from mibench.base.canonical import digest
+from mibench.base.version import __version__
 from mibench.registry.build import JOINT
 from mibench.registry.packages import digest_of_sources
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry
-from mibench.results.canonical import digest
 
 KINDS = {
     "dataset": "dataset",

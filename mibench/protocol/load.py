@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from mibench.api.errors import PluginError, UsageError
 from mibench.api.plain import brief, misread
 from mibench.api.specs import ProtocolSpec, Spec
+from mibench.base.canonical import digest
 from mibench.protocol.files import read_text
 from mibench.protocol.schema import Protocol
 from mibench.protocol.strict_yaml import parse_yaml
-from mibench.results.canonical import digest
 
 Variant = Literal["test", "validation"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from mibench.base.scalars import finite
 from mibench.results.record import MetricValue
-from mibench.results.scalars import finite
 
 ATTACK_ACCURACY = "attack_acc"
 ROBUST_ACCURACY = "robust_acc"

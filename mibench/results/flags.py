@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from mibench.base.scalars import finite
 from mibench.results.columns import clean_accuracy, robust_columns
 from mibench.results.display import short
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.normalize import control, headline
 from mibench.results.record import Flag, MetricValue, Record
-from mibench.results.scalars import finite
 
 FEW_CLASSES = 10
 SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from mibench.base.scalars import finite
 from mibench.results.columns import clean_accuracy, robust_columns, top_k
 from mibench.results.record import MetricValue
-from mibench.results.scalars import finite
 
 _ROUNDING = 1e-9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mibench.results.canonical import canonical_json
+from mibench.base.canonical import canonical_json
 
 
 def variant_note(params: Mapping[str, Any], all_params: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from mibench.stages.checkpoints import load_json, read, save_json, set_aside, write_whole
+from mibench.base.files import write_atomic
+from mibench.stages.checkpoints import load_json, read, save_json, set_aside
 from mibench.stages.files import tensor_bytes
 
 
@@ -36,7 +37,7 @@ def save_class(work: Path, info: Mapping[str, Any], tensors: Mapping[str, Tensor
         save_json(part.with_suffix(".json"), dict(info))
         return
     content = tensor_bytes(tensors)
-    write_whole(part, content)
+    write_atomic(part, content)
     # Last: it says that the class is done, and what the other file must be.
     save_json(part.with_suffix(".json"), {**info, "images": hashlib.sha256(content).hexdigest()})
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from mibench.api.errors import StoreError, UsageError
 from mibench.api.folders import home_folder, named_folder
-from mibench.results.io import sync_folder
+from mibench.base.files import sync_folder
 from mibench.store.artifact import MANIFEST, Artifact, inspect, read_artifact, write_manifest
 from mibench.store.aside import exists, make_folder, set_aside
 from mibench.store.drafts import drafts, flush, make_draft, share

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from record_factory import make_record
 
-import mibench.execute as mibench_execute
+import mibench.session as mibench_session
 from mibench.cli.main import main
 from mibench.plan.node import make_node
 from mibench.plan.plan import PlannedNode
@@ -109,8 +109,8 @@ class Pretence:
 def pretence(monkeypatch: pytest.MonkeyPatch) -> Pretence:
     """Replace planning and execution."""
     made = Pretence()
-    module = ModuleType("mibench.execute.run")
+    module = ModuleType("mibench.session.run")
     module.plan_request, module.run = made.plan_request, made.run
-    monkeypatch.setitem(sys.modules, "mibench.execute.run", module)
-    monkeypatch.setattr(mibench_execute, "run", module, raising=False)
+    monkeypatch.setitem(sys.modules, "mibench.session.run", module)
+    monkeypatch.setattr(mibench_session, "run", module, raising=False)
     return made

@@ -5,7 +5,7 @@ import yaml
 from fake_plugin import PROTOCOL
 
 from mibench.api import UsageError
-from mibench.execute.records import reproduce
+from mibench.assemble.records import reproduce
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 

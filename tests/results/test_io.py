@@ -18,7 +18,6 @@ from mibench.results.io import (
     save_record,
     seal,
     verify_digest,
-    write_atomic,
 )
 
 
@@ -134,16 +133,3 @@ def test_thirty_megabytes_are_no_record(tmp_path: Path) -> None:
     path.write_text(" " * 30_000_000 + "{}")
     with pytest.raises(RecordError, match="larger than 16 MiB"):
         load_record(path)
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_atomic(tmp_path / "file", "old")
-
-    def fail(_: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="no space"):
-        write_atomic(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from fake_plugin import PROTOCOL, parts
 
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.run import run_node

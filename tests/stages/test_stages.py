@@ -11,8 +11,8 @@ import torch
 from fake_plugin import HERE, PROTOCOL, parts
 
 from mibench.api import AttackContext, MibenchError, seeded
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
 from mibench.stages.classifier import load_classifier
@@ -194,7 +194,7 @@ import os, sys, time
 from pathlib import Path
 import fake_plugin
 import kornia.augmentation, torch._dynamo
-from mibench.execute.run import run
+from mibench.session.run import run
 from mibench.protocol.request import Request
 
 root = Path(sys.argv[1])

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Classifier,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    Need,
+    OmitIfDefault,
+    Subject,
+)
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 

@@ -15,8 +15,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from mibench.api import Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
-from mibench.api.metric import Need, Subject
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, Need, OmitIfDefault, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 

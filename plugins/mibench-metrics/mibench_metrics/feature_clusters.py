@@ -18,8 +18,17 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Classifier,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    MibenchError,
+    Need,
+    Subject,
+)
 from mibench_metrics.feature_distances import Distances, distances
 from mibench_metrics.inference import batches
 from mibench_metrics.measurements import average, required

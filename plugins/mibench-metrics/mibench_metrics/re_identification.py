@@ -13,8 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Embedder,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    MibenchError,
+    Need,
+    Subject,
+)
 from mibench_metrics.inference import batches, label_ranks
 from mibench_metrics.measurements import average, required
 

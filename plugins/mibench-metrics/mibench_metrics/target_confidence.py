@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mibench.api import Measurement, Metric, MetricContext, MetricInputs
-from mibench.api.metric import Need, Subject
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, Need, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 

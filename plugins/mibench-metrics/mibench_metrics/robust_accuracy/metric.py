@@ -17,13 +17,14 @@ from mibench.api import (
     Metric,
     MetricContext,
     MetricInputs,
+    Need,
     OmitIfDefault,
+    Subject,
     derive_seed,
     full_precision,
     seeded,
     without_weight_gradients,
 )
-from mibench.api.metric import Need, Subject
 from mibench_metrics.measurements import average, required
 from mibench_metrics.robust_accuracy.alone import run_alone, together
 from mibench_metrics.robust_accuracy.budget import PROFILES, AttackBudget, Profile

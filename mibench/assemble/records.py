@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mibench.api.errors import MibenchError
-from mibench.execute.environment import environment, joined
+from mibench.assemble.environment import environment, joined
+from mibench.base.canonical import digest
 from mibench.plan.cells import Cell
 from mibench.plan.node import Node
 from mibench.plan.provenance import joint_digest
 from mibench.plan.resolve import Resolved
 from mibench.registry.registry import Registry
-from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
 from mibench.results.intervals import metric_value
 from mibench.results.io import seal

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from record_factory import component, make_record, metric
 
+from mibench.report import Gallery, GalleryRow, write_report
+from mibench.report.chart import Entry, leakage_chart
+from mibench.report.gallery import MAX_IMAGES, MAX_ROWS, data_uri
+from mibench.report.write import render_report
 from mibench.results.io import label
 from mibench.results.record import Failure, Flag
-from mibench.results.report import Gallery, GalleryRow, write_report
-from mibench.results.report.chart import Entry, leakage_chart
-from mibench.results.report.gallery import MAX_IMAGES, MAX_ROWS, data_uri
-from mibench.results.report.write import render_report
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{ 7*7 }}"
 VOID = {"meta", "img", "br", "link", "input", "hr"}

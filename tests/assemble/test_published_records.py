@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mibench.execute.recheck import Recheck
+from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import verify
 from mibench.leaderboard.checks import check_record
 from mibench.protocol.load import LoadedProtocol, parse_protocol

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,29 +11,21 @@ from mibench.api import params
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError, UsageError
 from mibench.execute.contract import Executor, Outcome, Session
 from mibench.execute.explain import explain
-from mibench.execute.galleries import make_gallery
 from mibench.execute.interrupts import watched_signals
-from mibench.execute.output import explaining, output_folder, prepare
-from mibench.execute.recheck import Recheck
-from mibench.execute.records import failed_record, make_record
 from mibench.execute.threads import wait_briefly
-from mibench.leaderboard import add_records
-from mibench.leaderboard.checks import check_record
-from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
+from mibench.report import write_report
 from mibench.results.io import save_record
 from mibench.results.record import Record
-from mibench.results.report import Gallery, write_report
+from mibench.session.cell_results import RECORD, cell_gallery, cell_record
+from mibench.session.output import explaining, output_folder, prepare
+from mibench.session.publish import publish, refusal, require_boards
 from mibench.store.store import Store, default_root
 
 ALWAYS_THERE = ("auto", "cpu")
 """Devices that need no look at the hardware; a plan that asks for nothing else does not import torch."""
-RECORD = "record"
-"""Stage of a failure that came after all stages: the artifacts make no record."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,38 +113,21 @@ def run(
 
 
 def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunResult:
-    store = plan.store
     if request.publish is not None:
-        for cell in plan.cells:
-            if reason := _from_a_file(cell):
-                raise UsageError(f"--publish: {reason}")
+        require_boards(plan)
         prepare(request.publish, "--publish")
     outcome = _execute(request, registry, plan)
-    records = [_record(cell, plan, outcome, store, registry, request) for cell in plan.cells]
+    records = [cell_record(cell, plan, outcome, registry, request.device) for cell in plan.cells]
     paths = [save_record(record, output / "records") for record in records]
     labels = {planned.key: planned.label for planned in plan.nodes}
     failures = [(labels[key], error) for key, error in outcome.failed.items()]
     pairs = list(zip(plan.cells, records, strict=True))
     failures += [(cell.label, r.failure.error) for cell, r in pairs if r.failure and r.failure.stage == RECORD]
-    galleries = [_gallery(cell, record, store) for cell, record in pairs if record.status == "done"]
+    galleries = [cell_gallery(cell, record, plan.store) for cell, record in pairs if record.status == "done"]
     report = write_report(output / "report.html", records, galleries, failures)
     refusals = [refusal(record, cell) for cell, record in zip(plan.cells, records, strict=True)]
-    published = _publish(request, plan, registry, records, paths)
+    published = publish(request.publish, plan, registry, records, paths) if request.publish else []
     return RunResult(plan, records, failures, report, paths, published, refusals)
-
-
-def refusal(record: Record, cell: Cell) -> str:
-    """Return the first reason for which no board accepts a record that a run just made; empty if there is none."""
-    if reason := _from_a_file(cell):
-        return f"MB300 {reason}"
-    return next((f"{found.id} {found.text}" for found in check_record(record, cell.loaded)), "")
-
-
-def _from_a_file(cell: Cell) -> str:
-    """Say that a cell's protocol is an experiment that no board accepts; empty if it is an installed one."""
-    if cell.loaded.asked == cell.loaded.protocol.id:
-        return ""
-    return f"{cell.loaded.asked} is a file; boards take the protocols of installed plugins"
 
 
 def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
@@ -171,40 +145,3 @@ def _executor(request: Request, registry: Registry) -> Executor:
     if not isinstance(made, Executor):
         raise TypeError(f"{request.executor!r} is not an Executor")
     return made
-
-
-def _record(cell: Cell, plan: Plan, outcome: Outcome, store: Store, registry: Registry, request: Request) -> Record:
-    nodes = [*cell.inputs.values(), *cell.measures.values(), *cell.gold.values(), *cell.floor.values()]
-    nodes += cell.undefended.values()
-    labels = {planned.key: planned.node for planned in plan.nodes}
-    for node in nodes:
-        lost = outcome.skipped.get(node.key, node.key)
-        if lost in outcome.failed:
-            where, error = labels[lost].label, outcome.failed[lost]
-            return failed_record(cell, registry, where, error, device=request.device)
-    try:
-        return make_record(cell, store, registry)
-    except Exception as error:  # one cell whose numbers make no record must not cost the others theirs
-        return failed_record(cell, registry, RECORD, explain(error), device=request.device)
-
-
-def _gallery(cell: Cell, record: Record, store: Store) -> Gallery:
-    """Collect the pictures of a cell; a cell whose metric says odd things about them has none."""
-    try:
-        return make_gallery(cell, record, store)
-    except Exception as error:
-        _log.warning("the report has no pictures of %s: %s", cell.label, explain(error))
-        return Gallery(cell.label, [])
-
-
-def _publish(
-    request: Request, plan: Plan, registry: Registry, records: Sequence[Record], paths: Sequence[Path]
-) -> list[Path]:
-    if request.publish is None:
-        return []
-    done = [path for path, record in zip(paths, records, strict=True) if record.status == "done"]
-    texts = {cell.loaded.protocol.id: cell.loaded.text for cell in plan.cells}
-    recheck = Recheck.beside(registry, plan.store.root)
-    published = add_records(done, request.publish, texts, recheck.findings)
-    recheck.save()
-    return published

@@ -12,10 +12,10 @@ from mibench.cli.request import build_request, parse_settings
 from mibench.cli.run import run as run_command
 from mibench.execute.contract import cpu_threads
 from mibench.execute.leases import device_slots
-from mibench.execute.run import plan_request
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
+from mibench.session.run import plan_request
 from mibench.store.store import Store
 
 
@@ -98,7 +98,7 @@ REPEATED = [
 
 @pytest.mark.parametrize("fields", REPEATED)
 def test_the_command_of_a_record_repeats_its_cell(toy_registry, fields):
-    from mibench.execute.records import cell_ref, reproduce
+    from mibench.assemble.records import cell_ref, reproduce
 
     request = Request(**{"protocols": ("toy",), "defenses": ("noisy",), "attacks": ("guess",), **fields})
     for cell in expand(request, toy_registry):

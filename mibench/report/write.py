@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from mibench import __version__
+from mibench.base.files import write_atomic
+from mibench.base.version import __version__
+from mibench.report.gallery import Gallery, strips
+from mibench.report.view import section, summaries
 from mibench.results.display import printable
-from mibench.results.io import label, write_atomic
+from mibench.results.io import label
 from mibench.results.record import Record
-from mibench.results.report.gallery import Gallery, strips
-from mibench.results.report.view import section, summaries
 
 
 def write_report(
@@ -74,7 +75,7 @@ def _failures(records: Sequence[Record], stated: Sequence[tuple[str, str]]) -> l
 
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("mibench.results.report"),
+        loader=PackageLoader("mibench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

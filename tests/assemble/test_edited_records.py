@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mibench.execute.recheck import Recheck
+from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import RefusedError, add_records
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.registry.registry import load_registry

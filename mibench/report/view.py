@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mibench.report.chart import Chart, Entry, leakage_chart
+from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
 from mibench.results.display import flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
-from mibench.results.report.chart import Chart, Entry, leakage_chart
-from mibench.results.report.gallery import Gallery, Strip, strips
 from mibench.results.variants import variant_note
 
 CONTROLS = ("undefended", "floor", "gold")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mibench.execute.environment import environment, joined
+from mibench.assemble.environment import environment, joined
 from mibench.plan.plan import make_plan
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry

@@ -11,8 +11,8 @@ import torch
 
 from mibench.api import Defense, Step, UsageError
 from mibench.api.composition import Composition
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
+from mibench.session.run import plan_request
 from mibench.stages.files import load_tensors
 from mibench.store.store import Store
 from mibench.testing import TinyWorld, train_steps

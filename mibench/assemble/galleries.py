@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from mibench.plan.cells import Cell
 from mibench.protocol.split import private_indices
+from mibench.report import Gallery, GalleryRow
 from mibench.results.record import Record
-from mibench.results.report import Gallery, GalleryRow
 from mibench.store.store import Store
 
 CLASSES, IMAGES = 12, 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_plugin import PROTOCOL
 
-from mibench.execute.recheck import Recheck
+from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import RefusedError, add_records, load_board
 from mibench.leaderboard.checks import check_record
 from mibench.protocol.load import parse_protocol

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mibench.api.errors import MibenchError, UsageError
-from mibench.execute import output
-from mibench.execute.output import explaining, output_folder
-from mibench.results.io import write_atomic
+from mibench.base.files import write_atomic
+from mibench.session import output
+from mibench.session.output import explaining, output_folder
 
 
 @pytest.fixture()
@@ -77,7 +77,7 @@ def test_work_that_is_done_survives_a_full_disk_for_results(toy_run, tmp_path, m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "output" / "report.html"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("mibench.execute.run.write_report", full)
+        patch.setattr("mibench.session.run.write_report", full)
         with pytest.raises(MibenchError, match=r"cannot write .*report\.html: No space left on device"):
             toy_run()
     again = toy_run()

@@ -10,9 +10,10 @@ import torch
 from fake_plugin import parts
 
 from mibench.api import SelfCheck
-from mibench.execute import run as execution
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
+from mibench.session import cell_results
+from mibench.session.run import plan_request
 from mibench.store.store import Store
 
 NAN, INF = float("nan"), float("inf")
@@ -174,14 +175,14 @@ def _lax(path, value):
 
 
 def test_a_record_that_cannot_be_made_fails_alone(toy_run, monkeypatch):
-    honest = execution.make_record
+    honest = cell_results.make_record
 
     def one_breaks(cell, *given, **named):
         if cell.defense.name == "noisy":
             raise ValueError("no such record")
         return honest(cell, *given, **named)
 
-    monkeypatch.setattr(execution, "make_record", one_breaks)
+    monkeypatch.setattr(cell_results, "make_record", one_breaks)
     result = toy_run(defenses=("noisy",))
     assert _status(result) == {("plain", "guess"): "done", ("noisy", "guess"): "failed"}
     failure = load_record(result.record_paths[1]).failure
@@ -209,7 +210,7 @@ def test_details_that_a_gallery_cannot_read_cost_its_pictures_alone(toy_run, mon
 def test_a_cost_that_is_no_number_leaves_the_estimate_open(toy_registry, tmp_path, monkeypatch, cost):
     monkeypatch.setattr(parts.Noisy, "cost", lambda self: cost)
     request = Request(protocols=("toy",), defenses=("noisy",), attacks=("guess",), store=tmp_path)
-    plan = execution.plan_request(request, toy_registry)
+    plan = plan_request(request, toy_registry)
     target = plan.cells[1].target.key
     assert [planned.estimate_s for planned in plan.nodes if planned.key == target] == [None]
 

@@ -5,7 +5,7 @@ import pytest
 from fake_plugin import PROTOCOL, parts
 from safetensors.numpy import load_file
 
-from mibench.execute.galleries import make_gallery
+from mibench.assemble.galleries import make_gallery
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.split import split_identities, split_images
 from mibench.store.store import Store

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mibench.api.errors import DataError, MibenchError, PluginError, UsageError
-from mibench.execute.columns import check_columns
-from mibench.execute.records import cell_ref, components
+from mibench.assemble.columns import check_columns
+from mibench.assemble.records import cell_ref, components
 from mibench.leaderboard.finding import Finding, differs
 from mibench.plan.cells import Cell, expand_loaded
 from mibench.plan.facts import Facts
