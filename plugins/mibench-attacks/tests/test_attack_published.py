@@ -211,7 +211,7 @@ def test_every_published_preset_is_in_the_table():
 @pytest.mark.parametrize(("name", "of"), [key for key in PUBLISHED if key[0] in ("if-gmi", "ppdg-mi")])
 def test_the_heirs_of_ppa_search_and_rank_as_it_does(name, of):
     """Sections 4.2 and 5.1: one pool, Adam (0.1, 0.1) without a schedule."""
-    search = preset(name, of)._search(50)
+    search = preset(name, of).search.descent(batch=1)
     settings = search.optimizer([Parameter(torch.zeros(1))]).defaults
     assert settings["betas"] == (0.1, 0.1)
     assert {search.schedule(step, 50) for step in range(50)} == {1.0}
@@ -219,7 +219,7 @@ def test_the_heirs_of_ppa_search_and_rank_as_it_does(name, of):
 
 def test_mirrors_rate_rises_over_a_twentieth_and_falls_over_the_last_quarter():
     """Section 11: Adam (0.9, 0.999) under the ramps of StyleGAN's projector."""
-    search = preset("mirror", "paper")._search()
+    search = preset("mirror", "paper").search.descent(batch=8, keep="best")
     rates = [search.schedule(step, 20_000) for step in (0, 500, 1000, 8000, 15_000, 17_500, 20_000)]
     assert rates == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
     assert search.optimizer([Parameter(torch.zeros(1))]).defaults["betas"] == (0.9, 0.999)
