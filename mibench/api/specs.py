@@ -162,10 +162,17 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
-    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module."""
+    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module.
+
+    Attributes:
+        file: ``package:path`` of the YAML.
+        trial: whether it only shows that everything works, and its numbers mean nothing; it is never chosen by its
+            dataset alone.
+    """
 
     kind: ClassVar[Kind] = "protocol"
     file: str = ""
+    trial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from mibench.api.specs import Column, MetricSpec
 from mibench.leaderboard.finding import Finding, differs
 from mibench.leaderboard.number_rules import average_fits
+from mibench.nodes.node import Node
 from mibench.plan.cells import Cell
-from mibench.plan.node import Node
 from mibench.plan.resolve import Resolved
 from mibench.results.record import MetricValue, Record
 

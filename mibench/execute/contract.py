@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mibench.api.errors import UsageError
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.registry.registry import Registry
 from mibench.store.store import Store
 

@@ -12,7 +12,7 @@ from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, sk
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import Ended, watched_signals
 from mibench.execute.signals import Stopped
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.stages.run import pick_device, run_node
 
 

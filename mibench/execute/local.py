@@ -19,7 +19,7 @@ import torch
 import mibench
 from mibench.execute.contract import Executor, Outcome, Session, skip
 from mibench.execute.leases import device_slots
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.store.store import Store
 
 Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]

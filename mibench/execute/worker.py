@@ -72,7 +72,7 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
 def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: Ended) -> None:
     """Run one node and say what became of it."""
     from mibench.execute.explain import explain
-    from mibench.plan.node import Node
+    from mibench.nodes.node import Node
     from mibench.stages.run import pick_device, run_node
 
     def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 from mibench.api.errors import UsageError, suggestion
 from mibench.plan.facts import Facts
-
-KINDS = ("defense", "attack", "model", "prior")
+from mibench.registry.kinds import SETTABLE
 
 
 class Settings:
@@ -29,7 +28,7 @@ class Settings:
         self._raw = raw
         self._facts = facts
         self._used: set[str] = set()
-        self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._asked: dict[str, set[str]] = {kind: set() for kind in SETTABLE}
 
     def overrides(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings for one component and remember that they were used; a name beats a kind."""
@@ -57,8 +56,8 @@ class Settings:
     def _explain(self, key: str) -> str:
         prefix, _, parameter = key.rpartition(".")
         names = {name for asked in self._asked.values() for name in asked}
-        if prefix not in KINDS:
-            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"
+        if prefix not in SETTABLE:
+            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*SETTABLE, *names])}"
         if prefix == "prior" and not self._asked[prefix]:
             return f"--set {key}: no requested attack brings a prior of its own, and the protocol's is frozen"
         fields = {field for name in self._asked[prefix] for field in self._facts.traits(prefix, name).fields}

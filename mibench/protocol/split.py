@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mibench.api.errors import UsageError
 from mibench.protocol.schema import ClassChoice, Split
@@ -128,11 +127,52 @@ def split_images(split: Split, labels: Sequence[int], identities: Sequence[int])
     return parts
 
 
-def private_indices(payload: Mapping[str, Any], labels: Sequence[int]) -> ImageSplit:
-    """Return which private images train, validate and test, from the split in a node's payload."""
-    numbers = {name: payload[name] for name in ("seed", "train", "val", "test")}
-    split = Split(private=len(payload["identities"]), public=1, **numbers)
-    return split_images(split, labels, payload["identities"])
+@dataclass(frozen=True)
+class PrivateSplit:
+    """What decides which private images train, validate and test.
+
+    Attributes:
+        seed: seed of the permutations.
+        train: images per identity that train.
+        val: images per identity for choosing parameters.
+        test: images per identity that are reported on.
+        identities: identity of each class.
+    """
+
+    seed: int
+    train: int
+    val: int
+    test: int
+    identities: list[int]
+
+    @classmethod
+    def of(cls, split: Split, identities: Sequence[int]) -> PrivateSplit:
+        """Return that part of a protocol's split."""
+        return cls(split.seed, split.train, split.val, split.test, list(identities))
+
+
+def private_indices(split: PrivateSplit, labels: Sequence[int]) -> ImageSplit:
+    """Return which private images train, validate and test.
+
+    Raises:
+        UsageError: if a class has too few images.
+    """
+    people = len(split.identities)
+    whole = Split(seed=split.seed, private=people, public=1, train=split.train, val=split.val, test=split.test)
+    return split_images(whole, labels, split.identities)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which public images validate a public pre-training.
+
+    Attributes:
+        images: how many of each identity; 0 for none.
+        seed: of the choice.
+    """
+
+    images: int
+    seed: int
 
 
 def hold_out(labels: Sequence[int], images: int, seed: int) -> ImageSplit:

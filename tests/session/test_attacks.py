@@ -25,7 +25,7 @@ def test_a_failed_class_counts_as_no_success_and_the_others_are_delivered(toy_ru
     assert record.ledger["per_class"]["1"]["backward"] > 0  # what it spent before it failed still counts
     flags = {flag.id: flag.text for flag in record.flags}
     assert flags["classes-failed"].startswith("1 of 3 classes failed")
-    evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
+    evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key)
     assert json.loads(evidence.file("trace.json").read_text())["1"] == {}
 
 
@@ -112,8 +112,8 @@ def test_what_acts_on_a_trained_prior_alone_trains_no_other(toy_run):
     loud = toy_run(attacks=("picky",), settings={"picky.brings": "linear/loud"})
     one, other = quiet.planned.cells[0], loud.planned.cells[0]
     assert one.prior_node.key == other.prior_node.key
-    assert one.evidence.key != other.evidence.key
-    assert "deploy" not in one.evidence.payload
+    assert one.reconstructions.key != other.reconstructions.key
+    assert "deploy" not in one.reconstructions.payload
     assert torch.equal(parts.SEEN[-1][1].basis, 2 * before)
     assert record_of(loud).components["prior"].params["gain"] == 2.0
 

@@ -76,7 +76,7 @@ def test_a_loss_curve_that_is_not_finite_costs_no_result(toy_run, tmp_path, monk
     assert verify_digest(record)
     assert record.ledger["trace"] == trend
     store = Store(tmp_path / "store")
-    traces = store.get("reconstruct", result.planned.cells[0].evidence.key).json("trace.json")
+    traces = store.get("reconstruct", result.planned.cells[0].reconstructions.key).json("trace.json")
     assert traces["0"]["loss"] == [value if math.isfinite(value) else None for value in loss]
 
 

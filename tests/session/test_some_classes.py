@@ -26,7 +26,11 @@ def write(folder: Path, choice: str) -> str:
 
 
 def nodes(cell):
-    return {"target": cell.target.key, "evidence": cell.evidence.key, "gold": cell.gold["match"].needs["evidence"]}
+    return {
+        "target": cell.target.key,
+        "evidence": cell.reconstructions.key,
+        "gold": cell.gold["match"].needs["evidence"],
+    }
 
 
 @pytest.fixture()
@@ -57,8 +61,8 @@ def test_targets_are_shared_and_attacks_are_not(both):
     assert nodes(whole)["target"] == nodes(some)["target"]
     assert nodes(whole)["evidence"] != nodes(some)["evidence"]
     assert nodes(whole)["gold"] != nodes(some)["gold"]
-    assert "attacked" not in whole.evidence.payload
-    assert some.evidence.payload["attacked"] == [0, 2]
+    assert "attacked" not in whole.reconstructions.payload
+    assert some.reconstructions.payload["attacked"] == [0, 2]
 
 
 def test_a_record_says_so_and_only_its_own_board_takes_it(both, toy_registry):
