@@ -10,6 +10,10 @@ API_VERSION = "1"
 """Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
 
 Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol", "importer"]
+SETTABLE: tuple[Kind, ...] = ("defense", "attack", "model", "prior")
+"""Kinds whose parameters a request may set (a prior's only where an attack brings it); the rest is the protocol's."""
+READS_FILES: tuple[Kind, ...] = ("dataset", "model", "prior")
+"""Kinds that can lack files, and are asked before anything runs."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

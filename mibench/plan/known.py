@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mibench.api.errors import UsageError
+from mibench.api.specs import READS_FILES
 from mibench.nodes.classifier import TargetInputs
 from mibench.nodes.node import Node
 from mibench.plan.context import ProtocolContext
 from mibench.plan.facts import Facts
 from mibench.registry.entry import Entry
-from mibench.registry.kinds import READS_FILES
 
 
 def check_images(fixed: ProtocolContext, facts: Facts) -> None:

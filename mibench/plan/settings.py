@@ -6,25 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from mibench.api.errors import UsageError, suggestion
+from mibench.api.specs import SETTABLE
 from mibench.plan.facts import Facts
-from mibench.registry.kinds import SETTABLE
 
 
 class Settings:
     """Settings by ``kind.parameter`` (every requested component of that kind that has it) or ``name.parameter``.
 
     Args:
-        raw: setting to value, as typed.
+        raw: setting to value, as a request holds them.
         facts: of the components.
-
-    Raises:
-        UsageError: for a setting without a dot.
     """
 
     def __init__(self, raw: Mapping[str, Any], facts: Facts) -> None:
-        for key in raw:
-            if "." not in key:
-                raise UsageError(f"--set {key}=...: expected KIND.PARAMETER or NAME.PARAMETER, e.g. defense.lam=0.2")
         self._raw = raw
         self._facts = facts
         self._used: set[str] = set()

@@ -30,12 +30,6 @@ SPEC_TYPES: dict[Kind, type[Spec]] = {
 }
 
 
-SETTABLE: tuple[Kind, ...] = ("defense", "attack", "model", "prior")
-"""Kinds whose parameters a request may set (a prior's only where an attack brings it); the rest is the protocol's."""
-READS_FILES: tuple[Kind, ...] = ("dataset", "model", "prior")
-"""Kinds that can lack files, and are asked before anything runs."""
-
-
 def as_kind(word: str) -> Kind:
     """Read a kind in singular or plural, as users type it.
 
