@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mibench.base.canonical import digest
 from mibench.nodes.inputs import Inputs
 from mibench.nodes.marks import Ref
 from mibench.nodes.table import read_inputs
-from mibench.base.canonical import digest
 
 
 @dataclass(frozen=True)

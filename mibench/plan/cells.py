@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mibench.api.errors import UsageError
+from mibench.base.canonical import digest
 from mibench.nodes.classifier import EvaluatorInputs
 from mibench.nodes.node import Node
 from mibench.plan.choose import Chooser
@@ -20,7 +21,6 @@ from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
-from mibench.base.canonical import digest
 
 
 @dataclass(frozen=True)

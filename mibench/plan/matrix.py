@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mibench.api.errors import UsageError
+from mibench.base.canonical import digest
 from mibench.plan.choose import Chooser
 from mibench.plan.resolve import Resolved, parse_choice
 from mibench.protocol.load import LoadedProtocol, load_protocol
 from mibench.protocol.request import DEFAULT_PROTOCOL, Request
 from mibench.registry.registry import Registry
-from mibench.base.canonical import digest
 
 
 @dataclass(frozen=True)
