@@ -48,6 +48,7 @@ TESTS = {
 }
 """Room to the tests that are about it, under ``tests/``; a room that is not named here has a folder of its own name."""
 MEMORY = 8 * 2**30
+CONTEXT = multiprocessing.get_context("fork")
 SWAPS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
     ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
@@ -334,9 +335,9 @@ def files_and_tests(paths: Sequence[Path], tests: Sequence[str]) -> tuple[list[s
     return names, [test for test in dict.fromkeys(wanted) if (ROOT / test).exists()]
 
 
-def shown(mutant: Mutant) -> str:
+def shown(mutant: Mutant, source: str) -> str:
     """Return the place and the lines before and after."""
-    data = (ROOT / mutant.file).read_bytes()
+    data = source.encode()
     first = data.rfind(b"\n", 0, mutant.start) + 1
     last = len(data) if (end := data.find(b"\n", mutant.end)) < 0 else end
     old = data[first:last].decode()
@@ -356,39 +357,49 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=[], help="tests to run in the place of the room's own")
     options = parser.parse_args()
     files, tests = files_and_tests(options.paths, options.tests)
-    mutants = [mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))]
-    if options.sample and options.sample < len(mutants):
-        mutants = random.Random(options.seed).sample(mutants, options.sample)
-    context = multiprocessing.get_context("fork")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         copies = [Path(folder) / str(job) for job in range(options.jobs)]
         for copy in copies:
             copy_tree(copy)
-        out = Path(folder) / "reach.json"
-        first = context.Process(target=_measure_reach, args=(copies[0], files, tests, out))
-        first.start()
-        first.join()
-        if first.exitcode:
-            sys.exit(first.exitcode)
-        reach = json.loads(out.read_text(encoding="utf-8"))
-        for test in reach["failed"]:
-            print(f"left out, for it fails without any mutant: {test}")
+        sources = {file: (copies[0] / file).read_text(encoding="utf-8") for file in files}
+        mutants = [mutant for file, source in sources.items() for mutant in mutants_of(file, source)]
+        if options.sample and options.sample < len(mutants):
+            mutants = random.Random(options.seed).sample(mutants, options.sample)
+        reach = measured_reach(copies[0], files, tests)
         print(f"{len(mutants)} mutants, {len(reach['seconds'])} tests in {time.monotonic() - begun:.0f} s", flush=True)
-        results: SimpleQueue[Any] = context.SimpleQueue()
-        for job, copy in enumerate(copies):
-            context.Process(target=_serve, args=(copy, reach, mutants[job :: options.jobs], results)).start()
-        verdicts = dict(_told(results.get()) for _ in mutants)
-    report(options, verdicts, time.monotonic() - begun)
+        verdicts = {}
+        for mutant, verdict in judged(copies, reach, mutants):
+            verdicts[mutant] = verdict
+            if verdict == "survived":
+                print(f"survived: {shown(mutant, sources[mutant.file])}", flush=True)
+    report(options, verdicts, sources, time.monotonic() - begun)
 
 
-def _told(result: tuple[Mutant, str]) -> tuple[Mutant, str]:
-    if result[1] == "survived":
-        print(f"survived: {shown(result[0])}", flush=True)
-    return result
+def measured_reach(copy: Path, files: Sequence[str], tests: Sequence[str]) -> dict[str, Any]:
+    """Run the tests once without any mutant, in a process of their own, and return which reaches what."""
+    out = copy.parent / "reach.json"
+    process = CONTEXT.Process(target=_measure_reach, args=(copy, files, tests, out))
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(process.exitcode)
+    reach: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    for test in reach["failed"]:
+        print(f"left out, for it fails without any mutant: {test}")
+    return reach
 
 
-def report(options: argparse.Namespace, verdicts: dict[Mutant, str], seconds: float) -> None:
+def judged(copies: Sequence[Path], reach: dict[str, Any], mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str]]:
+    """Yield each mutant with its verdict, as they come from one process for each copy."""
+    results = CONTEXT.SimpleQueue()
+    for job, copy in enumerate(copies):
+        CONTEXT.Process(target=_serve, args=(copy, reach, mutants[job :: len(copies)], results)).start()
+    for _ in mutants:
+        yield results.get()
+
+
+def report(options: argparse.Namespace, verdicts: dict[Mutant, str], sources: dict[str, str], seconds: float) -> None:
     """Print the score, and write it with the survivors where that was asked for."""
     count = Counter(verdicts.values())
     valid = len(verdicts) - count["invalid"]
@@ -397,7 +408,8 @@ def report(options: argparse.Namespace, verdicts: dict[Mutant, str], seconds: fl
         f"{dead} of {valid} mutants killed ({dead / max(1, valid):.1%}), {count['timeout']} by time, in {seconds:.0f} s"
     )
     if options.json:
-        survivors = [asdict(m) | {"shown": shown(m)} for m, verdict in verdicts.items() if verdict == "survived"]
+        left = [mutant for mutant, verdict in verdicts.items() if verdict == "survived"]
+        survivors = [asdict(mutant) | {"shown": shown(mutant, sources[mutant.file])} for mutant in left]
         paths, drawn = [str(path) for path in options.paths], {"sample": options.sample, "seed": options.seed}
         score = {"paths": paths, **drawn, "mutants": valid, "killed": dead, "timeout": count["timeout"]}
         options.json.write_text(json.dumps({**score, "survivors": survivors}, indent=1) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ def with_examples():
                 yield ".".join(part for part in inside if part != "__init__")
 
 
-@pytest.mark.parametrize("module", with_examples())
+@pytest.mark.parametrize("module", list(with_examples()))
 def test_examples(module):
     tried = doctest.testmod(importlib.import_module(module))
     assert tried.failed == 0

@@ -75,6 +75,15 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
 
     Raises:
         UsageError: for an unknown key (with a suggestion) or a value of the wrong type or range.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Blur:
+    ...     radius: typing.Annotated[int, annotated_types.Ge(0)] = 2
+    >>> build(Blur, {"radius": "3"})
+    Blur(radius=3)
+    >>> build(Blur, {"radius": -1})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    mibench.api.errors.UsageError: Blur: radius = -1 is not valid; expected int >= 0 (...).
     """
     owner = owner or component.__name__
     if not dataclasses.is_dataclass(component):
@@ -94,7 +103,15 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
 
 
 def canonical(component: Any) -> dict[str, Any]:
-    """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`OmitIfDefault`)."""
+    """Return a component's parameters as plain JSON values, for records and cache keys (see :class:`OmitIfDefault`).
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Blur:
+    ...     radius: int = 2
+    ...     edge: typing.Annotated[str, OmitIfDefault()] = "reflect"
+    >>> canonical(Blur()), canonical(Blur(edge="zero"))
+    ({'radius': 2}, {'radius': 2, 'edge': 'zero'})
+    """
     dumped: dict[str, Any] = _adapter(type(component)).dump_python(component, mode="json")
     hints = _hints(type(component))
     for field in dataclasses.fields(component):

@@ -96,7 +96,7 @@ def attack_in(store, name):
     }
     network, _, _ = build(REGISTRY, {"stage": "target", "image": IMAGE, **inputs}, CPU)
     public = WORLD.attack_context().public
-    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}
+    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}  # type: ignore[attr-defined]
     prior, settings = ATTACKS[name]
     entry = {"name": prior, "params": PRIORS[prior]}
     generator = REGISTRY.component("prior", prior)(**PRIORS[prior]).build(**IMAGE)
