@@ -108,7 +108,11 @@ class Metric(ABC):
 
 
 def class_means(values_N: Tensor, labels_N: Tensor, num_classes: int) -> list[float | None]:
-    """Average a per-image value over each class; ``None`` for classes without images."""
+    """Average a per-image value over each class; ``None`` for classes without images.
+
+    >>> class_means(torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 0, 2]), num_classes=3)
+    [0.5, None, 1.0]
+    """
     means: list[float | None] = []
     for label in range(num_classes):
         own = values_N[labels_N == label]

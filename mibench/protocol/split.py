@@ -11,7 +11,11 @@ from mibench.protocol.schema import ClassChoice, Split
 
 
 def permutation(n: int, *purpose: str | int) -> list[int]:
-    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved)."""
+    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved).
+
+    >>> permutation(5, "identities", 0)
+    [0, 2, 3, 1, 4]
+    """
     prefix = ":".join(str(part) for part in purpose)
 
     def rank(i: int) -> bytes:
@@ -38,6 +42,9 @@ def split_identities(split: Split, available: int) -> Identities:
 
     Raises:
         UsageError: if the dataset has fewer identities than the protocol wants.
+
+    >>> split_identities(Split(private=2, public=2, train=1, val=0, test=1), available=5)
+    Identities(private=[0, 2], public=[1, 3])
     """
     if split.private + split.public > available:
         wanted = f"{split.private} private and {split.public} public identities"

@@ -34,6 +34,11 @@ def class_interval(per_class: Sequence[float | None], *, draws: int = DRAWS) -> 
 
     Returns:
         ``(low, high)``, or ``None`` with fewer than two classes.
+
+    >>> class_interval([0.0, 1.0])
+    (0.0, 1.0)
+    >>> class_interval([0.5, None]) is None
+    True
     """
     values_K = np.array([value for value in per_class if value is not None], dtype=np.float64)
     if len(values_K) < 2:
@@ -55,6 +60,9 @@ def seed_average(runs: Sequence[Sequence[float | None]]) -> list[float | None]:
 
     Raises:
         ValueError: if the runs have different numbers of classes.
+
+    >>> seed_average([[0.0, None], [1.0, None]])
+    [0.5, None]
     """
     means: list[float | None] = []
     for values in zip(*runs, strict=True):

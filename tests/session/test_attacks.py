@@ -123,7 +123,7 @@ def test_an_attack_may_train_its_prior_on(toy_run, brings, asked):
     settings = {"picky.brings": brings, "picky.trains": "3"}
     spent = record_of(toy_run(attacks=("picky",), settings=settings)).ledger["shared"]
     before, after, _ = parts.SEEN[-1]
-    weights, tuned = before.state_dict(), after.state_dict()
+    weights, tuned = before.state_dict(), after.state_dict()  # type: ignore[attr-defined]
     assert any(not torch.equal(weights[name], tuned[name]) for name in weights)
     assert not any(parameter.requires_grad for parameter in after.parameters())
     assert spent["forward"] == asked + 5  # the guided training looks at two images in each step
@@ -134,7 +134,7 @@ def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
     assert parts.SEEN[-1][2].evaluator is None
     assert "chosen_by" not in record_of(honest).ledger
     peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": True}))
-    assert parts.SEEN[-1][2].evaluator.num_classes == 3
+    assert parts.SEEN[-1][2].evaluator.num_classes == 3  # type: ignore[attr-defined]
     assert peeked.ledger["chosen_by"] == "evaluator:judge"
     assert "chosen-by-evaluator" in {flag.id for flag in peeked.flags}
 

@@ -35,7 +35,7 @@ def test_each_part_holds_the_images_that_the_protocol_chose(toy_registry, tmp_pa
     for name, size in SIZES.items():
         indices = getattr(chosen, name)
         assert len(indices) == len(data.split(name)) == size
-        assert torch.equal(data.split(name).pixels_NCHW, images.pixels_NCHW[indices])
+        assert torch.equal(data.split(name).pixels_NCHW, images.pixels_NCHW[indices])  # type: ignore[attr-defined]
         assert torch.equal(data.split(name).labels_N, images.labels_N[indices])
     held = chosen.test if variant == "test" else chosen.val
     shown = load_tensors(store.get("gold", gold.key).file("evidence.safetensors"))

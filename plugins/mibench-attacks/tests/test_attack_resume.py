@@ -111,7 +111,7 @@ def attack_in(store, name):
     )
     network, _, _ = build(REGISTRY, trained, CPU)
     public = WORLD.attack_context().public
-    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}
+    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}  # type: ignore[attr-defined]
     prior, settings = ATTACKS[name]
     generator = REGISTRY.component("prior", prior)(**PRIORS[prior]).build(size=WORLD.size, channels=WORLD.channels)
     public = committed(store, data, {"images": images})
