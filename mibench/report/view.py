@@ -11,11 +11,11 @@ from typing import Any
 from mibench.report.chart import Chart, Entry, leakage_chart
 from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.differing_params import variant_note
 from mibench.results.display import flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
-from mibench.results.variants import variant_note
 
 CONTROLS = ("undefended", "floor", "gold")
 Pairs = list[tuple[str, str]]
@@ -33,7 +33,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Section:
+class CellSection:
     """One cell."""
 
     title: str
@@ -60,9 +60,9 @@ def summaries(records: Sequence[Record]) -> list[Summary]:
     return [_summary(identifier, variant, group) for (identifier, variant, _), group in groups.items()]
 
 
-def section(record: Record, gallery: Gallery | None) -> Section:
+def section(record: Record, gallery: Gallery | None) -> CellSection:
     """Return what a report says about one finished cell."""
-    return Section(
+    return CellSection(
         title=label(record),
         flags=[(printable(flag.id), printable(flag.text, 500)) for flag in record.flags],
         controls=_controls(record),

@@ -29,7 +29,7 @@ USELESS_BELOW = 0.1
 Check = Callable[[Record], str | None]
 
 
-class Rule(NamedTuple):
+class FlagRule(NamedTuple):
     """A flag and how it is computed.
 
     Attributes:
@@ -195,25 +195,25 @@ def few_classes(record: Record) -> str | None:
     return f"{number} attacked classes; intervals over fewer than {FEW_CLASSES} are rough"
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(INACTIVE, defense_inactive),
-    Rule(OUTSIDE, outside_threat_model),
-    Rule(USELESS, target_useless),
-    Rule(PEEKED, chosen_by_evaluator),
-    Rule("classes-failed", classes_failed),
-    Rule("some-classes", some_classes),
-    Rule("accuracy-order", accuracy_order_broken),
-    Rule("robust-rises-with-eps", robust_rises),
-    Rule("robust-above-clean", robust_above_clean),
-    Rule("leakage-above-gold", leakage_above_gold),
-    Rule("floor-not-below-gold", floor_not_below_gold),
-    Rule("undefended-not-above-floor", undefended_not_above_floor),
-    Rule("attack-loss-not-falling", attack_loss_not_falling),
-    Rule("attack-settings-overridden", attack_overridden),
-    Rule("zero-gradients", zero_gradients),
-    Rule("randomised-forward", randomised_forward),
-    Rule("square-beats-white-box", square_beats_white_box),
-    Rule("few-classes", few_classes),
+RULES: tuple[FlagRule, ...] = (
+    FlagRule(INACTIVE, defense_inactive),
+    FlagRule(OUTSIDE, outside_threat_model),
+    FlagRule(USELESS, target_useless),
+    FlagRule(PEEKED, chosen_by_evaluator),
+    FlagRule("classes-failed", classes_failed),
+    FlagRule("some-classes", some_classes),
+    FlagRule("accuracy-order", accuracy_order_broken),
+    FlagRule("robust-rises-with-eps", robust_rises),
+    FlagRule("robust-above-clean", robust_above_clean),
+    FlagRule("leakage-above-gold", leakage_above_gold),
+    FlagRule("floor-not-below-gold", floor_not_below_gold),
+    FlagRule("undefended-not-above-floor", undefended_not_above_floor),
+    FlagRule("attack-loss-not-falling", attack_loss_not_falling),
+    FlagRule("attack-settings-overridden", attack_overridden),
+    FlagRule("zero-gradients", zero_gradients),
+    FlagRule("randomised-forward", randomised_forward),
+    FlagRule("square-beats-white-box", square_beats_white_box),
+    FlagRule("few-classes", few_classes),
 )
 """Every flag that the core computes. Identifiers are stable: boards of old records are read by them."""
 

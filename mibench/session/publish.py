@@ -8,7 +8,7 @@ from pathlib import Path
 from mibench.api.errors import UsageError
 from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import add_records
-from mibench.leaderboard.checks import check_record
+from mibench.leaderboard.rules import check_record
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan
 from mibench.registry.registry import Registry

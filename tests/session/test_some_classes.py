@@ -9,8 +9,8 @@ from statistics import fmean
 import pytest
 
 from mibench.api import UsageError
-from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.rows import make_rows
+from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import load_protocol
 from mibench.results.io import seal
 

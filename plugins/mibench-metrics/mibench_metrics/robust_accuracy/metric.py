@@ -28,8 +28,8 @@ from mibench.api import (
 from mibench_metrics.measurements import average, required
 from mibench_metrics.robust_accuracy.alone import run_alone, together
 from mibench_metrics.robust_accuracy.budget import PROFILES, AttackBudget, Profile
-from mibench_metrics.robust_accuracy.checks import Checks, check_model
 from mibench_metrics.robust_accuracy.ensemble import Ensemble
+from mibench_metrics.robust_accuracy.gradient_checks import Checks, check_model
 from mibench_metrics.robust_accuracy.metered import MeteredModel
 from mibench_metrics.robust_accuracy.package import attack_package
 from mibench_metrics.robust_accuracy.radius import median_radius

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from record_factory import CLASSES, PROTOCOL_TEXT, component, ledger, make_record, metric
 
-from mibench.leaderboard.checks import RULES, check_record
+from mibench.leaderboard.rules import RULES, check_record
 from mibench.protocol.load import parse_protocol
 from mibench.results.agreement import ranks_agree
 from mibench.results.averages import average_of
