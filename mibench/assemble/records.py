@@ -8,7 +8,10 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mibench.api.column_names import beyond_name
 from mibench.api.errors import MibenchError
+from mibench.api.quantity import Quantity
+from mibench.assemble.columns import announced, announced_flags
 from mibench.assemble.environment import environment, joined
 from mibench.base.canonical import digest
 from mibench.nodes.classifier import ClassifierFiles
@@ -37,11 +40,12 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
         MibenchError: if one was made from another input than the store holds, or two metrics measure the same.
     """
     _check_inputs(cell, store)
-    metrics = read_metrics(store, cell.measures)
+    meant = {name: one.quantity for name, one in announced(cell.graph.fixed.metrics, cell).items()}
+    metrics = read_metrics(store, cell.measures, meant)
     controls: dict[Control, dict[str, MetricValue]] = {
-        "gold": read_metrics(store, cell.gold),
-        "floor": read_metrics(store, cell.floor),
-        "undefended": read_metrics(store, cell.undefended),
+        "gold": read_metrics(store, cell.gold, meant),
+        "floor": read_metrics(store, cell.floor, meant),
+        "undefended": read_metrics(store, cell.undefended, meant),
     }
     made, trained = (store.get(node.stage, node.key).path for node in (cell.reconstructions, cell.target))
     attacked = ReconstructFiles(made)
@@ -61,7 +65,8 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
         command=reproduce(cell),
         timings=_timings(cell, store),
     )
-    computed = {"normalized_leakage": record_leakage(record), "flags": compute_flags(record)}
+    flags = compute_flags(record, announced_flags(cell))
+    computed = {"normalized_leakage": record_leakage(record), "flags": flags}
     return seal(record.model_copy(update=computed))
 
 
@@ -80,15 +85,26 @@ def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, dev
     )
 
 
-def read_metrics(store: Store, nodes: Mapping[str, Node]) -> dict[str, MetricValue]:
-    """Read measurements and add intervals."""
+def read_metrics(store: Store, nodes: Mapping[str, Node], meant: Mapping[str, Quantity]) -> dict[str, MetricValue]:
+    """Read measurements and add intervals.
+
+    Args:
+        store: where the measurements are.
+        nodes: of the stage ``measure``, by metric.
+        meant: what a column is, by name, where a measurement does not say it itself.
+
+    Raises:
+        MibenchError: if two metrics measure the same.
+    """
     values: dict[str, MetricValue] = {}
     for node in nodes.values():
         found = MeasureFiles(store.get(node.stage, node.key).path).measured()
         for row in found["measurements"]:
             if row["name"] in values:
                 raise MibenchError(f"two metrics of the protocol measure {row['name']!r}; one of them must be renamed")
-            values[row["name"]] = metric_value(row, found["group"])
+            unsaid = beyond_name(row["name"], meant[row["name"]]) if row["name"] in meant else None
+            stated = {"quantity": unsaid.stated()} if unsaid else {}
+            values[row["name"]] = metric_value({**stated, **row}, found["group"])
     return values
 
 

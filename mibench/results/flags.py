@@ -5,21 +5,22 @@ A flag does not say that a result is wrong. It says what must be explained befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
+from mibench.api.columns import MetricFlag
 from mibench.base.scalars import finite
-from mibench.results.columns import clean_accuracy, robust_columns
+from mibench.results.columns import clean_accuracy
 from mibench.results.display import short
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.normalize import control, headline
 from mibench.results.record import Flag, MetricValue, Record
 
 FEW_CLASSES = 10
-SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
 MAX_METRIC_FLAGS = 20
 OUTSIDE, INACTIVE, USELESS = "outside-threat-model", "defense-inactive", "target-useless"
-PEEKED = "chosen-by-evaluator"
+PEEKED, FEW = "chosen-by-evaluator", "few-classes"
 UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED}
 """Flags of what is no result of a working defense within its threat model, or was chosen by what judges it; boards show
 such rows without a rank."""
@@ -41,17 +42,22 @@ class FlagRule(NamedTuple):
     check: Check
 
 
-def compute_flags(record: Record) -> list[Flag]:
-    """Return all flags of a record, in the order of :data:`RULES`, then those that its metrics raise themselves.
+def compute_flags(record: Record, declared: Sequence[MetricFlag] = ()) -> list[Flag]:
+    """Return all flags of a record: those of :data:`RULES`, and among them, before the last, those of its metrics.
 
     A failed cell has no numbers and no flags.
+
+    Args:
+        record: the record.
+        declared: what its metrics announce of their flags. Without it a flag of a metric has the sentence that the
+            record states, else one that only says which column raised it.
     """
     if record.status != "done":
         return []
     found = {rule.id: text for rule in RULES if (text := rule.check(record))}
-    for identifier, text in _raised_by_metrics(record):
-        if len(found) < len(RULES) + MAX_METRIC_FLAGS:
-            found.setdefault(identifier, text)
+    raised = {name: text for name, text in raised_by_metrics(record, declared).items() if name not in found}
+    last = {FEW: found.pop(FEW)} if FEW in found else {}
+    found |= dict(islice(raised.items(), MAX_METRIC_FLAGS)) | last
     return [Flag(id=identifier, text=text) for identifier, text in found.items()]
 
 
@@ -163,28 +169,6 @@ def attack_overridden(record: Record) -> str | None:
     return f"{attack.name} ran with other settings than the protocol's"
 
 
-def zero_gradients(record: Record) -> str | None:
-    """Some images have an exactly zero gradient: white-box attacks stand still."""
-    worst = max((_detail(metric, "zero_gradient_fraction") for metric in _robust(record)), default=0.0)
-    return f"{worst:.0%} of images have a zero gradient: robust accuracy may be overestimated" if worst > 0 else None
-
-
-def randomised_forward(record: Record) -> str | None:
-    """Two forward passes differ: attacks chase noise."""
-    spellings = ("randomised", "randomized")
-    if any(metric.details.get(key) is True for metric in _robust(record) for key in spellings):
-        return "the target's forward pass is random: attacks must average over it before the numbers mean anything"
-    return None
-
-
-def square_beats_white_box(record: Record) -> str | None:
-    """A black-box attack breaks points that white-box attacks could not: gradients are masked."""
-    gain = max((_detail(metric, "square_gain") for metric in _robust(record)), default=0.0)
-    if gain <= SQUARE_GAIN:
-        return None
-    return f"the black-box Square attack breaks {gain:.1%} of images that white-box attacks left: masked gradients"
-
-
 def few_classes(record: Record) -> str | None:
     """Too few classes for an interval to mean much."""
     found = headline(record)
@@ -210,29 +194,28 @@ RULES: tuple[FlagRule, ...] = (
     FlagRule("undefended-not-above-floor", undefended_not_above_floor),
     FlagRule("attack-loss-not-falling", attack_loss_not_falling),
     FlagRule("attack-settings-overridden", attack_overridden),
-    FlagRule("zero-gradients", zero_gradients),
-    FlagRule("randomised-forward", randomised_forward),
-    FlagRule("square-beats-white-box", square_beats_white_box),
-    FlagRule("few-classes", few_classes),
+    FlagRule(FEW, few_classes),
 )
 """Every flag that the core computes. Identifiers are stable: boards of old records are read by them."""
 
 
-def _raised_by_metrics(record: Record) -> Iterator[tuple[str, str]]:
-    """A metric may name flags of its own in ``details["flags"]``."""
+def raised_by_metrics(record: Record, declared: Sequence[MetricFlag] = ()) -> dict[str, str]:
+    """Return flags that metrics raise themselves, in ``details["flags"]``, each with its sentence."""
+    raised: dict[str, list[str]] = {}
     for name, metric in record.metrics.items():
         flags = metric.details.get("flags")
         for flag in flags if isinstance(flags, list) else []:
             if isinstance(flag, str):
-                yield flag, f"raised by the metric {name}"
-
-
-def _robust(record: Record) -> list[MetricValue]:
-    return list(robust_columns(record.metrics).values())
-
-
-def _detail(metric: MetricValue, key: str) -> float:
-    return finite(metric.details.get(key)) or 0.0
+                raised.setdefault(flag, []).append(name)
+    known, told = {flag.id: flag for flag in declared}, {flag.id: flag.text for flag in record.flags}
+    texts = {}
+    for identifier, names in raised.items():
+        flag = known.get(identifier)
+        numbers = [finite(record.metrics[name].details.get(flag.detail)) for name in names] if flag else []
+        largest = max((number for number in numbers if number is not None), default=0.0)
+        text = flag.text.format(detail=largest) if flag else told.get(identifier)
+        texts[identifier] = text or f"raised by the metric {names[0]}"
+    return texts
 
 
 def _leak(metric: MetricValue) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mibench.api.quantity import Quantity
 from mibench.results.record import MetricValue
 
 DRAWS = 2000
@@ -86,7 +87,7 @@ def metric_value(measurement: Mapping[str, Any], group: str) -> MetricValue:
 
     Args:
         measurement: the fields of ``mibench.api.metric.Measurement``, e.g. ``dataclasses.asdict`` of one, or
-            as read back from JSON; ``details`` may be absent.
+            as read back from JSON; ``details`` and ``quantity`` may be absent.
         group: utility, leakage, robustness, dependency or cost (from the metric's spec).
 
     Raises:
@@ -102,4 +103,5 @@ def metric_value(measurement: Mapping[str, Any], group: str) -> MetricValue:
         group=group,
         per_class=per_class,
         details=dict(measurement.get("details", {})),
+        quantity=Quantity(**measurement["quantity"]) if measurement.get("quantity") else None,
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mibench.api.params import STRICT
+from mibench.api.quantity import Quantity
 
 SCHEMA_VERSION = 1
 Control = Literal["gold", "floor", "undefended"]
@@ -124,6 +125,7 @@ class MetricValue(Part):
         group: utility, leakage, robustness, dependency or cost.
         per_class: one value per class.
         details: what else the metric reports.
+        quantity: what the number is; ``None`` where the column's name says it (``mibench.api.column_names``).
     """
 
     value: float
@@ -134,6 +136,17 @@ class MetricValue(Part):
     group: str
     per_class: list[float | None]
     details: dict[str, Any] = Field(default_factory=dict)
+    quantity: Quantity | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.quantity is None:
+            dumped.pop("quantity", None)
+        else:
+            dumped["quantity"] = self.quantity.stated()
+        return dumped
 
 
 class Flag(Part):
