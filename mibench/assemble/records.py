@@ -28,6 +28,7 @@ from mibench.results.intervals import metric_value
 from mibench.results.io import seal
 from mibench.results.normalize import record_leakage
 from mibench.results.record import CellRef, ComponentRef, Control, Failure, MetricValue, ProtocolRef, Record
+from mibench.results.reports import LedgerReport, SelfCheckReport
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
 
@@ -59,8 +60,8 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
         inputs=_inputs(cell, store),
         metrics=metrics,
         controls=controls,
-        self_check=_told(ClassifierFiles(trained).self_check()),
-        ledger=_told(ledger),
+        self_check=SelfCheckReport.model_validate(_told(ClassifierFiles(trained).self_check())),
+        ledger=LedgerReport.model_validate(_told(ledger)),
         environment=joined({role: found.meta for role, found in _made(cell, store).items()}),
         command=reproduce(cell),
         timings=_timings(cell, store),

@@ -84,8 +84,7 @@ def average_fits(field: str, metric: MetricValue) -> Iterator[str]:
 
 def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """Where ranks are stated, the shares of a column family are those of the ranks."""
-    stated = record.ledger.get("failed")
-    failed = len(stated) if isinstance(stated, dict) else 0
+    failed = len(record.ledger.failed)
     for place, metrics in groups(record):
         for found in ranks_agree(metrics, failed if place == "metrics" else None):
             yield differs(f"{place}.{found.field}", found.expected, found.got)

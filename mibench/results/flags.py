@@ -63,7 +63,7 @@ def compute_flags(record: Record, declared: Sequence[MetricFlag] = ()) -> list[F
 
 def defense_inactive(record: Record) -> str | None:
     """The defense's own self-check says that it had no effect."""
-    if record.self_check.get("active") is not False:
+    if record.self_check.active is not False:
         return None
     return f"the self-check of {record.cell.defense} finds it inactive: the numbers are those of plain training"
 
@@ -86,16 +86,14 @@ def target_useless(record: Record) -> str | None:
 
 def chosen_by_evaluator(record: Record) -> str | None:
     """The attack saw an evaluator and chose by it, as some released code does."""
-    judge = record.ledger.get("chosen_by")
-    return (
-        f"{record.cell.attack} chose its images by {judge}, which also judges them" if isinstance(judge, str) else None
-    )
+    judge = record.ledger.chosen_by
+    return f"{record.cell.attack} chose its images by {judge}, which also judges them" if judge is not None else None
 
 
 def classes_failed(record: Record) -> str | None:
     """The attack delivered nothing for some classes, which count as never recognised."""
-    failed = record.ledger.get("failed")
-    if not isinstance(failed, dict) or not failed:
+    failed = record.ledger.failed
+    if not failed:
         return None
     label, reason = min(failed.items(), key=lambda item: (len(item[0]), item[0]))  # whole numbers, as text
     return f"{len(failed)} of {record.attacked_classes} classes failed and count as no success; class {label}: {reason}"
@@ -152,10 +150,10 @@ def undefended_not_above_floor(record: Record) -> str | None:
 
 def attack_loss_not_falling(record: Record) -> str | None:
     """The attack's mean loss over classes ends where it began, or higher."""
-    trace = record.ledger.get("trace")
-    if not isinstance(trace, dict):
+    trace = record.ledger.trace
+    if trace is None:
         return None
-    first, last = finite(trace.get("loss_first")), finite(trace.get("loss_last"))
+    first, last = finite(trace.loss_first), finite(trace.loss_last)
     if first is None or last is None or last < first:
         return None
     return f"the attack's loss did not fall ({first:.4g} to {last:.4g}): masked gradients or a broken optimiser"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 
 from mibench.api.params import STRICT
 from mibench.api.quantity import Quantity
+from mibench.results.reports import EnvironmentReport, LedgerReport, SelfCheckReport
 
 SCHEMA_VERSION = 1
 Control = Literal["gold", "floor", "undefended"]
@@ -211,10 +212,10 @@ class Record(Part):
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     controls: dict[Control, dict[str, MetricValue]] = Field(default_factory=dict)
     normalized_leakage: float | None = None
-    self_check: dict[str, Any] = Field(default_factory=dict)
+    self_check: SelfCheckReport = Field(default_factory=SelfCheckReport)
     flags: list[Flag] = Field(default_factory=list)
-    ledger: dict[str, Any] = Field(default_factory=dict)
-    environment: dict[str, Any] = Field(default_factory=dict)
+    ledger: LedgerReport = Field(default_factory=LedgerReport)
+    environment: EnvironmentReport = Field(default_factory=EnvironmentReport)
     command: str = ""
     timings: dict[str, float] = Field(default_factory=dict)
     digest: str = ""

@@ -8,7 +8,8 @@ from itertools import permutations
 import pytest
 from record_factory import metric
 
-from mibench.results.averages import COUNTS, Average, average_of, is_share
+from mibench.results.averages import COUNTS, Average, average_of
+from mibench.results.columns import is_share
 from mibench.results.record import MetricValue
 
 
@@ -29,7 +30,7 @@ def of_classes(per_class: list[float | None], n: int, **details: object) -> Metr
     ],
 )
 def test_what_is_a_share(name: str, expected: bool) -> None:
-    assert is_share(name) is expected
+    assert is_share(name, metric(0.5)) is expected
 
 
 @pytest.mark.parametrize(

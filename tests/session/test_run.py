@@ -65,7 +65,7 @@ def test_records_are_complete_and_saved(toy_run):
     assert record.controls["undefended"] == {n: result.records[0].metrics[n] for n in ("match@1", "near", "light")}
     assert set(record.inputs) == {"target", "reconstructions", "prior", "data", "evaluator:judge"}
     assert record.components["defense"].preset == "toy"
-    assert record.environment["device"] == "cpu"
+    assert record.environment.device == "cpu"
     assert result.report.is_file()
     noisy = record.metrics["light"]
     assert noisy.value == pytest.approx(sum(noisy.per_class) / 3)
@@ -216,7 +216,7 @@ def test_a_record_states_the_threads_that_made_its_artifacts(toy_run, monkeypatc
     toy_run(defenses=("noisy",))
     monkeypatch.setenv("MIBENCH_THREADS", "2")
     again = toy_run(defenses=("noisy",))
-    assert [record.environment["threads"] for record in again.records] == [1, 1]
+    assert [record.environment.threads for record in again.records] == [1, 1]
 
 
 @pytest.mark.parametrize("option", ["output", "publish"])

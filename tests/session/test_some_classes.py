@@ -44,7 +44,7 @@ def test_only_chosen_classes_are_attacked_and_counted(both):
     (whole,), (some,) = (result.records for result in both)
     assert some.status == "done"
     assert (some.attacked, some.attacked_classes, len(some.classes)) == ([0, 2], 2, 3)
-    assert set(some.ledger["per_class"]) == {"0", "2"}
+    assert set(some.ledger.per_class) == {"0", "2"}
     for found, full in [(some.metrics, whole.metrics)] + [
         (some.controls[name], whole.controls[name]) for name in ("gold", "floor", "undefended")
     ]:
