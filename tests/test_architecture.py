@@ -206,7 +206,7 @@ def test_the_core_names_no_column():
 
 
 def reads_a_payload(node):
-    """Tell whether an expression takes something out of a payload by its name: ``payload["x"]``, ``payload.get("x")``."""
+    """Tell whether an expression takes something out of a payload: ``payload["x"]``, ``payload.get("x")``."""
     if isinstance(node, ast.Subscript):
         holder = node.value
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop"):

@@ -1,4 +1,4 @@
-"""A new stage is one class beside the others and one function: planner, worker, store and provenance take it as it is."""
+"""A new stage is one class beside the others and one function: planner, worker and store take it as it is."""
 
 import json
 import sys
@@ -71,7 +71,7 @@ def _nodes(census):
 def test_it_runs_and_its_artifact_is_found_again(census, toy_registry, tmp_path):
     store = Store(tmp_path)
     data, node = _nodes(census)
-    with pytest.raises(Exception, match="the data artifact .* is not in the store"):
+    with pytest.raises(Exception, match=r"the data artifact .* is not in the store"):
         run_node(node, store, toy_registry, CPU, lambda *_: None)
     run_node(data, store, toy_registry, CPU, lambda *_: None)
     made = run_node(node, store, toy_registry, CPU, lambda *_: None)
