@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,8 @@ TESTS = {
     "training": ("training", "stages", "testing"),
 }
 """Room to the tests that are about it, under ``tests/``; a room that is not named here has a folder of its own name."""
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-W", "ignore:Module already imported")
+"""Of pytest in a process that is forked from one which has imported much."""
 MEMORY = 8 * 2**30
 CONTEXT = multiprocessing.get_context("fork")
 SWAPS: dict[type[ast.AST], tuple[str, str]] = {
@@ -213,20 +216,9 @@ def forked(arguments: Sequence[str], seconds: float, reach: tuple[Sequence[str],
             import pytest
 
             plugins = [Reach(*reach)] if reach else []
-            code = pytest.main(
-                [
-                    "-q",
-                    "-p",
-                    "no:cacheprovider",
-                    "-p",
-                    "no:xdist",
-                    "-p",
-                    "no:cov",
-                    f"--basetemp={temporary}",
-                    *arguments,
-                ],
-                plugins=plugins,
-            )
+            code = pytest.main([*OPTIONS, f"--basetemp={temporary}", *arguments], plugins=plugins)
+        except BaseException:  # whatever it is, this process must not go on as its parent
+            traceback.print_exc()
         finally:
             os._exit(int(code))
     ended, deadline = 0, time.monotonic() + seconds
@@ -394,7 +386,7 @@ def judged(copies: Sequence[Path], reach: dict[str, Any], mutants: Sequence[Muta
     """Yield each mutant with its verdict, as they come from one process for each copy."""
     results = CONTEXT.SimpleQueue()
     for job, copy in enumerate(copies):
-        CONTEXT.Process(target=_serve, args=(copy, reach, mutants[job :: len(copies)], results)).start()
+        CONTEXT.Process(target=_serve, args=(copy, reach, mutants[job :: len(copies)], results), daemon=True).start()
     for _ in mutants:
         yield results.get()
 
