@@ -39,12 +39,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = ("numpy", "torch", "torchvision", "pydantic", "safetensors.torch", "hypothesis", "jinja2", "yaml", "click")
 """What tests import and no mutant changes."""
 TESTS = {
-    "assemble": ("assemble", "execute"),
+    "assemble": ("assemble", "session/test_numbers.py"),
     "nodes": ("nodes", "plan", "stages"),
-    "plan": ("plan", "execute/test_composition.py", "execute/test_provenance.py", "execute/test_run.py"),
+    "plan": ("plan", "assemble/test_provenance.py", "session/test_composition.py", "session/test_run.py"),
+    "protocol": ("protocol", "stages/test_data.py"),
     "results": ("results", "leaderboard"),
-    "session": ("session", "execute"),
-    "stages": ("stages", "execute/test_attacks.py", "execute/test_composition.py", "execute/test_some_classes.py"),
+    "session": ("session", "cli/test_run.py"),
+    "stages": ("stages", "session/test_attacks.py", "session/test_composition.py", "session/test_some_classes.py"),
     "training": ("training", "stages", "testing"),
 }
 """Room to the tests that are about it, under ``tests/``; a room that is not named here has a folder of its own name."""
