@@ -87,7 +87,9 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         Prior as Prior,
         PriorModel as PriorModel,
         PriorTrainer as PriorTrainer,
+        given as given,
     )
+    from mibench.api.prior_view import metered as metered, renders as renders
     from mibench.api.rng import (
         SeedPart as SeedPart,
         derive_seed as derive_seed,
@@ -125,7 +127,8 @@ _NAMES = {
     "params": "InferenceOnly InputFile OmitIfDefault",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",
-    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer",
+    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer given",
+    "prior_view": "metered renders",
     "rng": "SeedPart derive_seed generator seeded",
     "specs": "API_VERSION AttackSpec Column DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec"
     " PriorSpec ProtocolSpec Spec",

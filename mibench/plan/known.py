@@ -53,7 +53,4 @@ def check_node(node: Node, facts: Facts) -> None:
 
 
 def _missing(facts: Facts, kind: str, entry: Any) -> list[str]:
-    # What a prior that is trained on the target needs is the target.
-    if entry is None or facts.traits(kind, entry["name"]).needs_target:
-        return []
-    return facts.missing(kind, entry)
+    return [] if entry is None else facts.missing(kind, entry)

@@ -19,6 +19,7 @@ from mibench.api.errors import ClassFailed, MibenchError
 from mibench.api.images import check_images, resize, to_uint8
 from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, Ledger, TargetView
 from mibench.stages.checkpoints import load_json, save_json
@@ -53,6 +54,7 @@ def run(ctx: StageContext) -> None:
 
 def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
     prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device, ctx.payload.get("deploy"))
+    prior = metered(prior, view.ledger)
     image, seed = ctx.payload["image"], ctx.payload["seed"]
     context = AttackContext(seed, image["size"], image["channels"], ctx.device, deliver=image.get("deliver"))
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)

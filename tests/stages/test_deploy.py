@@ -8,7 +8,7 @@ import fake_plugin.parts as parts
 import torch
 
 from mibench.api.hookspecs import hookimpl
-from mibench.api.prior import GuidedPriorModel, PriorModel
+from mibench.api.prior import PriorModel
 from mibench.api.specs import PriorSpec
 from mibench.registry.registry import Registry
 from mibench.stages.files import save_tensors
@@ -50,4 +50,3 @@ def test_a_loaded_prior_is_deployed(tmp_path, monkeypatch):
 def test_by_default_nothing_changes():
     prior = parts.LinearPrior(1, 8)
     assert PriorModel.deploy(SimpleNamespace(), prior) is prior
-    assert GuidedPriorModel.deploy(SimpleNamespace(), prior) is prior

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from mibench.api import BlockState, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, UsageError
+from mibench.api import BlockState, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, UsageError, renders
 from mibench_models.priors.diffusion.process import Schedule, ddim, signal_shares, spaced
 from mibench_models.priors.diffusion.unet import UNet
 from mibench_models.priors.parts.conditional import ConditionalPrior
@@ -79,10 +79,12 @@ class DiffusionPrior(ConditionalPrior):
         times = spaced(len(self.share_T), self.sample_steps)
         return ddim(noise_BCSS, lambda x, t: self._estimate(x, t, weights_BK, self.guidance), self.share_T, times)
 
+    @renders(lambda x_BCSS, *_, **__: len(x_BCSS))
     def noise_estimate(self, x_BCSS: Tensor, time: int, labels_B: Tensor, *, guidance: float) -> Tensor:
         """Estimate the noise in images at a time: without class + guidance x (with class - without class)."""
         return self._estimate(x_BCSS, time, one_hot(labels_B, self.classes).to(x_BCSS), guidance)
 
+    @renders(lambda x_BCSS, *_, steps, **__: len(x_BCSS) * steps)
     def denoise(self, x_BCSS: Tensor, time: int, labels_B: Tensor, *, guidance: float, steps: int) -> Tensor:
         """Return the clean images that DDIM reaches from noisy ones at a time."""
         weights_BK = one_hot(labels_B, self.classes).to(x_BCSS)
