@@ -68,6 +68,7 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         class_means as class_means,
     )
     from mibench.api.params import (
+        FlatNames as FlatNames,
         InferenceOnly as InferenceOnly,
         InputFile as InputFile,
         OmitIfDefault as OmitIfDefault,
@@ -124,7 +125,7 @@ _NAMES = {
     "images": "check_images from_uint8 resize to_rgb to_uint8",
     "importer": "Imported Importer",
     "metric": "Measurement Metric MetricContext MetricInputs Need Subject class_means",
-    "params": "InferenceOnly InputFile OmitIfDefault",
+    "params": "FlatNames InferenceOnly InputFile OmitIfDefault",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",
     "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer given",

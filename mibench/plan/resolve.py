@@ -120,7 +120,8 @@ def resolve(
     preset = choice.preset or (protocol if protocol in traits.presets else None)
     if preset is not None and preset not in traits.presets:
         raise unknown(f"preset of {kind} {choice.name!r}", preset, traits.presets)
-    base = {**(traits.presets[preset] if preset else {}), **choice.params}
+    frozen = traits.names().flatten(choice.params, f"{kind} {choice.name!r}")
+    base = {**(traits.presets[preset] if preset else {}), **frozen}
     settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
     default = facts.settle(kind, choice.name, base) if overrides else settled
     asked = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
