@@ -27,10 +27,11 @@ def counting_view(module: M, observers: Mapping[str, Observe], *, owner: object)
         owner: on whose account; see :func:`owner_of`.
     """
     kind, gate = type(module), _Gate()
+    metaclass: Any = type(kind)
     view = copy.copy(module)
     known = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "_counting_for": owner}
     methods = {name: gate.observed(getattr(kind, name), observe, skip=1) for name, observe in observers.items()}
-    view.__class__ = type(kind)(kind.__name__, (kind,), {**known, **methods})
+    view.__class__ = metaclass(kind.__name__, (kind,), {**known, **methods})
     for name in observers.keys() & vars(view).keys():  # replaced on the instance, as a compiled method is
         vars(view)[name] = gate.observed(vars(view)[name], observers[name], skip=0)
     return view
