@@ -24,6 +24,7 @@ from mibench.api import (
     Dataset,
     Defense,
     Embedder,
+    FlatNames,
     ImageSet,
     InferenceOnly,
     InputFile,
@@ -413,6 +414,33 @@ class Guess(Attack):
 
     def _render(self, prior: Prior, z_NZ: Tensor, ctx: AttackContext) -> Tensor:
         return prior.crop_and_resize(prior.render(prior.to_latent(z_NZ)), ctx.size).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """A group of parameters.
+
+    Attributes:
+        width: a number.
+        start: a file, if there is one.
+    """
+
+    width: Annotated[float, Gt(0)] = 1.0
+    start: Annotated[str, InputFile()] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Guess):
+    """Has parameters in groups, which change nothing.
+
+    Attributes:
+        old: a group whose parameters had flat names before.
+        new: a group that was there from the beginning.
+    """
+
+    presets: ClassVar = {"broad": {"old": {"width": 8.0}, "new.width": 9.0}, "toy": {"width": 2.0}}
+    old: Annotated[Knobs, FlatNames(start="begin")] = Knobs(width=3.0)
+    new: Knobs = Knobs(width=4.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Networks of PLG-MI's conditional GAN: a residual generator with class-conditional BatchNorm, a projection critic,
 and both behind the prior contract.
 
-Shapes: B images or latents, Z size of the noise, K classes, L = 1, W = Z + K, C channels, H = W = S pixels. Classes come
-as weights (B, K).
+Shapes: B images or latents, Z size of the noise, K classes, L = 1, W = Z + K, C channels, H = W = S pixels. Classes
+come as weights (B, K).
 Source: Miyato and Koyama, "cGANs with Projection Discriminator" (ICLR 2018), in PLG-MI's sizes (Yuan et al., 2023).
 """
 
