@@ -18,7 +18,7 @@ import torch
 
 from mibench.api.errors import MibenchError
 from mibench.base.files import write_atomic
-from mibench.plan.provenance import STAMP, differing, read_stamp
+from mibench.store.stamp import STAMP, differing, read_stamp
 
 ASIDE = "aside"
 """Folder, beside the checkpoints, of those that were not used; it goes with them when the stage is done."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
 from mibench.api.rng import seeded
-from mibench.plan.node import Node
+from mibench.nodes.inputs import Inputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.node import Node
 from mibench.registry.build import build_component
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -19,9 +22,12 @@ from mibench.store.store import Store
 Progress = Callable[[int, int, str, Mapping[str, float]], None]
 
 
+In = TypeVar("In", bound=Inputs)
+
+
 @dataclass(frozen=True)
-class StageContext:
-    """The world of one stage.
+class StageContext(Generic[In]):
+    """The world of one stage, whose inputs are ``In``.
 
     Attributes:
         node: what to make.
@@ -42,28 +48,26 @@ class StageContext:
     progress: Progress
 
     @property
-    def payload(self) -> Mapping[str, Any]:
-        """The inputs that the key is the digest of."""
-        return self.node.payload
+    def inputs(self) -> In:
+        """Everything that can change the numbers."""
+        return cast(In, self.node.inputs)
 
-    def input(self, role: str) -> Artifact:
-        """Return the artifact in a role."""
-        return find_input(self.store, self.node, role)
+    def artifact(self, ref: Ref) -> Artifact:
+        """Return the artifact of a node that this one needs."""
+        return find_artifact(self.store, ref)
 
-    def component(self, kind: str, entry: Mapping[str, Any]) -> Any:
-        """Build a component from ``{"name", "params"}``."""
-        with seeded("component", kind, entry["name"]):
+    def component(self, kind: str, entry: Entry) -> Any:
+        """Build a component."""
+        with seeded("component", kind, entry.name):
             return build_component(self.registry, kind, entry)
 
 
-def find_input(store: Store, node: Node, role: str) -> Artifact:
-    """Return the artifact that a node needs in a role.
+def find_artifact(store: Store, ref: Ref) -> Artifact:
+    """Return the artifact that a reference names.
 
     Raises:
         StoreError: if it is not there.
     """
-    kind, key = role.partition(":")[0], node.needs[role]
-    if kind == "evidence":
-        return store.find("gold", key) or store.get("reconstruct", key)
-    stages = {"private": "data", "public": "data", "start": node.payload.get("start", "")}
-    return store.get(stages.get(kind, kind), key)
+    *others, last = ref.stages
+    found = (store.find(stage, ref.key) for stage in others)
+    return next((artifact for artifact in found if artifact is not None), None) or store.get(last, ref.key)

@@ -4,7 +4,6 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mibench.plan.node import Node, make_node
 
 VALUES = st.recursive(

@@ -65,7 +65,7 @@ def test_records_are_complete_and_saved(toy_run):
     assert record.controls["undefended"] == {n: result.records[0].metrics[n] for n in ("match@1", "near", "light")}
     assert set(record.inputs) == {"target", "reconstructions", "prior", "data", "evaluator:judge"}
     assert record.components["defense"].preset == "toy"
-    assert record.environment["device"] == "cpu"
+    assert record.environment.device == "cpu"
     assert result.report.is_file()
     noisy = record.metrics["light"]
     assert noisy.value == pytest.approx(sum(noisy.per_class) / 3)
@@ -107,7 +107,7 @@ def test_the_command_of_a_record_repeats_its_cell(toy_registry, fields):
         repeated = expand(parsed(words[2:]), toy_registry)
         assert cell_ref(cell) == cell_ref(repeated[-1])
         assert repeated[-1].target.key == cell.target.key
-        assert repeated[-1].evidence.key == cell.evidence.key
+        assert repeated[-1].reconstructions.key == cell.reconstructions.key
         assert repeated[-1].attack.overridden == cell.attack.overridden
 
 
@@ -186,7 +186,7 @@ def test_failures_and_what_they_take_with_them_are_told(toy_run, toy_registry):
     assert failed[0][2] == cell.target.key
     assert "this defense is broken" in failed[0][3]
     skipped = {event[2]: event[3] for event in failed[1:]}
-    assert set(skipped) == {cell.evidence.key, *(node.key for node in cell.measures.values())}
+    assert set(skipped) == {cell.reconstructions.key, *(node.key for node in cell.measures.values())}
     assert set(skipped.values()) == {"skipped: broken · tiny · seed 3 failed"}
 
 
@@ -216,7 +216,7 @@ def test_a_record_states_the_threads_that_made_its_artifacts(toy_run, monkeypatc
     toy_run(defenses=("noisy",))
     monkeypatch.setenv("MIBENCH_THREADS", "2")
     again = toy_run(defenses=("noisy",))
-    assert [record.environment["threads"] for record in again.records] == [1, 1]
+    assert [record.environment.threads for record in again.records] == [1, 1]
 
 
 @pytest.mark.parametrize("option", ["output", "publish"])

@@ -21,7 +21,7 @@ import kornia.augmentation  # noqa: F401 - heavy: once, before the forks
 import torch
 import torch._dynamo  # the first optimiser imports it
 
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 from mibench.session.run import plan_request

@@ -42,7 +42,7 @@ class Gambler(Defense):
 
     def build(self, classifier, ctx):
         _nudge(classifier)
-        ctx.extras["luck"] = torch.full((1,), self.luck)
+        ctx.extras["luck"] = torch.full((1,), self.luck)  # type: ignore[attr-defined]
         return classifier
 
     def train_dataset(self, data, ctx):

@@ -390,7 +390,7 @@ class Entangled(Synthetic):
 
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> ImageSet:
         data = super().load(identities, size=size, channels=channels)
-        return replace(data, pixels_NCHW=(data.pixels_NCHW / len(identities)).to(torch.uint8))
+        return replace(data, pixels_NCHW=(data.pixels_NCHW / len(identities)).to(torch.uint8))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,7 +215,7 @@ def test_the_batch_of_ppdg_vanilla_changes_no_image():
 @pytest.mark.parametrize("host", ["gmi", "ked-mi", "plg-mi"])
 def test_the_batch_of_ppdg_vanilla_reaches_its_host(host):
     made = attack_of("ppdg-vanilla", 2, host=host, batch=3)
-    assert made._host().batch == made._many().batch == 3
+    assert made._host().batch == made._many().batch == 3  # type: ignore[attr-defined]
 
 
 def without(label: int) -> TargetView:

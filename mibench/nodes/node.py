@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from mibench.base.canonical import digest
-
-KEY_VERSION = 1
-"""Raise it when the meaning of a payload changes; all keys change with it."""
-
-StageName = Literal["data", "prior", "evaluator", "pretrain", "target", "reconstruct", "gold", "measure"]
+from mibench.nodes.inputs import Inputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.table import read_inputs
 
 
 @dataclass(frozen=True)
@@ -22,23 +20,35 @@ class Node:
     """One unit of cached work.
 
     Attributes:
-        stage: which stage makes it.
-        payload: everything that can change its numbers, as plain JSON, keys of its inputs included.
-        needs: role to key of each input.
+        inputs: everything that can change its numbers.
         label: what people read.
         files: where the files lie whose digests are in payloads; not part of the key.
+        payload: the inputs as plain JSON, keys of the nodes that it needs included.
+        needs: role to key of each node that it needs.
         key: sha256 of the canonical JSON of ``payload``.
     """
 
-    stage: StageName
-    payload: Mapping[str, Any]
-    needs: Mapping[str, str]
+    inputs: Inputs
     label: str
     files: Mapping[str, str] = field(default_factory=dict, compare=False)
+    payload: Mapping[str, Any] = field(init=False, repr=False)
+    needs: Mapping[str, str] = field(init=False, repr=False)
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", digest(self.payload))
+        payload = self.inputs.payload()
+        for name, value in {"payload": payload, "needs": payload["needs"], "key": digest(payload)}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that makes it."""
+        return self.inputs.stage
+
+    @property
+    def ref(self) -> Ref:
+        """What other nodes hold of it."""
+        return Ref(self.key, (self.stage,))
 
     @property
     def id(self) -> str:
@@ -51,22 +61,9 @@ class Node:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON from which :meth:`from_json` makes the same node in another process."""
-        return {
-            "stage": self.stage,
-            "payload": self.payload,
-            "needs": dict(self.needs),
-            "label": self.label,
-            "files": dict(self.files),
-        }
+        return {"payload": self.payload, "label": self.label, "files": dict(self.files)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Node:
         """Rebuild a node."""
-        return cls(raw["stage"], raw["payload"], raw["needs"], raw["label"], raw["files"])
-
-
-def make_node(stage: StageName, label: str, needs: Mapping[str, Node], **inputs: Any) -> Node:
-    """Make a node whose payload holds its inputs and the keys of what it needs."""
-    keys = {role: node.key for role, node in sorted(needs.items())}
-    payload = {"key_version": KEY_VERSION, "stage": stage, "needs": keys, **inputs}
-    return Node(stage, payload, keys, label)
+        return cls(read_inputs(raw["payload"]), raw["label"], raw["files"])

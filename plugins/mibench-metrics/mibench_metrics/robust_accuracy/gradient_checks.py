@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from mibench_metrics.columns import SQUARE_GAIN
 from mibench_metrics.robust_accuracy.metered import MeteredModel
 from mibench_metrics.robust_accuracy.victims import EvalImages
 
 RANDOMISED = 1e-4
 PROBABILITIES = 1e-5
-SQUARE_GAIN = 0.002
 SAMPLE = 32
 
 
