@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,15 +39,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = ("numpy", "torch", "torchvision", "pydantic", "safetensors.torch", "hypothesis", "jinja2", "yaml", "click")
 """What tests import and no mutant changes."""
 TESTS = {
-    "assemble": ("assemble", "execute"),
+    "assemble": ("assemble", "session/test_numbers.py"),
     "nodes": ("nodes", "plan", "stages"),
-    "plan": ("plan", "execute/test_composition.py", "execute/test_provenance.py", "execute/test_run.py"),
+    "plan": ("plan", "assemble/test_provenance.py", "session/test_composition.py", "session/test_run.py"),
+    "protocol": ("protocol", "stages/test_data.py"),
     "results": ("results", "leaderboard"),
-    "session": ("session", "execute"),
-    "stages": ("stages", "execute/test_attacks.py", "execute/test_composition.py", "execute/test_some_classes.py"),
+    "session": ("session", "cli/test_run.py"),
+    "stages": ("stages", "session/test_attacks.py", "session/test_composition.py", "session/test_some_classes.py"),
     "training": ("training", "stages", "testing"),
 }
 """Room to the tests that are about it, under ``tests/``; a room that is not named here has a folder of its own name."""
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-W", "ignore:Module already imported")
+"""Of pytest in a process that is forked from one which has imported much."""
 MEMORY = 8 * 2**30
 CONTEXT = multiprocessing.get_context("fork")
 SWAPS: dict[type[ast.AST], tuple[str, str]] = {
@@ -213,20 +217,9 @@ def forked(arguments: Sequence[str], seconds: float, reach: tuple[Sequence[str],
             import pytest
 
             plugins = [Reach(*reach)] if reach else []
-            code = pytest.main(
-                [
-                    "-q",
-                    "-p",
-                    "no:cacheprovider",
-                    "-p",
-                    "no:xdist",
-                    "-p",
-                    "no:cov",
-                    f"--basetemp={temporary}",
-                    *arguments,
-                ],
-                plugins=plugins,
-            )
+            code = pytest.main([*OPTIONS, f"--basetemp={temporary}", *arguments], plugins=plugins)
+        except BaseException:  # whatever it is, this process must not go on as its parent
+            traceback.print_exc()
         finally:
             os._exit(int(code))
     ended, deadline = 0, time.monotonic() + seconds
@@ -394,7 +387,7 @@ def judged(copies: Sequence[Path], reach: dict[str, Any], mutants: Sequence[Muta
     """Yield each mutant with its verdict, as they come from one process for each copy."""
     results = CONTEXT.SimpleQueue()
     for job, copy in enumerate(copies):
-        CONTEXT.Process(target=_serve, args=(copy, reach, mutants[job :: len(copies)], results)).start()
+        CONTEXT.Process(target=_serve, args=(copy, reach, mutants[job :: len(copies)], results), daemon=True).start()
     for _ in mutants:
         yield results.get()
 

@@ -21,8 +21,9 @@ ALLOWED = {
     "registry": {"api"},
     "protocol": {"base", "api"},
     "store": {"base", "api"},
-    "plan": {"base", "api", "registry", "protocol", "store"},
-    "stages": {"base", "api", "registry", "protocol", "store", "plan"},
+    "nodes": {"base", "api", "registry", "protocol"},
+    "plan": {"base", "api", "registry", "protocol", "store", "nodes"},
+    "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan"},
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
@@ -34,11 +35,12 @@ ALLOWED = {
         "registry",
         "protocol",
         "store",
+        "nodes",
         "plan",
         "stages",
         "leaderboard",
     },
-    "execute": {"api", "registry", "store", "plan", "stages"},
+    "execute": {"api", "registry", "store", "nodes", "plan", "stages"},
     "session": {
         "api",
         "results",
@@ -74,11 +76,11 @@ ALLOWED = {
 TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "store", "api", "base"]
+LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "nodes", "store", "api", "base"]
 GENERIC = {"none", "accuracy", "torchvision"}
 """Names that mean something else too: a value, a column, a package."""
-NAMED = {("protocol/request.py", "ppa")}
-"""The default attack of a request, which the README promises."""
+NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
+"""The default attack and the default protocol of a request, which the README promises."""
 
 
 READS_NAMES = {
@@ -163,7 +165,7 @@ def test_light_rooms_import_nothing_heavy():
 def component_names():
     registry = load_registry()
     assert registry.failures == []
-    kinds = ("dataset", "prior", "defense", "attack", "metric", "model")
+    kinds = ("dataset", "prior", "defense", "attack", "metric", "model", "protocol")
     return {entry.name for kind in kinds for entry in registry.entries(kind)} - GENERIC
 
 
@@ -201,6 +203,40 @@ def test_the_core_names_no_column():
         if re.search(rf"(?<![a-z0-9_]){base}(?![a-z0-9_])", text)
     }
     assert {where for where, _ in found} == set(READS_NAMES)
+
+
+def reads_a_payload(node):
+    """Tell whether an expression takes something out of a payload: ``payload["x"]``, ``payload.get("x")``."""
+    if isinstance(node, ast.Subscript):
+        holder = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop"):
+        holder = node.func.value
+    else:
+        return False
+    return getattr(holder, "id", getattr(holder, "attr", "")) == "payload"
+
+
+def test_only_nodes_know_what_is_in_a_payload():
+    found = {
+        place(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if reads_a_payload(node)
+    }
+    assert {room.partition("/")[0] for room in found} == {"nodes"}
+
+
+FILES_OF_ARTIFACTS = {"ledger.json", "trace.json", "report.json", "measurements.json", "shared.json"}
+
+
+def test_only_nodes_name_the_files_of_artifacts():
+    named = {
+        place(path)
+        for path in FILES
+        for text in string_constants(path)
+        if text.endswith(".safetensors") or text in FILES_OF_ARTIFACTS
+    }
+    assert {room.partition("/")[0] for room in named} == {"nodes"}
 
 
 def public_definitions():

@@ -109,7 +109,8 @@ class Inputs:
         try:
             made: Self = _adapter(cls).validate_python(values)
         except ValidationError as error:
-            raise MibenchError(f"the inputs of stage {cls.stage!r} cannot be read: {error}") from None
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise MibenchError(f"the inputs of stage {cls.stage!r} cannot be read: {wrong}") from None
         return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -13,7 +13,7 @@ from mibench.api.rng import seeded
 from mibench.nodes.inputs import Inputs
 from mibench.nodes.marks import Ref
 from mibench.nodes.node import Node
-from mibench.registry.build import build_component
+from mibench.registry.build import Components
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
@@ -37,6 +37,7 @@ class StageContext(Generic[In]):
         draft: folder to write the artifact's files to.
         work: folder for checkpoints; it survives a crash and goes with the commit.
         progress: ``progress(done, total, unit, signals)``.
+        components: those that the stage has built.
     """
 
     node: Node
@@ -46,6 +47,10 @@ class StageContext(Generic[In]):
     draft: Path
     work: Path
     progress: Progress
+    components: Components = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", Components(self.registry))
 
     @property
     def inputs(self) -> In:
@@ -57,9 +62,9 @@ class StageContext(Generic[In]):
         return find_artifact(self.store, ref)
 
     def component(self, kind: str, entry: Entry) -> Any:
-        """Build a component."""
+        """Build a component, or return it if this stage has built it before."""
         with seeded("component", kind, entry.name):
-            return build_component(self.registry, kind, entry)
+            return self.components.build(kind, entry)
 
 
 def find_artifact(store: Store, ref: Ref) -> Artifact:

@@ -10,34 +10,11 @@ from mibench.api import UsageError, hookimpl
 from mibench.api.errors import StoreError
 from mibench.cli.request import build_request, parse_settings
 from mibench.cli.run import run as run_command
-from mibench.execute.contract import cpu_threads
-from mibench.execute.leases import device_slots
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
 from mibench.session.run import plan_request
 from mibench.store.store import Store
-
-
-@pytest.mark.parametrize(
-    ("device", "workers", "gpus", "slots"),
-    [
-        ("auto", 3, 0, ["cpu"] * 3),
-        ("cpu", 2, 4, ["cpu"] * 2),
-        ("auto", 3, 2, ["cuda:0", "cuda:1"]),
-        ("auto", 1, 2, ["cuda:0"]),
-        ("cuda", 2, 2, ["cuda:0", "cuda:1"]),
-        ("cuda:1", 2, 2, ["cuda:1", "cuda:1"]),
-    ],
-)
-def test_device_slots(device, workers, gpus, slots):
-    assert device_slots(device, workers, gpus) == slots
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
-def test_a_gpu_that_is_not_there(device):
-    with pytest.raises(UsageError, match="no CUDA device"):
-        device_slots(device, 1, 0)
 
 
 def test_the_second_run_reuses_everything_and_repeats_its_records(toy_run, toy_registry):
@@ -236,10 +213,3 @@ def test_a_store_that_cannot_be_written_still_answers_what_it_holds(toy_run, mon
     assert [record.cell.key for record in toy_run().records] == [record.cell.key for record in first.records]
     with pytest.raises(StoreError, match="cannot write"):
         toy_run(seeds=(4,))
-
-
-@pytest.mark.parametrize("threads", ["many", "0", "-1", "1.5"])
-def test_a_wrong_number_of_threads_is_refused(monkeypatch, threads):
-    monkeypatch.setenv("MIBENCH_THREADS", threads)
-    with pytest.raises(UsageError, match=f"MIBENCH_THREADS='{threads}': expected a whole number"):
-        cpu_threads()
