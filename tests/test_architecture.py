@@ -280,3 +280,49 @@ def test_everything_public_is_typed():
         if missing or node.returns is None:
             untyped.append((where, missing))
     assert untyped == []
+
+
+def distributions():
+    plugins = sorted((ROOT.parent / "plugins").glob("*/mibench_*"))
+    return [ROOT, *(path for path in plugins if (path / "__init__.py").is_file())]
+
+
+def imports_of(path, modules):
+    """Return the modules of a distribution that a module imports, wherever in it, type checking included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= parts & modules or {node.module}
+    return found & modules
+
+
+def circles(graph):
+    """Return what is left of a graph when modules that lead nowhere are taken away, again and again."""
+    left = dict(graph)
+    while leaves := {name for name, below in left.items() if not below & left.keys()}:
+        left = {name: below for name, below in left.items() if name not in leaves}
+    while tops := left.keys() - set().union(*left.values()):
+        left = {name: below for name, below in left.items() if name not in tops}
+    return left
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"c", "e"}, "e": set()}
+    assert circles(graph) == {"b": {"c"}, "c": {"b"}}
+    assert circles({"a": {"b"}, "b": set()}) == {}
+
+
+@pytest.mark.parametrize("package", distributions(), ids=lambda path: path.name)
+def test_no_distribution_has_a_circle_of_imports(package):
+    """Imports inside functions and for type checkers count: they hide a circle, they do not open it."""
+    files = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(package.rglob("*.py"))
+    }
+    assert package.name in files
+    graph = {name: imports_of(path, files.keys()) - {name} for name, path in files.items()}
+    # What a package offers on first use, it imports from below, and nobody below asks it in return.
+    assert circles(graph) == {}

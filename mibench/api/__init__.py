@@ -89,7 +89,9 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         Prior as Prior,
         PriorModel as PriorModel,
         PriorTrainer as PriorTrainer,
+        given as given,
     )
+    from mibench.api.prior_view import metered as metered, renders as renders
     from mibench.api.quantity import Quantity as Quantity, Role as Role
     from mibench.api.rng import (
         SeedPart as SeedPart,
@@ -128,7 +130,8 @@ _NAMES = {
     "params": "FlatNames InferenceOnly InputFile OmitIfDefault",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",
-    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer",
+    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer given",
+    "prior_view": "metered renders",
     "quantity": "Quantity Role",
     "rng": "SeedPart derive_seed generator seeded",
     "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"

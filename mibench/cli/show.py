@@ -69,7 +69,7 @@ def _asked(registry: Registry, entry: Registered, memo: Memo) -> Any:
 def _describe(component: type[Any]) -> dict[str, Any]:
     from mibench.api import params
 
-    rows = params.describe(component) if is_dataclass(component) else []
+    rows = params.describe(component)
     names, owner = params.names_of(component), component.__name__
     presets = {name: names.flatten(values, owner) for name, values in params.presets_of(component).items()}
     groups = params.docs_of_groups(component) if is_dataclass(component) else {}
@@ -169,7 +169,8 @@ def _print(document: dict[str, Any]) -> None:
 
 def _print_parameters(parameters: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> None:
     """Print parameters, those of a group below a line about the group, and other names where there are any."""
-    rows, begun = [], set()
+    rows: list[tuple[Any, ...]] = []
+    begun = set()
     for row in parameters:
         around = row["name"].rpartition(".")[0]
         if around in groups and around not in begun:

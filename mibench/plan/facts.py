@@ -257,7 +257,7 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
     from mibench.api.prior import PriorModel
 
     silent = [base.missing for base in (Dataset, Embedder, Model, PriorModel)]
-    rows = params.describe(component) if dataclasses.is_dataclass(component) else []
+    rows = params.describe(component)
     names = params.names_of(component)
     presets = {
         preset: names.flatten(values, f"{kind} {component.__name__}, preset {preset!r}")

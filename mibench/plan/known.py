@@ -8,7 +8,6 @@ from mibench.nodes.classifier import TargetInputs
 from mibench.nodes.node import Node
 from mibench.plan.context import ProtocolContext
 from mibench.plan.facts import Facts
-from mibench.registry.entry import Entry
 
 
 def check_images(fixed: ProtocolContext, facts: Facts) -> None:
@@ -42,15 +41,10 @@ def check_node(node: Node, facts: Facts) -> None:
         UsageError: if files are missing or unreadable, or a defense finds that it cannot train as the protocol does.
     """
     reading = [(kind, entry) for kind, entry in node.inputs.components().values() if kind in READS_FILES]
-    missing = [line for kind, entry in reading for line in _missing(facts, kind, entry)]
+    missing = [line for kind, entry in reading for line in facts.missing(kind, entry)]
     if missing:
         raise UsageError(" ".join(missing))
     if isinstance(node.inputs, TargetInputs):
         recipe, split = node.inputs.recipe, node.inputs.split
         images = len(split.identities) * split.train
         facts.check_recipe(node.inputs.defense, num_images=images, batch=recipe.batch, epochs=recipe.epochs)
-
-
-def _missing(facts: Facts, kind: str, entry: Entry) -> list[str]:
-    # What a prior that is trained on the target needs is the target.
-    return [] if facts.traits(kind, entry.name).needs_target else facts.missing(kind, entry)

@@ -13,7 +13,8 @@ import torch
 from mibench.api.classifier import freeze
 from mibench.api.data import ImageSet
 from mibench.api.errors import MibenchError
-from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer, build_prior
+from mibench.api.prior import Prior, PriorModel, PriorTrainer, build_prior, prior_trainer
+from mibench.api.prior_view import metered, unmetered
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
 from mibench.nodes.prior import PriorFiles, PriorInputs
@@ -48,17 +49,16 @@ def run(ctx: StageContext[PriorInputs]) -> None:
     files = PriorFiles(ctx.draft)
     save_tensors(files.weights, weights)
     report = {"images": len(images), "steps": begun.trainer.total_steps, "last_signals": printable(signals)}
-    report |= {"spent": asdict(begun.spent)} if begun.guided else {}
+    report |= {} if begun.target is None else {"spent": asdict(begun.target.ledger)}
     files.write_report(report)
 
 
 @dataclass
 class _Begun:
-    """A training of a prior: where it stands, and what it spent on the target, if it is guided by one."""
+    """A training of a prior: where it stands, and the target that it asks, if it needs one."""
 
     trainer: PriorTrainer
-    spent: Ledger
-    guided: bool
+    target: TargetView | None
     step: int = 0
 
     def restore(self, checkpoint: Path) -> bool:
@@ -69,7 +69,8 @@ class _Begun:
         try:
             self.trainer.load_state(state["trainer"])
             self.step = state["step"]
-            self.spent.add(Ledger(**state["spent"]))  # after load_state, and before it asks anything more
+            if self.target is not None:  # after load_state, and before it asks anything more
+                self.target.ledger.add(Ledger(**state["spent"]))
         except Exception as error:  # whatever the trainer raises for a state that it does not know
             set_aside([checkpoint], f"it does not fit this training ({type(error).__name__}: {error})")
             return False
@@ -77,7 +78,8 @@ class _Begun:
 
     def save(self, checkpoint: Path, step: int) -> None:
         """Write a checkpoint after ``step`` steps."""
-        save_checkpoint(checkpoint, {"trainer": self.trainer.state(), "step": step, "spent": asdict(self.spent)})
+        spent = Ledger() if self.target is None else self.target.ledger
+        save_checkpoint(checkpoint, {"trainer": self.trainer.state(), "step": step, "spent": asdict(spent)})
 
 
 def _begin(ctx: StageContext[PriorInputs], images: ImageSet) -> _Begun:
@@ -85,16 +87,14 @@ def _begin(ctx: StageContext[PriorInputs], images: ImageSet) -> _Begun:
     component, seed = ctx.component("prior", ctx.inputs.prior), ctx.inputs.seed
     with seeded(seed, "init"):
         prior = _build(component, ctx.inputs).to(ctx.device)
-    where: dict[str, Any] = {"seed": seed, "device": ctx.device}
-    if ctx.inputs.target is None:
-        with seeded(seed, "trainer"):
-            return _Begun(component.trainer(prior, images, **where), Ledger(), guided=False)
-    view = TargetView(load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device), Access.WHITE_BOX)
+    view = None
+    if ctx.inputs.target is not None:
+        view = TargetView(load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device), Access.WHITE_BOX)
     with seeded(seed, "trainer"):
-        return _Begun(component.trainer(prior, images, view, **where), view.ledger, guided=True)
+        return _Begun(prior_trainer(component, prior, images, seed=seed, device=ctx.device, target=view), view)
 
 
-def _build(component: PriorModel | GuidedPriorModel, inputs: PriorInputs) -> Prior:
+def _build(component: PriorModel, inputs: PriorInputs) -> Prior:
     image = inputs.image
     return build_prior(component, channels=image.channels, size=image.size, classes=inputs.classes or 0)
 
@@ -124,21 +124,20 @@ def continue_training(
 
     Args:
         ctx: of a stage that has a prior.
-        view: the target, for priors whose training asks it.
+        view: the target, for priors whose training asks it; what the outcome renders is counted there.
         prior: where to start; it is left alone.
         images: what to train on.
         steps: of the component's trainer, with fresh optimisers.
         purpose: names the draws, together with the stage's seed.
     """
     component = ctx.component("prior", PriorInputs.read(ctx.artifact(ctx.inputs.prior).payload).prior)
-    where: dict[str, Any] = {"seed": derive_seed(ctx.inputs.seed, "train prior", purpose), "device": ctx.device}
-    asked = (view,) if component.needs_target else ()
-    copy = prior.clone().train().requires_grad_(True)  # as `build` makes them
-    trainer: PriorTrainer = component.trainer(copy, images, *asked, **where)
+    seed = derive_seed(ctx.inputs.seed, "train prior", purpose)
+    copy = unmetered(prior).clone().train().requires_grad_(True)  # as `build` makes them
+    trainer = prior_trainer(component, copy, images, seed=seed, device=ctx.device, target=view)
     for index in range(steps):
-        with seeded(where["seed"], "network", index):
+        with seeded(seed, "network", index):
             trainer.step(index)
-    return freeze(trainer.finish())
+    return metered(freeze(trainer.finish()), view.ledger)
 
 
 def load_prior(
@@ -148,7 +147,7 @@ def load_prior(
     inputs = PriorInputs.read(artifact.payload)
     entry = replace(inputs.prior, params={**inputs.prior.params, **(settings or {})})
     with seeded(0, "component"):
-        component: PriorModel | GuidedPriorModel = build_component(registry, "prior", entry)
+        component: PriorModel = build_component(registry, "prior", entry)
     with seeded(0, "placeholder"):
         prior = _build(component, inputs)
     prior.load_state_dict(load_tensors(PriorFiles(artifact.path).weights))

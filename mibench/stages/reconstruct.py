@@ -18,6 +18,7 @@ from mibench.api.errors import ClassFailed, MibenchError
 from mibench.api.images import check_images, resize, to_uint8
 from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, Ledger, TargetView
 from mibench.nodes.files import Evidence
@@ -59,6 +60,7 @@ def _attack(
 ) -> None:
     inputs, image, seed = ctx.inputs, ctx.inputs.image, ctx.inputs.seed
     prior = load_prior(ctx.registry, ctx.artifact(inputs.prior), ctx.device, inputs.deploy)
+    prior = metered(prior, view.ledger)
     context = AttackContext(seed, image.size, image.channels, ctx.device, deliver=image.deliver)
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)

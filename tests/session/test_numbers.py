@@ -98,11 +98,11 @@ def test_a_ledger_that_holds_no_counts_fails_the_cell(toy_run, monkeypatch):
     honest = parts.Guess.reconstruct
 
     def spoil(self, label, shared, target, *world):
-        target.ledger.render += NAN
+        target.ledger.forward += NAN
         return honest(self, label, shared, target, *world)
 
     monkeypatch.setattr(parts.Guess, "reconstruct", spoil)
-    assert "expected a whole number of images as 'render', got nan" in toy_run().records[0].failure.error
+    assert "expected a whole number of images as 'forward', got nan" in toy_run().records[0].failure.error
 
 
 def test_signals_that_are_not_finite_are_told_as_text(toy_run, tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def test_the_budget_counts_each_class_once_after_damage(toy_registry, tmp_path, 
     _flip_last_but_two(tmp_path / "store" / "work" / node.key / "class_00000.safetensors")
     if enough:
         total = _make(Store(tmp_path / "store"), toy_registry, plan, node).json("ledger.json")["total"]
-        assert total == {"forward": 26, "backward": 18, "render": 0}
+        assert total == {"forward": 26, "backward": 18, "render": 26}
         return
     with pytest.raises(Exception, match="its budget is 5 per class x 3 classes"):
         _make(Store(tmp_path / "store"), toy_registry, plan, node)

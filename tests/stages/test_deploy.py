@@ -9,7 +9,7 @@ import torch
 from node_factory import inputs
 
 from mibench.api.hookspecs import hookimpl
-from mibench.api.prior import GuidedPriorModel, PriorModel
+from mibench.api.prior import PriorModel
 from mibench.api.specs import PriorSpec
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
@@ -52,4 +52,3 @@ def test_a_loaded_prior_is_deployed(tmp_path, monkeypatch):
 def test_by_default_nothing_changes():
     prior = parts.LinearPrior(1, 8)
     assert PriorModel.deploy(SimpleNamespace(), prior) is prior
-    assert GuidedPriorModel.deploy(SimpleNamespace(), prior) is prior

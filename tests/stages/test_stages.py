@@ -95,8 +95,9 @@ def test_the_ledger_is_what_the_formula_says(toy_run, tmp_path):
         Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key).json("ledger.json")
     )
     steps, images, classes = 3, 2, 3  # toy.yaml and the preset quick
-    assert ledger["shared"] == {"forward": images, "backward": 0, "render": 0}
-    assert ledger["per_class"]["1"] == {"forward": images * (steps + 1), "backward": images * steps, "render": 0}
+    assert ledger["shared"] == {"forward": images, "backward": 0, "render": images}
+    looks = images * (steps + 1)
+    assert ledger["per_class"]["1"] == {"forward": looks, "backward": images * steps, "render": looks}
     assert ledger["total"]["forward"] == images + classes * images * (steps + 1)
 
 

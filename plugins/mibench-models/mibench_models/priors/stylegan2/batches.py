@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mibench.api import ImageSet, generator
-from mibench_models.priors.parts.gan_augment import flip
+from mibench_models.priors.parts.augmentation import flip
 from mibench_models.priors.stylegan2.generator import Generator
 
 
