@@ -23,7 +23,8 @@ ALLOWED = {
     "store": {"base", "api"},
     "nodes": {"base", "api", "registry", "protocol"},
     "plan": {"base", "api", "registry", "protocol", "store", "nodes"},
-    "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan"},
+    "training": {"base", "api", "protocol"},
+    "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan", "training"},
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
@@ -54,7 +55,7 @@ ALLOWED = {
         "assemble",
         "execute",
     },
-    "testing": {"api"},
+    "testing": {"api", "registry", "protocol", "store", "nodes", "plan", "training", "stages", "execute"},
     "cli": {
         "base",
         "api",
