@@ -69,7 +69,7 @@ class AttackContract(ComponentContract):
         made: Attack = self.make()
         components, parts = self.parts(made)
         with tiny_stages(self.world, components, **parts) as stages:
-            artifact = stages.same_bytes(stages.cell.evidence)
+            artifact = stages.same_bytes(stages.cell.reconstructions)
             tensors, ledger = load_tensors(artifact.file("evidence.safetensors")), artifact.json("ledger.json")
         labels, shape = list(range(self.world.classes)), (self.world.channels, self.world.size, self.world.size)
         require(list(map(int, ledger["per_class"])) == labels, f"classes {list(ledger['per_class'])}, not {labels}")

@@ -98,7 +98,7 @@ class ExecutorContract(ComponentContract):
         """A node that raises is reported with its message; what needs it is skipped, and the rest is made."""
         with self._stages(undefended={"name": "tiny-failing"}) as stages:
             nodes, watcher = _plan(stages), Watcher()
-            target, evidence = stages.cell.target.key, stages.cell.evidence.key
+            target, evidence = stages.cell.target.key, stages.cell.reconstructions.key
             outcome = self.execute(stages, nodes, watcher)
         require(
             "RuntimeError" in outcome.failed.get(target, ""), f"failed: {outcome.failed}; expected the target's error"

@@ -11,6 +11,7 @@ from torch import Tensor
 from mibench.api.classifier import Classifier, Model, freeze
 from mibench.api.data import ImageSet
 from mibench.api.prior import Prior, PriorModel, PriorTrainer
+from mibench.api.target import TargetView
 from mibench.testing.training import World
 
 
@@ -39,10 +40,12 @@ class _Nothing(PriorTrainer):
 class _Handed(PriorModel):
     """A prior that is there already, whatever images it is asked for."""
 
-    def build(self, *, channels: int, size: int) -> Prior:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> Prior:
         return copy.deepcopy(_made(type(self)))
 
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         return _Nothing(prior)
 
 

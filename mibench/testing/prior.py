@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mibench.api.classifier import freeze
-from mibench.api.prior import BlockState, GuidedPriorModel, Prior, PriorModel, PriorTrainer, build_prior
+from mibench.api.prior import BlockState, Prior, PriorTrainer, build_prior, prior_trainer
 from mibench.api.rng import generator, seeded
 from mibench.api.specs import Kind
 from mibench.stages.prior import load_prior
@@ -177,12 +177,9 @@ class PriorContract(ComponentContract):
         require(torch.equal(*latents) and torch.equal(*images), "a prior that is loaded twice renders otherwise")
 
     def _trainer(self) -> PriorTrainer:
-        model: PriorModel | GuidedPriorModel = self.make()
         prior, images = self.build(), self.world.images("public")
         with seeded("contract", "trainer"):
-            if isinstance(model, GuidedPriorModel):
-                return model.trainer(prior, images, self.world.target(), seed=0, device=CPU)
-            return model.trainer(prior, images, seed=0, device=CPU)
+            return prior_trainer(self.make(), prior, images, seed=0, device=CPU, target=self.world.target())
 
     def _step(self, trainer: PriorTrainer, index: int) -> dict[str, float]:
         with seeded("contract", "step", index):  # as the stage does it

@@ -102,11 +102,13 @@ class TinyPatterns(PriorModel):
 
     steps: Annotated[int, Ge(1)] = 4
 
-    def build(self, *, channels: int, size: int) -> Prior:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> Prior:
         """Make an untrained one."""
         return TinyPrior(channels, size)
 
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         """Return its training."""
         if not isinstance(prior, TinyPrior):
             raise TypeError(f"expected a TinyPrior, got a {type(prior).__name__}")
