@@ -43,7 +43,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(("model", "preset"), PUBLISHED)
-def test_a_preset_holds_the_published_numbers(model, preset) -> None:
+def test_a_preset_holds_the_published_numbers(model, preset):
     made, published = canonical(build(model, model.presets[preset])), PUBLISHED[model, preset]
     assert {name: made[name] for name in published} == published
 
