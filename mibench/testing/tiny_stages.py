@@ -92,7 +92,7 @@ class TinyStages:
         attack = next(iter(raw["attacks"]), raw["floor"]["name"])
         loaded = parse_protocol(json.dumps(raw))
         request = Request(
-            protocols=(loaded.asked,), defenses=(raw["undefended"]["name"],), attacks=(attack,), store=self.root
+            protocols=(loaded.protocol.id,), defenses=(raw["undefended"]["name"],), attacks=(attack,), store=self.root
         )
         return expand_loaded(loaded, request, Facts(self.registry))[-1]
 
