@@ -140,7 +140,7 @@ def test_presets_and_prior_choice():
         preset = build(DistributionalInversion, settings)
         assert build(DistributionalInversion, canonical(preset)) == preset
         if name in {"small", "orl64", "rendered64"}:
-            assert preset.final == 6
-            assert 24 * preset.samples * preset.steps <= 30_000
+            assert preset.selection.final == 6
+            assert 24 * preset.search.samples * preset.search.steps <= 30_000
     with pytest.raises(UsageError, match="final <= draws"):
         made(final=6)
