@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         freeze as freeze,
         load_backbone as load_backbone,
     )
+    from mibench.api.columns import Column as Column, MetricFlag as MetricFlag
     from mibench.api.data import Dataset as Dataset, ImageSet as ImageSet, TensorImages as TensorImages
     from mibench.api.defense import (
         Defense as Defense,
@@ -90,7 +91,10 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         Prior as Prior,
         PriorModel as PriorModel,
         PriorTrainer as PriorTrainer,
+        given as given,
     )
+    from mibench.api.prior_view import metered as metered, renders as renders
+    from mibench.api.quantity import Quantity as Quantity, Role as Role
     from mibench.api.rng import (
         SeedPart as SeedPart,
         derive_seed as derive_seed,
@@ -100,7 +104,6 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
     from mibench.api.specs import (
         API_VERSION as API_VERSION,
         AttackSpec as AttackSpec,
-        Column as Column,
         DatasetSpec as DatasetSpec,
         DefenseSpec as DefenseSpec,
         ExecutorSpec as ExecutorSpec,
@@ -117,6 +120,7 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
 _NAMES = {
     "attack": "Attack AttackContext ClassResult run_attack",
     "classifier": "Classifier Embedder Model Outputs evaluating freeze load_backbone",
+    "columns": "Column MetricFlag",
     "data": "Dataset ImageSet TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
@@ -128,10 +132,12 @@ _NAMES = {
     "params": "FlatNames InferenceOnly InputFile OmitIfDefault build replaced",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",
-    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer",
+    "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer given",
+    "prior_view": "metered renders",
+    "quantity": "Quantity Role",
     "rng": "SeedPart derive_seed generator seeded",
-    "specs": "API_VERSION AttackSpec Column DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec"
-    " PriorSpec ProtocolSpec Spec",
+    "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"
+    " ProtocolSpec Spec",
     "target": "Access Budget Ledger TargetView",
 }
 """What each module offers. The block above says the same to type checkers; a test holds them equal."""

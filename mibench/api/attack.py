@@ -18,6 +18,7 @@ from mibench.api.data import ImageSet
 from mibench.api.deprecated import with_old_names
 from mibench.api.errors import UsageError
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import SeedPart, generator
 from mibench.api.target import Access, Ledger, TargetView
 
@@ -151,7 +152,8 @@ class Attack(ABC):
 def run_attack(
     attack: Attack, classes: Sequence[int], target: TargetView, prior: Prior, ctx: AttackContext
 ) -> Iterator[ClassResult]:
-    """Attack classes one after the other and yield their results."""
+    """Attack classes one after the other and yield their results; renders are counted in the target's ledger."""
+    prior = metered(prior, target.ledger)
     shared = attack.prepare(target, prior, ctx)
     for label in classes:
         yield attack.reconstruct(label, shared, target, prior, ctx)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mibench.results.reports import EnvironmentReport
+
 FLAT = ("python", "platform", "cuda", "cores", "threads", "precision")
 NOTE = "the stages of this cell were computed in different environments"
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Describe this process as plain JSON; no host names, users or paths."""
+def environment(device: str) -> EnvironmentReport:
+    """Describe this process; no host names, users or paths."""
     from mibench.stages.environment import describe  # imports torch, as few records need it
     from mibench.stages.run import pick_device
 
     return joined({"this process": describe(pick_device(device))})
 
 
-def joined(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def joined(metas: Mapping[str, Mapping[str, Any]]) -> EnvironmentReport:
     """Describe the environments of several stages as one.
 
     Args:
@@ -44,7 +46,7 @@ def joined(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if differences:
         found |= {"note": NOTE, "differences": differences}
     silent = [role for role, fields in stated.items() if "python" not in fields]
-    return {**found, **({"not_stated_by": silent} if silent else {})}
+    return EnvironmentReport.model_validate({**found, **({"not_stated_by": silent} if silent else {})})
 
 
 def _fields(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from safetensors.numpy import load_file
 
+from mibench.nodes.data import DataFiles
+from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.plan.cells import Cell
 from mibench.protocol.split import private_indices
 from mibench.report import Gallery, GalleryRow
@@ -24,16 +26,17 @@ def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
     metric names none, the class's first one. Datasets that do not fit into memory have no gallery.
     """
     data = cell.graph.data("private")
-    images = load_file(store.get("data", data.key).file("images.safetensors"))
-    if "pixels" not in images:
+    images = DataFiles(store.get(data.stage, data.key).path).read_images(load_file)
+    if images.pixels is None or images.labels is None:
         return Gallery(cell.label, [])
-    train = private_indices(cell.graph.split, images["labels"].tolist()).train
-    pixels_NCHW, owners_N = images["pixels"][train], images["labels"][train]
-    evidence = load_file(store.get("reconstruct", cell.evidence.key).file("evidence.safetensors"))
+    train = private_indices(cell.graph.split, images.labels.tolist()).train
+    pixels_NCHW, owners_N = images.pixels[train], images.labels[train]
+    node = cell.reconstructions
+    evidence = ReconstructFiles(store.get(node.stage, node.key).path).read_evidence(load_file)
     details = record.metrics[record.protocol.headline].details if record.protocol.headline in record.metrics else {}
     rows = []
-    for label in np.unique(evidence["labels"]).tolist()[:CLASSES]:
-        own = np.flatnonzero(evidence["labels"] == label).tolist()[:IMAGES]
+    for label in np.unique(evidence.labels).tolist()[:CLASSES]:
+        own = np.flatnonzero(evidence.labels == label).tolist()[:IMAGES]
         first = int(np.flatnonzero(owners_N == label)[0])
         nearest = details["nearest"][own[0]] if "nearest" in details else first
         ranks = [details["ranks"][i] for i in own] if "ranks" in details else []
@@ -41,7 +44,7 @@ def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
             GalleryRow(
                 f"class {label}",
                 pixels_NCHW[nearest].transpose(1, 2, 0),
-                [evidence["pixels"][i].transpose(1, 2, 0) for i in own],
+                [evidence.pixels[i].transpose(1, 2, 0) for i in own],
                 captions=[f"rank {rank + 1}" for rank in ranks],
                 identified=[rank == 0 for rank in ranks],
             )

@@ -21,7 +21,7 @@ from mibench.plan.facts import Facts
 from mibench.plan.memo import Memo
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.request import Request
-from mibench.registry.build import JOINT
+from mibench.registry.joint import is_joint, split_names
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry
 from mibench.results.flags import outside_threat_model
@@ -118,7 +118,7 @@ class Recheck:
     def _installed(self, part: ComponentRef) -> list[Registered]:
         """Return the component, or those that are used together; none if one of them is not installed."""
         try:
-            return [self._registry.get(part.kind, name) for name in part.name.split(JOINT)]
+            return [self._registry.get(part.kind, name) for name in split_names(part.name)]
         except (UsageError, PluginError):
             return []
 
@@ -192,7 +192,7 @@ def _versions(
     found, older = [], dict[tuple[str, str], str]()
     for role, entries in installed.items():
         part = record.components[role]
-        stated = part.version.split(JOINT) if len(entries) > 1 else [part.version]
+        stated = split_names(part.version) if len(entries) > 1 else [part.version]
         if len(stated) != len(entries) and entries:
             found.append(Finding("MB112", differs(f"components.{role}.version", "one for each part", part.version)))
             continue
@@ -215,7 +215,7 @@ def _differences(record: Record, cell: Cell, registry: Registry, left: set[str])
         stated = record.components.get(role)
         if stated is None or role in left:
             continue
-        for field in COMPARED if not (role == "defense" and JOINT in stated.name) else (*COMPARED[:4], *COMPARED[5:6]):
+        for field in COMPARED if not (role == "defense" and is_joint(stated.name)) else (*COMPARED[:4], *COMPARED[5:6]):
             wanted, got = getattr(expected, field), getattr(stated, field)
             if wanted != got and not (field == "access" and got is None and unsaid):
                 yield Finding("MB111", _told(f"components.{role}.{field}", wanted, got))

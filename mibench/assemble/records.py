@@ -8,19 +8,27 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mibench.api.column_names import beyond_name
 from mibench.api.errors import MibenchError
+from mibench.api.quantity import Quantity
+from mibench.assemble.columns import announced, announced_flags
 from mibench.assemble.environment import environment, joined
 from mibench.base.canonical import digest
+from mibench.nodes.classifier import ClassifierFiles
+from mibench.nodes.measure import MeasureFiles
+from mibench.nodes.node import Node
+from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.plan.cells import Cell
-from mibench.plan.node import Node
 from mibench.plan.provenance import joint_digest
 from mibench.plan.resolve import Resolved
+from mibench.registry.joint import join_names
 from mibench.registry.registry import Registry
 from mibench.results.flags import compute_flags
 from mibench.results.intervals import metric_value
 from mibench.results.io import seal
 from mibench.results.normalize import record_leakage
 from mibench.results.record import CellRef, ComponentRef, Control, Failure, MetricValue, ProtocolRef, Record
+from mibench.results.reports import LedgerReport, SelfCheckReport
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
 
@@ -33,30 +41,33 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
         MibenchError: if one was made from another input than the store holds, or two metrics measure the same.
     """
     _check_inputs(cell, store)
-    metrics = read_metrics(store, cell.measures)
+    meant = {name: one.quantity for name, one in announced(cell.graph.fixed.metrics, cell).items()}
+    metrics = read_metrics(store, cell.measures, meant)
     controls: dict[Control, dict[str, MetricValue]] = {
-        "gold": read_metrics(store, cell.gold),
-        "floor": read_metrics(store, cell.floor),
-        "undefended": read_metrics(store, cell.undefended),
+        "gold": read_metrics(store, cell.gold, meant),
+        "floor": read_metrics(store, cell.floor, meant),
+        "undefended": read_metrics(store, cell.undefended, meant),
     }
-    evidence, target = store.get("reconstruct", cell.evidence.key), store.get("target", cell.target.key)
-    ledger = {**evidence.json("ledger.json"), "trace": _trend(evidence.json("trace.json"))}
+    made, trained = (store.get(node.stage, node.key).path for node in (cell.reconstructions, cell.target))
+    attacked = ReconstructFiles(made)
+    ledger = {**attacked.ledger(), "trace": _trend(attacked.trace())}
     record = Record(
         protocol=_protocol(cell),
         cell=cell_ref(cell),
         components=_as_made(components(cell, registry), cell, store),
         classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
-        attacked=cell.graph.fixed.some_classes.get("attacked"),
+        attacked=cell.graph.fixed.attacked,
         inputs=_inputs(cell, store),
         metrics=metrics,
         controls=controls,
-        self_check=_told(target.json("report.json")["self_check"]),
-        ledger=_told(ledger),
+        self_check=SelfCheckReport.model_validate(_told(ClassifierFiles(trained).self_check())),
+        ledger=LedgerReport.model_validate(_told(ledger)),
         environment=joined({role: found.meta for role, found in _made(cell, store).items()}),
         command=reproduce(cell),
         timings=_timings(cell, store),
     )
-    computed = {"normalized_leakage": record_leakage(record), "flags": compute_flags(record)}
+    flags = compute_flags(record, announced_flags(cell))
+    computed = {"normalized_leakage": record_leakage(record), "flags": flags}
     return seal(record.model_copy(update=computed))
 
 
@@ -75,15 +86,26 @@ def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, dev
     )
 
 
-def read_metrics(store: Store, nodes: Mapping[str, Node]) -> dict[str, MetricValue]:
-    """Read measurements and add intervals."""
+def read_metrics(store: Store, nodes: Mapping[str, Node], meant: Mapping[str, Quantity]) -> dict[str, MetricValue]:
+    """Read measurements and add intervals.
+
+    Args:
+        store: where the measurements are.
+        nodes: of the stage ``measure``, by metric.
+        meant: what a column is, by name, where a measurement does not say it itself.
+
+    Raises:
+        MibenchError: if two metrics measure the same.
+    """
     values: dict[str, MetricValue] = {}
     for node in nodes.values():
-        found = store.get("measure", node.key).json("measurements.json")
+        found = MeasureFiles(store.get(node.stage, node.key).path).measured()
         for row in found["measurements"]:
             if row["name"] in values:
                 raise MibenchError(f"two metrics of the protocol measure {row['name']!r}; one of them must be renamed")
-            values[row["name"]] = metric_value(row, found["group"])
+            unsaid = beyond_name(row["name"], meant[row["name"]]) if row["name"] in meant else None
+            stated = {"quantity": unsaid.stated()} if unsaid else {}
+            values[row["name"]] = metric_value({**stated, **row}, found["group"])
     return values
 
 
@@ -96,7 +118,7 @@ def cell_ref(cell: Cell) -> CellRef:
         model=cell.model.name,
         defense=cell.defense.name,
         attack=cell.attack.name,
-        attack_preset=cell.attack.preset if "/" in cell.attack.asked else None,
+        attack_preset=cell.attack.preset if "/" in cell.attack.requested else None,
         seed=cell.seed,
         key=key,
     )
@@ -121,7 +143,7 @@ def components(cell: Cell, registry: Registry) -> dict[str, ComponentRef]:
 def _as_made(found: dict[str, ComponentRef], cell: Cell, store: Store) -> dict[str, ComponentRef]:
     """State the source code that made the numbers; what is cached may be older than what is installed."""
     makers = {"dataset": cell.graph.data("private"), "model": cell.target, "defense": cell.target}
-    makers |= {"attack": cell.evidence, "prior": cell.prior_node}
+    makers |= {"attack": cell.reconstructions, "prior": cell.prior_node}
     makers |= {f"metric:{name}": node for name, node in cell.measures.items()}
     made = dict(found)
     for role, node in makers.items():
@@ -151,7 +173,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
 
 
 def _joined(values: Iterable[str]) -> str:
-    return "+".join(dict.fromkeys(values))
+    return join_names(dict.fromkeys(values))
 
 
 def _access(resolved: Resolved) -> str | None:
@@ -164,8 +186,8 @@ def _access(resolved: Resolved) -> str | None:
 
 def reproduce(cell: Cell) -> str:
     """Return the command that repeats one cell, whatever matrix it was part of and however that was asked for."""
-    words = ["mibench", "run", "--protocol", cell.loaded.asked, "--model", cell.model.asked]
-    words += ["--defense", cell.defense.asked, "--attack", cell.attack.asked, "--seed", str(cell.seed)]
+    words = ["mibench", "run", "--protocol", cell.loaded.requested, "--model", cell.model.requested]
+    words += ["--defense", cell.defense.requested, "--attack", cell.attack.requested, "--seed", str(cell.seed)]
     if cell.loaded.variant != "test":
         words += ["--variant", cell.loaded.variant]
     for resolved in (cell.model, cell.defense, cell.attack, cell.prior):
@@ -192,20 +214,24 @@ def _inputs(cell: Cell, store: Store) -> dict[str, str]:
 
 def _made(cell: Cell, store: Store) -> dict[str, Artifact]:
     """Return every artifact whose numbers or digest a record states, by role."""
+    return {role: store.get(node.stage, node.key) for role, node in _nodes(cell).items()}
+
+
+def _nodes(cell: Cell) -> dict[str, Node]:
     groups = {"measure": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
     nodes = dict(cell.inputs)
-    nodes |= {f"{group}/{name}": node for group, members in groups.items() for name, node in members.items()}
-    return {role: store.get(node.stage, node.key) for role, node in nodes.items()}
+    return nodes | {f"{group}/{name}": node for group, members in groups.items() for name, node in members.items()}
 
 
 def _check_inputs(cell: Cell, store: Store) -> None:
     """Refuse numbers of an input that is not there any more: one that was damaged and came out otherwise since."""
-    made = _made(cell, store)
+    made, nodes = _made(cell, store), _nodes(cell)
     now = {artifact.key: artifact for artifact in made.values()}
     for role, artifact in made.items():
         known = {} if store.is_shipped(artifact) else artifact.meta.get("inputs", {})
+        needs = nodes[role].needs
         for need, content in known.items():
-            found = now.get(artifact.payload["needs"][need])
+            found = now.get(needs[need])
             if found is not None and found.content != content:
                 raise MibenchError(
                     f"{role} was made from another {need} than the store holds, which was made again since and came"
@@ -223,7 +249,7 @@ def _told(value: Any) -> Any:
 
 
 def _timings(cell: Cell, store: Store) -> dict[str, float]:
-    nodes = {"target": cell.target, "reconstruct": cell.evidence}
+    nodes = {"target": cell.target, "reconstruct": cell.reconstructions}
     nodes |= {f"measure/{name}": node for name, node in cell.measures.items()}
     return {role: store.get(node.stage, node.key).meta.get("seconds", 0.0) for role, node in nodes.items()}
 

@@ -39,6 +39,9 @@ def digest(value: Any) -> str:
     Raises:
         ValueError: as :func:`canonical_json`.
         TypeError: as :func:`canonical_json`.
+
+    >>> digest({})[:16]
+    '44136fa355b3678a'
     """
     return hashlib.sha256(canonical_json(value).encode("utf-8")).hexdigest()
 

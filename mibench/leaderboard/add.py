@@ -8,10 +8,10 @@ from pathlib import Path
 from mibench.api.errors import MibenchError
 from mibench.base.files import write_atomic
 from mibench.leaderboard.board import load_board
-from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.finding import Finding
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.rules import check_record
 from mibench.leaderboard.variants import component_digest
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.display import printable

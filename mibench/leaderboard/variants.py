@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mibench.base.canonical import digest
+from mibench.results.differing_params import variant_note
 from mibench.results.record import Record
-from mibench.results.variants import variant_note
 
 
 class Variant(NamedTuple):

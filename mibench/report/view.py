@@ -11,11 +11,11 @@ from typing import Any
 from mibench.report.chart import Chart, Entry, leakage_chart
 from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.differing_params import variant_note
 from mibench.results.display import flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
-from mibench.results.variants import variant_note
 
 CONTROLS = ("undefended", "floor", "gold")
 Pairs = list[tuple[str, str]]
@@ -33,7 +33,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Section:
+class CellSection:
     """One cell."""
 
     title: str
@@ -60,20 +60,20 @@ def summaries(records: Sequence[Record]) -> list[Summary]:
     return [_summary(identifier, variant, group) for (identifier, variant, _), group in groups.items()]
 
 
-def section(record: Record, gallery: Gallery | None) -> Section:
+def section(record: Record, gallery: Gallery | None) -> CellSection:
     """Return what a report says about one finished cell."""
-    return Section(
+    return CellSection(
         title=label(record),
         flags=[(printable(flag.id), printable(flag.text, 500)) for flag in record.flags],
         controls=_controls(record),
         metrics=[(name, _metric(metric)) for name, metric in record.metrics.items()],
         chart=_cell_chart(record),
         gallery=strips(gallery) if gallery else [],
-        self_check=list(flatten(record.self_check)),
-        ledger=list(flatten(record.ledger)),
+        self_check=list(flatten(record.self_check.model_dump())),
+        ledger=list(flatten(record.ledger.model_dump())),
         provenance=_provenance(record),
         components=[(role, _component(part)) for role, part in record.components.items()],
-        environment=list(flatten(record.environment)),
+        environment=list(flatten(record.environment.model_dump())),
         timings=[(name, f"{seconds:.1f} s") for name, seconds in record.timings.items()],
         command=printable(record.command, 2000),
     )

@@ -6,7 +6,7 @@ import logging
 
 from mibench.assemble.galleries import make_gallery
 from mibench.assemble.records import failed_record, make_record
-from mibench.execute.contract import Outcome
+from mibench.execute.contract import NodeOutcomes
 from mibench.execute.explain import explain
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan
@@ -21,7 +21,7 @@ RECORD = "record"
 _log = logging.getLogger(__name__)
 
 
-def cell_record(cell: Cell, plan: Plan, outcome: Outcome, registry: Registry, device: str) -> Record:
+def cell_record(cell: Cell, plan: Plan, outcome: NodeOutcomes, registry: Registry, device: str) -> Record:
     """Return the record of a cell; if one of its stages failed, or its numbers make none, that of a failure.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mibench.api.errors import UsageError
 from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import add_records
-from mibench.leaderboard.checks import check_record
+from mibench.leaderboard.rules import check_record
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan
 from mibench.registry.registry import Registry
@@ -35,9 +35,9 @@ def refusal(record: Record, cell: Cell) -> str:
 
 def _from_a_file(cell: Cell) -> str:
     """Say that a cell's protocol is an experiment that no board accepts; empty if it is an installed one."""
-    if cell.loaded.asked == cell.loaded.protocol.id:
+    if cell.loaded.requested == cell.loaded.protocol.id:
         return ""
-    return f"{cell.loaded.asked} is a file; boards take the protocols of installed plugins"
+    return f"{cell.loaded.requested} is a file; boards take the protocols of installed plugins"
 
 
 def publish(

@@ -9,7 +9,7 @@ from typing import Any
 
 from mibench.api import params
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError, UsageError
-from mibench.execute.contract import Executor, Outcome, Session
+from mibench.execute.contract import Executor, ExecutorContext, NodeOutcomes
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import watched_signals
 from mibench.execute.threads import wait_briefly
@@ -130,14 +130,14 @@ def _run(request: Request, registry: Registry, plan: Plan, output: Path) -> RunR
     return RunResult(plan, records, failures, report, paths, published, refusals)
 
 
-def _execute(request: Request, registry: Registry, plan: Plan) -> Outcome:
+def _execute(request: Request, registry: Registry, plan: Plan) -> NodeOutcomes:
     """Make what is missing; if nothing is, no executor is even imported."""
     if not plan.to_run:
-        return Outcome()
+        return NodeOutcomes()
     plan.store.require_writable()
     plan.store.tidy()
-    session = Session(plan.store, registry, request.device, request.workers)
-    return _executor(request, registry).run(plan.to_run, session)
+    ctx = ExecutorContext(plan.store, registry, request.device, request.workers)
+    return _executor(request, registry).run(plan.to_run, ctx)
 
 
 def _executor(request: Request, registry: Registry) -> Executor:

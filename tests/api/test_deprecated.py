@@ -59,12 +59,12 @@ def test_old_classes_are_found_where_they_are_defined(module, old):
 
 def test_an_unknown_name_is_an_error():
     with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
-        _ = mibench.api.Nonsense
+        _ = mibench.api.Nonsense  # type: ignore[attr-defined]
 
 
 def test_an_old_marker_still_keeps_a_parameter_out_of_keys():
     with pytest.warns(DeprecationWarning, match="Added"):
-        from mibench.api import Added
+        from mibench.api import Added  # type: ignore[attr-defined]
     from mibench.api.params import canonical
 
     @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def test_an_override_that_asks_its_base_does_not_ask_itself():
 
     with pytest.warns(DeprecationWarning, match="peeks"):
 
-        class Old(base):
+        class Old(base):  # type: ignore[valid-type]
             def peeks(self):
                 return ("old", super().peeks())
 

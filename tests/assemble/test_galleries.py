@@ -24,7 +24,7 @@ def shown(toy_run, tmp_path):
     images = parts.Blobs().load(people, size=16, channels=1)
     train = split_images(split, images.labels_N.tolist(), people).train
     private_NHWC = images.pixels_NCHW[train].permute(0, 2, 3, 1).numpy()
-    made = load_file(store.get("reconstruct", cell.evidence.key).file("evidence.safetensors"))
+    made = load_file(store.get("reconstruct", cell.reconstructions.key).file("evidence.safetensors"))
 
     def _shown(**details):
         headline = record.metrics["match@1"].model_copy(update={"details": details})

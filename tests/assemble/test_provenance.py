@@ -55,13 +55,13 @@ def _edit_meta(path, change):
 
 def test_the_environment_is_that_of_the_stages(toy_run, tmp_path):
     first = toy_run().records[0].environment
-    assert first == environment("cpu") | {"threads": 1}
+    assert first == environment("cpu").model_copy(update={"threads": 1})
     for path in _manifests(tmp_path):
         _edit_meta(path, lambda meta: meta.update(torch="2.3.1+cu118", device="cuda", mibench="0.0.9", python="3.9.1"))
     told = toy_run().records[0].environment
-    assert (told["packages"]["torch"], told["packages"]["mibench"]) == ("2.3.1+cu118", "0.0.9")
-    assert (told["device"], told["python"]) == ("cuda", "3.9.1")
-    assert "note" not in told
+    assert (told.packages["torch"], told.packages["mibench"]) == ("2.3.1+cu118", "0.0.9")
+    assert (told.device, told.python) == ("cuda", "3.9.1")
+    assert "note" not in told.model_dump()
 
 
 def test_stages_that_were_computed_elsewhere_are_noted(toy_run, tmp_path):
@@ -69,11 +69,11 @@ def test_stages_that_were_computed_elsewhere_are_noted(toy_run, tmp_path):
     for path in _manifests(tmp_path, "target"):
         _edit_meta(path, lambda meta: meta.update(torch="2.3.1", device="cuda", device_name="H100", cuda="11.8"))
     told = toy_run().records[0].environment
-    assert told["note"] == "the stages of this cell were computed in different environments"
-    assert told["device"] == ["cpu", "H100"]
-    assert told["differences"]["device"]["H100"] == ["target"]
-    assert told["differences"]["packages.torch"]["2.3.1"] == ["target"]
-    assert "reconstructions" in told["differences"]["device"]["cpu"]
+    assert told.note == "the stages of this cell were computed in different environments"
+    assert told.device == ["cpu", "H100"]
+    assert told.differences["device"]["H100"] == ["target"]
+    assert told.differences["packages.torch"]["2.3.1"] == ["target"]
+    assert "reconstructions" in told.differences["device"]["cpu"]
 
 
 def test_what_old_manifests_know_is_told_and_no_more(toy_run, tmp_path):
@@ -85,19 +85,21 @@ def test_what_old_manifests_know_is_told_and_no_more(toy_run, tmp_path):
         )
     again = toy_run().records[0]
     assert again.digest == record.digest
-    packages = {name: record.environment["packages"][name] for name in ("mibench", "torch")}
-    silent = again.environment.pop("not_stated_by")
-    assert again.environment == {"packages": packages, "device": "cpu"}
+    packages = {name: record.environment.packages[name] for name in ("mibench", "torch")}
+    told = again.environment.model_dump()
+    silent = told.pop("not_stated_by")
+    assert told == {"packages": packages, "device": "cpu"}
     assert {"target", "reconstructions", "prior", "data", "evaluator:judge", "floor/match"} <= set(silent)
 
 
 def test_joined_environments_by_hand():
     one, two = ({"python": "3.11", "threads": n, "packages": {"numpy": "2"}, "torch": "2"} for n in (1, 2))
-    assert joined({"a": one}) == {"python": "3.11", "threads": 1, "packages": {"numpy": "2", "torch": "2"}}
+    alone = joined({"a": one}).model_dump()
+    assert alone == {"python": "3.11", "threads": 1, "packages": {"numpy": "2", "torch": "2"}}
     both = joined({"a": one, "b": two, "c": {"torch": "2"}})
-    assert both["threads"] == [1, 2]
-    assert both["differences"] == {"threads": {"1": ["a"], "2": ["b"]}}
-    assert both["not_stated_by"] == ["c"]
+    assert both.threads == [1, 2]
+    assert both.differences == {"threads": {"1": ["a"], "2": ["b"]}}
+    assert both.not_stated_by == ["c"]
 
 
 @pytest.mark.parametrize("stage", ["prior", "evaluator", "data", "target"])

@@ -9,7 +9,7 @@ import pytest
 
 from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import verify
-from mibench.leaderboard.checks import check_record
+from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.registry.registry import load_registry
 from mibench.results.io import load_record

@@ -10,7 +10,7 @@ from fake_plugin import PROTOCOL
 
 from mibench.assemble.recheck import Recheck
 from mibench.leaderboard import RefusedError, add_records, load_board
-from mibench.leaderboard.checks import check_record
+from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import parse_protocol
 from mibench.results.io import load_record, save_record, seal
 from mibench.results.record import Record

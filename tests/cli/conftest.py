@@ -10,11 +10,11 @@ from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from node_factory import make_node
 from record_factory import make_record
 
 import mibench.session as mibench_session
 from mibench.cli.main import main
-from mibench.plan.node import make_node
 from mibench.plan.plan import PlannedNode
 from mibench.protocol.request import Request
 from mibench.results.record import Failure, Record
@@ -44,7 +44,7 @@ def mibench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 def planned(stage: str, label: str, *, reused: bool, seconds: float | None) -> PlannedNode:
-    return PlannedNode(make_node(stage, label, {}, x=label), reused, "in the store" if reused else "not there", seconds)
+    return PlannedNode(make_node(stage, label), reused, "in the store" if reused else "not there", seconds)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from mibench.results.io import (
     seal,
     verify_digest,
 )
+from mibench.results.reports import EnvironmentReport, LedgerReport, LossTrend, SelfCheckReport
 
 
 def test_a_record_survives_the_disk(tmp_path: Path) -> None:
@@ -36,7 +37,10 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert save_record(load_record(save_record(record, tmp_path)), tmp_path).read_bytes() == first
 
 
-@pytest.mark.parametrize("aside", [{"timings": {"target": 9.0}}, {"environment": {"gpu": "x"}}, {"command": "other"}])
+@pytest.mark.parametrize(
+    "aside",
+    [{"timings": {"target": 9.0}}, {"environment": EnvironmentReport(device="H100")}, {"command": "other"}],
+)
 def test_the_digest_leaves_out_what_may_differ(aside: dict[str, object]) -> None:
     record = make_record()
     assert seal(record.model_copy(update=aside)).digest == record.digest
@@ -49,10 +53,18 @@ def test_the_digest_covers_every_number() -> None:
     assert seal(changed).digest != record.digest
 
 
-@pytest.mark.parametrize("part", ["ledger", "environment", "timings"])
-def test_nan_cannot_be_saved(tmp_path: Path, part: str) -> None:
-    record = make_record().model_copy(update={part: {"value": math.nan}})
-    with pytest.raises(RecordError, match="value is nan"):
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("ledger", LedgerReport(trace=LossTrend(loss_last=math.nan))),
+        ("self_check", SelfCheckReport(signals={"ratio": math.nan})),
+        ("environment", EnvironmentReport.model_validate({"load": math.nan})),
+        ("timings", {"target": math.nan}),
+    ],
+)
+def test_nan_cannot_be_saved(tmp_path: Path, part: str, value: object) -> None:
+    record = make_record().model_copy(update={part: value})
+    with pytest.raises(RecordError, match=r"(loss_last|ratio|load|target) is nan"):
         save_record(record, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -21,11 +21,11 @@ def test_a_failed_class_counts_as_no_success_and_the_others_are_delivered(toy_ru
     result = toy_run(attacks=("picky",), settings={"picky.fails": (1,)})
     record = record_of(result)
     assert result.exit_code == 0
-    assert record.ledger["failed"] == {"1": "class 1: nothing finite"}
-    assert record.ledger["per_class"]["1"]["backward"] > 0  # what it spent before it failed still counts
+    assert record.ledger.failed == {"1": "class 1: nothing finite"}
+    assert record.ledger.per_class["1"].backward > 0  # what it spent before it failed still counts
     flags = {flag.id: flag.text for flag in record.flags}
     assert flags["classes-failed"].startswith("1 of 3 classes failed")
-    evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
+    evidence = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key)
     assert json.loads(evidence.file("trace.json").read_text())["1"] == {}
 
 
@@ -73,8 +73,8 @@ def test_the_ledger_is_what_the_view_counted_and_not_what_the_attack_says(toy_ru
     told = record_of(toy_run()).ledger
     monkeypatch.setattr(parts.Guess, "reconstruct", lambda *world: replace(honest(*world), spent=Ledger()))
     silent = record_of(toy_run(settings={"attack.lr": 0.11})).ledger
-    assert silent["total"] == told["total"]
-    assert silent["total"]["backward"] > 0
+    assert silent.total == told.total
+    assert silent.total.backward > 0
 
 
 def test_when_every_class_fails_the_cell_fails_with_the_reason(toy_run):
@@ -91,7 +91,7 @@ def test_an_attack_brings_a_prior_that_is_trained_for_each_target(toy_run, tmp_p
     assert len(priors) == len(result.planned.cells) == 2
     for record in result.records:
         assert record.components["prior"].name == "guided"
-        assert record.ledger["prior_training"] == {"forward": 12, "backward": 0, "render": 0}
+        assert record.ledger.prior_training.model_dump() == {"forward": 12, "backward": 0, "render": 0}
     assert parts.SEEN[-1][1].classes == 3
     own = toy_run(attacks=("picky",), settings={"picky.brings": "linear"})  # not the protocol's: it has other settings
     assert own.planned.cells[0].prior_node.payload["prior"]["params"] == {"steps": 10}
@@ -112,8 +112,8 @@ def test_what_acts_on_a_trained_prior_alone_trains_no_other(toy_run):
     loud = toy_run(attacks=("picky",), settings={"picky.brings": "linear/loud"})
     one, other = quiet.planned.cells[0], loud.planned.cells[0]
     assert one.prior_node.key == other.prior_node.key
-    assert one.evidence.key != other.evidence.key
-    assert "deploy" not in one.evidence.payload
+    assert one.reconstructions.key != other.reconstructions.key
+    assert "deploy" not in one.reconstructions.payload
     assert torch.equal(parts.SEEN[-1][1].basis, 2 * before)
     assert record_of(loud).components["prior"].params["gain"] == 2.0
 
@@ -121,21 +121,21 @@ def test_what_acts_on_a_trained_prior_alone_trains_no_other(toy_run):
 @pytest.mark.parametrize(("brings", "asked"), [("linear", 0), ("guided", 6)])
 def test_an_attack_may_train_its_prior_on(toy_run, brings, asked):
     settings = {"picky.brings": brings, "picky.trains": "3"}
-    spent = record_of(toy_run(attacks=("picky",), settings=settings)).ledger["shared"]
+    spent = record_of(toy_run(attacks=("picky",), settings=settings)).ledger.shared
     before, after, _ = parts.SEEN[-1]
-    weights, tuned = before.state_dict(), after.state_dict()
+    weights, tuned = before.state_dict(), after.state_dict()  # type: ignore[attr-defined]
     assert any(not torch.equal(weights[name], tuned[name]) for name in weights)
     assert not any(parameter.requires_grad for parameter in after.parameters())
-    assert spent["forward"] == asked + 5  # the guided training looks at two images in each step
+    assert spent.forward == asked + 5  # the guided training looks at two images in each step
 
 
 def test_only_who_confesses_gets_a_judge_and_is_never_ranked(toy_run):
     honest = toy_run(attacks=("picky",))
     assert parts.SEEN[-1][2].evaluator is None
-    assert "chosen_by" not in record_of(honest).ledger
+    assert record_of(honest).ledger.chosen_by is None
     peeked = record_of(toy_run(attacks=("picky",), settings={"picky.judged": True}))
-    assert parts.SEEN[-1][2].evaluator.num_classes == 3
-    assert peeked.ledger["chosen_by"] == "evaluator:judge"
+    assert parts.SEEN[-1][2].evaluator.num_classes == 3  # type: ignore[attr-defined]
+    assert peeked.ledger.chosen_by == "evaluator:judge"
     assert "chosen-by-evaluator" in {flag.id for flag in peeked.flags}
 
 

@@ -123,8 +123,8 @@ def test_a_composition_is_run_and_recorded(toy_run):
     assert record.components["defense"].params == {"flipped": {"both": True}, "noisy": {"lam": 0.75}}
     assert record.components["defense"].version == "1+1"
     assert record.components["defense"].access == "white-box"
-    assert record.self_check["active"]
-    assert record.self_check["signals"]["flipped.count"] > 0
+    assert record.self_check.active
+    assert record.self_check.signals["flipped.count"] > 0
     words = shlex.split(record.command)
     assert words[words.index("--defense") + 1] == "flipped+noisy/strong"
     assert {"flipped.both=true", "noisy.lam=0.75"} <= set(words)

@@ -10,6 +10,7 @@ import torch
 from fake_plugin import parts
 
 from mibench.api import SelfCheck
+from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
 from mibench.session import cell_results
@@ -74,9 +75,9 @@ def test_a_loss_curve_that_is_not_finite_costs_no_result(toy_run, tmp_path, monk
     (path,) = result.record_paths
     record = load_record(path)
     assert verify_digest(record)
-    assert record.ledger["trace"] == trend
+    assert record.ledger.trace.model_dump() == trend
     store = Store(tmp_path / "store")
-    traces = store.get("reconstruct", result.planned.cells[0].evidence.key).json("trace.json")
+    traces = store.get("reconstruct", result.planned.cells[0].reconstructions.key).json("trace.json")
     assert traces["0"]["loss"] == [value if math.isfinite(value) else None for value in loss]
 
 
@@ -98,11 +99,11 @@ def test_a_ledger_that_holds_no_counts_fails_the_cell(toy_run, monkeypatch):
     honest = parts.Guess.reconstruct
 
     def spoil(self, label, shared, target, *world):
-        target.ledger.render += NAN
+        target.ledger.forward += NAN
         return honest(self, label, shared, target, *world)
 
     monkeypatch.setattr(parts.Guess, "reconstruct", spoil)
-    assert "expected a whole number of images as 'render', got nan" in toy_run().records[0].failure.error
+    assert "expected a whole number of images as 'forward', got nan" in toy_run().records[0].failure.error
 
 
 def test_signals_that_are_not_finite_are_told_as_text(toy_run, tmp_path, monkeypatch):
@@ -114,7 +115,7 @@ def test_signals_that_are_not_finite_are_told_as_text(toy_run, tmp_path, monkeyp
     result = toy_run(defenses=("noisy",))
     assert _status(result) == {("plain", "guess"): "done", ("noisy", "guess"): "done"}
     record = load_record(result.record_paths[1])
-    assert record.self_check == {"active": True, "signals": {"ratio": "nan", "n": 3}, "reason": "0/0"}
+    assert record.self_check.model_dump() == {"active": True, "signals": {"ratio": "nan", "n": 3}, "reason": "0/0"}
     report = Store(tmp_path / "store").get("target", result.planned.cells[1].target.key).json("report.json")
     assert report["history"][0]["ratio"] == "inf"
     assert report["history"][0]["share"] == "nan"
@@ -162,9 +163,13 @@ def test_older_artifacts_with_numbers_that_are_not_finite_are_readable(toy_run, 
     whole = {"loss": [NAN, 1.0]}
     monkeypatch.setattr("mibench.stages.reconstruct.curves", lambda *_: whole)
     monkeypatch.setattr("mibench.stages.classes.save_json", _lax, raising=False)
-    monkeypatch.setattr("mibench.stages.reconstruct._write_json", lambda path, v: path.write_text(json.dumps(v)))
+    monkeypatch.setattr(ReconstructFiles, "write_json", _lax_json)
     record = load_record(toy_run().record_paths[0])
-    assert record.ledger["trace"] == {"not_finite": 3}
+    assert record.ledger.trace.model_dump() == {"not_finite": 3}
+
+
+def _lax_json(files, name, value):
+    (files.folder / name).write_text(json.dumps(value))
 
 
 def _lax(path, value):

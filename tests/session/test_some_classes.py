@@ -9,8 +9,8 @@ from statistics import fmean
 import pytest
 
 from mibench.api import UsageError
-from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.rows import make_rows
+from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import load_protocol
 from mibench.results.io import seal
 
@@ -26,7 +26,11 @@ def write(folder: Path, choice: str) -> str:
 
 
 def nodes(cell):
-    return {"target": cell.target.key, "evidence": cell.evidence.key, "gold": cell.gold["match"].needs["evidence"]}
+    return {
+        "target": cell.target.key,
+        "evidence": cell.reconstructions.key,
+        "gold": cell.gold["match"].needs["evidence"],
+    }
 
 
 @pytest.fixture()
@@ -40,7 +44,7 @@ def test_only_chosen_classes_are_attacked_and_counted(both):
     (whole,), (some,) = (result.records for result in both)
     assert some.status == "done"
     assert (some.attacked, some.attacked_classes, len(some.classes)) == ([0, 2], 2, 3)
-    assert set(some.ledger["per_class"]) == {"0", "2"}
+    assert set(some.ledger.per_class) == {"0", "2"}
     for found, full in [(some.metrics, whole.metrics)] + [
         (some.controls[name], whole.controls[name]) for name in ("gold", "floor", "undefended")
     ]:
@@ -57,8 +61,8 @@ def test_targets_are_shared_and_attacks_are_not(both):
     assert nodes(whole)["target"] == nodes(some)["target"]
     assert nodes(whole)["evidence"] != nodes(some)["evidence"]
     assert nodes(whole)["gold"] != nodes(some)["gold"]
-    assert "attacked" not in whole.evidence.payload
-    assert some.evidence.payload["attacked"] == [0, 2]
+    assert "attacked" not in whole.reconstructions.payload
+    assert some.reconstructions.payload["attacked"] == [0, 2]
 
 
 def test_a_record_says_so_and_only_its_own_board_takes_it(both, toy_registry):

@@ -11,15 +11,11 @@ import subprocess
 import sys
 
 import pytest
+from store_factory import node
 
 from mibench.base.files import write_atomic
-from mibench.plan.node import make_node
 from mibench.store.locks import Locks
 from mibench.store.store import Store
-
-
-def node(n=1):
-    return make_node("gold", "a node", {}, n=n)
 
 
 def put(store, node):

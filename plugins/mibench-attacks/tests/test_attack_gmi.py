@@ -11,7 +11,7 @@ from mibench_models.priors.dcgan.component import DcganPrior
 from torch import nn
 from torch.testing import assert_close
 
-from mibench.api import Prior, UsageError, freeze, run_attack, seeded
+from mibench.api import Ledger, Prior, UsageError, freeze, run_attack, seeded
 from mibench.api.params import build, canonical
 from mibench.testing import AttackContract
 from mibench.testing.tiny_parts import TinyPrior
@@ -74,7 +74,7 @@ def test_the_path_is_that_of_the_paper_and_does_not_see_its_batch():
         return (torch.tensor(curvature) / 2 * (z_BZ.double() - torch.tensor(target_Z)) ** 2).sum(1)
 
     ctx = WORLD.attack_context()
-    found = search.find(1, 4, loss, ctx, batch=6).z_NZ
+    found = search.find(1, 4, loss, ctx, batch=6, ledger=Ledger()).z_NZ
     z = torch.randn(6, 4, generator=ctx.rng("class", 1, "start")).double().numpy()
     v = np.zeros_like(z)
     for _ in range(25):
@@ -84,7 +84,7 @@ def test_the_path_is_that_of_the_paper_and_does_not_see_its_batch():
     np.testing.assert_allclose(found, z, atol=1e-5)
     assert (np.abs(z) < 1).any() and (np.abs(z) == 1).any()
     for batch in (1, 4):
-        assert_close(search.find(1, 4, loss, ctx, batch=batch).z_NZ, found, atol=0, rtol=0)
+        assert_close(search.find(1, 4, loss, ctx, batch=batch, ledger=Ledger()).z_NZ, found, atol=0, rtol=0)
 
 
 def test_the_batch_changes_no_image():

@@ -124,7 +124,7 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_attacks_cannot_reach_evaluation_or_private_doors(path):
     allowed = ("mibench.api", "mibench_attacks", "torch", "annotated_types")
     standard = sys.stdlib_module_names

@@ -5,6 +5,7 @@ Section numbers are those of the survey of papers and code that presets were tak
 
 import importlib
 from operator import attrgetter
+from typing import Any
 
 import mibench_attacks
 import pytest
@@ -75,7 +76,7 @@ LOMMA = {
 # section 12
 DEEP_INVERSION = {"first_bn": 10.0, "flip": 0.5}
 
-PUBLISHED = {
+PUBLISHED: dict[Any, dict[str, Any]] = {
     # section 3.2; the schedule is that of the AT-AT paper's code
     ("ppa", "paper"): {
         **RELEASED_PPA, "pool": 2000, "candidates": 200, "final": 50, "steps": 50, "lr": 0.005, "milestones": (),

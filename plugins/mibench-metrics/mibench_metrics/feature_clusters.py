@@ -27,6 +27,7 @@ from mibench.api import (
     MetricInputs,
     MibenchError,
     Need,
+    Quantity,
     Subject,
 )
 from mibench_metrics.feature_distances import Distances, distances
@@ -83,7 +84,14 @@ class FeatureClusters(Metric):
         return [
             *_neighbours(found, labels_N, classes),
             *(_ratio(name, found, labels_N, classes) for name in STATISTICS),
-            average("silhouette", found.silhouette_N, labels_N, classes, higher_is_better=True, unit="silhouette"),
+            average(
+                Quantity(base="silhouette"),
+                found.silhouette_N,
+                labels_N,
+                classes,
+                higher_is_better=True,
+                unit="silhouette",
+            ),
         ]
 
 

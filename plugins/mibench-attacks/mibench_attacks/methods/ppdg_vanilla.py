@@ -26,12 +26,7 @@ HOSTS: dict[HostName, type[GradientAttack]] = {
 
 
 class Tuned(NamedTuple):
-    """What the classes share before the last round.
-
-    Attributes:
-        prior: trained on with the pseudo-private images of all earlier rounds.
-        host: what the host attack prepared with it.
-    """
+    """The prior, trained on with pseudo-private images of all earlier rounds, and what the host prepared with it."""
 
     prior: Prior
     host: Any
@@ -107,10 +102,7 @@ class PseudoPrivateVanilla(GradientAttack):
         return self._host().reconstruct(label, shared.host, target, shared.prior, ctx)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
-        """Count images when all classes are attacked: the host's in each round, and the draws of the choices.
-
-        Without what a guided GAN asks while it is trained on.
-        """
+        """Count images if all classes are attacked: the host's and the choices', not those of a GAN's training."""
         early, last = self._many().cost(num_classes), self._host().cost(num_classes)
         total = {name: (self.rounds - 1) * early[name] + last[name] for name in last}
         total["forward"] += (self.rounds - 1) * num_classes * self.selection.candidates * self.selection.draws

@@ -7,50 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 from torch import Tensor
-from torch.optim import SGD
 
 from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.latents.layer_flows import LayerFlows
 from mibench_attacks.losses.objectives import ce
+from mibench_attacks.search.flow_search import FlowSearch
 from mibench_attacks.search.gradient_attack import GradientAttack
-from mibench_attacks.search.gradient_search import GradientSearch
-from mibench_attacks.search.optimisers import adam
 from mibench_attacks.selection.confidence import MostConfident
 from mibench_attacks.views.alignment import averaged
 
 _SMALL: dict[str, Any] = {"steps": 78, "samples": 16, "final": 6, "flows": 4, "hidden": 64}
 _SMALL |= {"optimizer": "adam", "lr": 0.01}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowSearch:
-    """Descent on the parameters of the flows.
-
-    Attributes:
-        optimizer: 'sgd' with momentum is the paper's; 'adam' gets somewhere in few steps.
-        lr: learning rate.
-        momentum: of sgd.
-        steps: updates; the paper's 31 epochs of 157.
-        samples: samples of q in each step, rendered together.
-    """
-
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: Annotated[float, Gt(0)] = 1e-4
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    steps: Annotated[int, Ge(0)] = 31 * 157
-    samples: Annotated[int, Ge(1)] = 64
-
-    def descent(self) -> GradientSearch:
-        """Return the search loop."""
-        sgd = partial(SGD, lr=self.lr, momentum=self.momentum)
-        return GradientSearch(steps=self.steps, optimizer=adam(self.lr) if self.optimizer == "adam" else sgd)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ class AlternatingSearch:
         ledger: Ledger | None = None,
     ) -> Alternated:
         """Descend from ``start_N`` (which is not changed); arguments as of :meth:`GradientSearch.run`."""
-        norm_clip = GradientNormClip(len(start_N), self.clip_ratio, start_N.device)
+        norm_clip = GradientNormClip(start_N, self.clip_ratio)
 
         def loss(variables: Sequence[Tensor], rows: slice, update: int) -> Tensor:
             step, is_second = divmod(update, 2)
@@ -83,12 +83,16 @@ class AlternatingSearch:
 class GradientNormClip:
     """Limits the gradient norms of one loss, point by point, by those of another.
 
+    Args:
+        points_N: as many points; they are not kept.
+        ratio: largest norm, in units of the average.
+
     Attributes:
         norm_N: moving average (decay 1/2) of the norms that were recorded; NaN before the first.
     """
 
-    def __init__(self, n: int, ratio: float, device: torch.device) -> None:
-        self.norm_N, self.ratio = torch.full((n,), torch.nan, device=device), ratio
+    def __init__(self, points_N: Tensor, ratio: float) -> None:
+        self.norm_N, self.ratio = points_N.new_full((len(points_N),), torch.nan), ratio
 
     def recording(self, rows: slice) -> Hook:
         """Return a hook that records the norms of gradients and does not change them."""

@@ -49,14 +49,7 @@ class LatentSearch(Protocol):
         """Noises that are found."""
 
     def find(
-        self,
-        label: int,
-        noise_size: int,
-        loss: NoiseLoss,
-        ctx: AttackContext,
-        *,
-        batch: int = 25,
-        ledger: Ledger | None = None,
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
         """Minimise the loss; draws depend on seed and class only.
 
@@ -104,14 +97,7 @@ class PointSearch:
         return self.restarts
 
     def find(
-        self,
-        label: int,
-        noise_size: int,
-        loss: NoiseLoss,
-        ctx: AttackContext,
-        *,
-        batch: int = 25,
-        ledger: Ledger | None = None,
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
         """Descend from N(0, 1)."""
         start_NZ = torch.randn(self.restarts, noise_size, generator=ctx.rng("class", label, "start")).to(ctx.device)
@@ -159,14 +145,7 @@ class GaussianSearch:
         return self.draws
 
     def find(
-        self,
-        label: int,
-        noise_size: int,
-        loss: NoiseLoss,
-        ctx: AttackContext,
-        *,
-        batch: int = 25,
-        ledger: Ledger | None = None,
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
         """Descend, and draw; the Gaussian is one variable, so ``batch`` means nothing."""
         shape = (1, noise_size)
