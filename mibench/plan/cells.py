@@ -241,7 +241,7 @@ class _Builder:
         if settable or (not plain and kind in ("defense", "attack", "model")):
             self.registry.get(kind, choice.name)
             overrides = self.settings.overrides(kind, choice.name)
-        made = resolve(self.facts, kind, choice, protocol=self.protocol.name, overrides=overrides)
+        made = resolve(self.facts, kind, choice, protocol=self.protocol, overrides=overrides)
         self.registry.files.update(made.settled.files)
         return made
 

@@ -59,7 +59,7 @@ class Durations:
         if choice.name != entry["name"]:
             return False
         try:
-            meant = resolve(self._facts, kind, choice, protocol=self._protocol.name).params
+            meant = resolve(self._facts, kind, choice, protocol=self._protocol).params
         except UsageError:  # a preset whose files are not here, say
             return False
         # What acts only in deployment is no part of a prior's entry.

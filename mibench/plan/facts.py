@@ -16,6 +16,7 @@ from typing import Any
 from mibench.api import params
 from mibench.api.errors import UsageError
 from mibench.plan.memo import Memo
+from mibench.protocol.presets import Presets
 from mibench.registry.build import JOINT, build_component
 from mibench.registry.files import PREFIX, digest_of_path
 from mibench.registry.registry import Registry
@@ -27,7 +28,7 @@ class Traits:
 
     Attributes:
         fields: names of its parameters.
-        presets: named parameter sets.
+        presets: named parameter sets of the class; protocols may have more (:class:`mibench.protocol.presets.Presets`).
         deployed: parameters that only act in deployment (:class:`mibench.api.InferenceOnly`).
         files: parameters that name files, each with the values that name none.
         access: what an attack sees of the target.
@@ -85,10 +86,14 @@ class Facts:
     Args:
         registry: where components are found.
         memo: of earlier answers.
+
+    Attributes:
+        presets: finds presets of components in protocols.
     """
 
     def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
         self.registry, self.memo = registry, memo or Memo()
+        self.presets = Presets(registry)
 
     @classmethod
     def beside(cls, registry: Registry, store: Path) -> Facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,7 @@ class LoadedProtocol:
     Attributes:
         protocol: its content, with the overrides of the validation variant applied if asked for.
         variant: ``"test"`` or ``"validation"``.
-        digest: sha256 of the canonical JSON of its content.
+        digest: sha256 of the canonical JSON of what it freezes: all but ``presets`` and ``expected_seconds``.
         text: the YAML as it was written.
         asked: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
     """
@@ -83,6 +84,11 @@ def parse_protocol(
     Raises:
         UsageError: if it is not valid YAML (see :func:`parse_yaml`) or not a valid protocol.
     """
+    return _parse(text, variant, source, asked)
+
+
+@lru_cache(maxsize=32)  # a plan looks at a protocol several times, and reading it takes some ten milliseconds
+def _parse(text: str, variant: Variant, source: str, asked: str | None) -> LoadedProtocol:
     raw = parse_yaml(text, source)
     if not isinstance(raw, dict):
         kind = "nothing" if raw is None else f"a {type(raw).__name__}"
@@ -97,7 +103,7 @@ def parse_protocol(
     if wrong := list(misread(raw, protocol)):
         told = "; ".join(f"{'.'.join(problem.path)} = {brief(problem.given)}: {problem.reason}" for problem in wrong)
         raise UsageError(f"{source} is not a valid protocol: {told}")
-    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds"}))
+    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds", "presets"}))
     return LoadedProtocol(protocol, variant, found, text, asked or protocol.id)
 
 

@@ -297,6 +297,40 @@ class QueryBudget(Frozen):
     backward: Annotated[int, Ge(0)] | None = None
 
 
+class ProtocolPresets(Frozen):
+    """Parameters that components take under this protocol unless other ones are asked for.
+
+    They are no part of the digest: whatever a component runs with is in its keys and records, and a component that the
+    protocol's author does not know may bring a preset of the protocol's name itself. By kind and registered name, each
+    is a mapping of the parameters that differ from the defaults, or the name of one of the component's own presets.
+
+    Attributes:
+        like: an installed protocol whose presets stand for components that are not named here.
+        dataset: of datasets.
+        model: of models and embedders.
+        prior: of priors that attacks bring, and of the protocol's.
+        defense: of defenses.
+        attack: of attacks that ``Protocol.attacks`` does not freeze.
+        metric: of metrics.
+    """
+
+    like: str | None = None
+    dataset: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    model: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    prior: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    defense: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    attack: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    metric: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+
+    def of(self, kind: str) -> dict[str, str | dict[str, Any]]:
+        """Return the presets of a kind by name of the component; none for kinds that have no parameters here."""
+        found: dict[str, str | dict[str, Any]] = getattr(self, kind) if kind in PRESET_KINDS else {}
+        return found
+
+
+PRESET_KINDS = tuple(name for name in ProtocolPresets.model_fields if name != "like")
+
+
 class Protocol(Frozen):
     """Frozen settings that make results comparable.
 
@@ -314,7 +348,8 @@ class Protocol(Frozen):
         embedder: judge that never saw the private data.
         attack_classes: the classes that attacks, floor and gold are made for and measured on; ``None`` is all. Its
             results are those of another protocol: no board has them beside results on all classes.
-        attacks: frozen settings per attack name; an attack that is not listed runs with its own preset.
+        attacks: frozen settings per attack name; an attack that is not listed runs with its preset.
+        presets: parameters of components that the protocol does not freeze; outside of the digest.
         undefended: the defense that stands for plain training, the control beside every leakage number.
         floor: the baseline attack that, run on the undefended target, defines the floor control.
         metrics: what is measured.
@@ -349,6 +384,7 @@ class Protocol(Frozen):
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
     precision: Literal["fp32"] = "fp32"
     validation: dict[str, Any] = Field(default_factory=dict)
+    presets: ProtocolPresets = ProtocolPresets()
     expected_seconds: dict[str, float] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")

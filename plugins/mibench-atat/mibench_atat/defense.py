@@ -63,10 +63,6 @@ class AntiAdversarialTraining(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {**PAPER, "batchnorm": "frozen_stats", "targets": "uniform"},
         "compat": {**PAPER, "batchnorm": "train", "targets": "compat"},
-        # At 64 pixels the paper's radius is inert. Chosen on orl64's validation variant, taken over for rendered64:
-        # docs/results-first.md.
-        "orl64": {"lam": 1.0, "eps": 2 / 255, "step_size": 0.4 / 255},
-        "rendered64": {"lam": 1.0, "eps": 2 / 255, "step_size": 0.4 / 255},
     }
 
     lam: Annotated[float, Ge(0)] = 0.08

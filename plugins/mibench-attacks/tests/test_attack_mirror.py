@@ -111,6 +111,6 @@ def test_published_figures_and_small_costs():
     paper = Mirror(**Mirror.presets["paper"])
     assert (paper.pool, paper.candidates, paper.steps, paper.lr, paper.weight) == (100_000, 8, 20_000, 0.25, 10)
     assert (paper.truncation, paper.cutoff, paper.k) == (0.7, 8, 1)
-    small = Mirror(**Mirror.presets["orl64"])
+    small = Mirror(**Mirror.presets["small"])
     assert small.prior_choice() == "stylegan2"
     assert small.cost(24)["backward"] <= 30_000

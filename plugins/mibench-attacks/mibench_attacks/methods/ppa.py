@@ -121,7 +121,6 @@ class PlugAndPlay(GradientAttack):
         "taa": {**_ADAPTIVE, "align": "taa", "n_aug": 20},
         # the same budget on the generator that IF-GMI, PPDG-MI and MIRROR attack with, at IF-GMI's rate
         "stylegan2": {**_SMALL, "prior": "stylegan2", "lr": 0.02},
-        "smoke": {"pool": 64, "candidates": 8, "final": 4, "steps": 5, "draws": 5},
     }
 
     pool: Annotated[int, Ge(1)] = 2000

@@ -92,10 +92,6 @@ class PseudoPrivateTuning(PlugAndPlay):
         "small": _SMALL,
         "small-ct": {**_SMALL, "tuner": "ct", "pseudo": 6, "invert_steps": 30, "tune_steps": 5},
         "small-mmd": {**_SMALL, "tuner": "mmd", "pseudo": 6, "invert_steps": 20},
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": _SMALL
-        | {"pool": 32, "candidates": 6, "final": 4, "steps": 3, "draws": 5, "invert_steps": 3, "tune_steps": 2},
     }
 
     pool: Annotated[int, Ge(1)] = 500

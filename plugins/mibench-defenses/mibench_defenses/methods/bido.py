@@ -64,9 +64,6 @@ class BiDO(Defense):
         # AT-AT's BiDO** has a much larger lambda_x, which is not public. 0.5 is our choice: the smallest of 0.1, 0.5
         # that lowered d(X, Z) on orl64's validation variant. Sweep it anew on other data.
         "bido-star": {"lambda_x": 0.5, "lambda_y": 0.5, "measure": "hsic", "kernel": "linear"},
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"lambda_x": 0.05, "lambda_y": 2.0},
-        "rendered64": {"lambda_x": 0.05, "lambda_y": 2.0},
         # COCO on MNIST, the authors' README.
         "coco": {"lambda_x": 1.0, "lambda_y": 50.0, "measure": "coco", "kernel": "linear"},
     }

@@ -43,9 +43,6 @@ class RandomErasing(Defense):
         # Areas and fill as recalled from the paper, for its low- and high-resolution experiments: NOT verified.
         "low-res": {"area_min": 0.1, "area_max": 0.4, "fill": "mean"},
         "high-res": {"area_min": 0.1, "area_max": 0.8, "fill": "mean"},
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"area_max": 0.8},
-        "rendered64": {"area_max": 0.8},
     }
 
     area_min: Annotated[float, Ge(0), Le(1)] = 0.1

@@ -61,8 +61,6 @@ class SparseCoding(Defense):
             "reconstruct": False,
         },
         "small": {},  # ours, for CPUs
-        "orl64": {"lam": 0.5},  # chosen on its validation variant, taken over for rendered64: docs/defenses.md
-        "rendered64": {"lam": 0.5},
     }
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (12,)

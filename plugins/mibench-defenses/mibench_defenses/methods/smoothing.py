@@ -52,9 +52,6 @@ class Smoothing(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The paper's abstract: sigma 0.1. Its number of copies and its aggregation were not found.
         "paper": {"sigma": 0.1},
-        # Few copies, so that a matrix on two CPU cores ends: an attack costs as many passes as there are copies.
-        "orl64": {"sigma": 0.1, "copies": 4, "train_noise": True},
-        "rendered64": {"sigma": 0.1, "copies": 4, "train_noise": True},
         # Cohen et al.: one of their noise levels (0.12, 0.25, 0.5, 1), votes, training with noise; fewest votes of
         # their prediction experiments, from memory.
         "cohen": {"sigma": 0.25, "copies": 100, "aggregate": "votes", "fresh": True, "train_noise": True},

@@ -45,9 +45,6 @@ class TransferLearning(Defense):
         "paper": {"stage_share": 0.75, "freeze_bn_stats": False},
         "paper-densenet": {"freeze_until": "features.denseblock2", "freeze_bn_stats": False},
         "pure": {"stage_share": 0.75, "freeze_bn_stats": True},  # no private statistics in the front; of no paper
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"stage_share": 0.25},
-        "rendered64": {"stage_share": 0.25},
     }
 
     freeze_until: str = ""

@@ -58,9 +58,6 @@ class TrapMid(Defense):
         "paper": {"alpha": 0.02, "beta": 0.2, "step": 0.01, "discriminator_reduction": "mean"},
         # The AT-AT authors' run blends triggers in [0, 1] into images in [-1, 1]; this is the same in [0, 1] units.
         "atat-paper": {"alpha": 0.02, "beta": 0.2, "step": 0.005, "low": 0.5, "discriminator_reduction": "mean"},
-        # Chosen on orl64's validation variant (docs/defenses.md): no trapdoor opened there with the discriminator.
-        "orl64": {"alpha": 0.1, "discriminator": "none"},
-        "rendered64": {"alpha": 0.1, "discriminator": "none"},
     }
 
     alpha: Annotated[float, Gt(0), Lt(1)] = 0.02

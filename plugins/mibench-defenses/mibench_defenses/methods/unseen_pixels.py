@@ -53,9 +53,6 @@ class UnseenPixels(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # Configured defaults of the release; which combination gave the published run is not stated.
         "paper": {"lam": 9.8, "mask_init": 0.5, "tau": 0.0025, "mask_method": "layer"},
-        # In some hundred steps a mask cannot come down from .5. Chosen on orl64's validation variant: docs/defenses.md.
-        "orl64": {"lam": 100.0, "mask_init": 0.1},
-        "rendered64": {"lam": 100.0, "mask_init": 0.1},
     }
 
     stage: Literal["learn", "final"] = "final"
