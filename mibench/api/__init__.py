@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mibench.api.images import check_images, from_uint8, resize, to_rgb, to_uint8
     from mibench.api.importer import Imported, Importer
     from mibench.api.metric import Measurement, Metric, MetricContext, MetricInputs, class_means
-    from mibench.api.params import InferenceOnly, InputFile, OmitIfDefault
+    from mibench.api.params import FlatNames, InferenceOnly, InputFile, OmitIfDefault
     from mibench.api.perturb import batchnorm_policy, other_class, pgd, without_weight_gradients
     from mibench.api.precision import full_precision
     from mibench.api.prior import BlockState, GuidedPriorModel, Prior, PriorModel, PriorTrainer
@@ -59,7 +59,7 @@ _LAZY = {
     "metric": ["MetricInputs", "Measurement", "Metric", "MetricContext", "class_means"],
     "perturb": ["batchnorm_policy", "other_class", "pgd", "without_weight_gradients"],
     "precision": ["full_precision"],
-    "params": ["OmitIfDefault", "InferenceOnly", "InputFile"],
+    "params": ["FlatNames", "OmitIfDefault", "InferenceOnly", "InputFile"],
     "prior": ["BlockState", "GuidedPriorModel", "Prior", "PriorModel", "PriorTrainer"],
     "rng": ["derive_seed", "generator", "seeded"],
     "target": ["Access", "Budget", "Ledger", "TargetView"],
@@ -90,6 +90,7 @@ __all__ = [
     "Embedder",
     "MetricInputs",
     "ExecutorSpec",
+    "FlatNames",
     "GuidedPriorModel",
     "ImageSet",
     "Imported",

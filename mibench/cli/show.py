@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +74,15 @@ def _describe(component: type[Any], entry: Registered, presets: Presets) -> dict
     from mibench.api import params
 
     rows = params.describe(component) if is_dataclass(component) else []
-    found = {name: dict(values) for name, values in params.presets_of(component).items()}
+    names, owner = params.names_of(component), component.__name__
+    found = {name: names.flatten(values, owner) for name, values in params.presets_of(component).items()}
     for name, values in presets.all(entry.kind, entry.name, found).items():
         with contextlib.suppress(UsageError):  # what a protocol has wrong is said when it is used
             params.build(component, values)
-            found[name] = dict(values)
-    return {"parameters": [row._asdict() for row in rows], "presets": found, **_costs(component, found)}
+            found[name] = names.flatten(values, owner)
+    groups = params.docs_of_groups(component) if is_dataclass(component) else {}
+    shown = {"parameters": [row._asdict() for row in rows], "groups": groups, "presets": found}
+    return {**shown, **_costs(component, found)}
 
 
 def _with_tuples(found: Any) -> Any:
@@ -141,7 +144,7 @@ def _paper(entry: Registered) -> str | None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    shown = {"parameters", "presets", "content", "text", "paper", "cost", "limits", "queries", "brings_prior"}
+    shown = {"parameters", "groups", "presets", "content", "text", "paper", "cost", "limits", "queries", "brings_prior"}
     facts = [(key, value) for key, value in document.items() if key not in shown and value not in (None, "")]
     echo_table(["", ""], facts)
     for title in ("paper", "text"):
@@ -150,9 +153,7 @@ def _print(document: dict[str, Any]) -> None:
             echo(title, bold=True)
             echo("\n".join(printable(line) for line in document[title].rstrip().splitlines()))
     if "parameters" in document:
-        rows = [(p["name"], p["type"], p["default"], p["range"], p["doc"]) for p in document["parameters"]]
-        echo()
-        echo_table(["name", "type", "default", "range", "meaning"], rows, title=f"parameters ({len(rows)})")
+        _print_parameters(document["parameters"], document["groups"])
     if "cost" in document:
         echo()
         echo_table(
@@ -179,6 +180,23 @@ def _print(document: dict[str, Any]) -> None:
 def _settings(said: str | Mapping[str, Any]) -> str:
     """Return a preset in one line; a protocol may name one of the component's own."""
     return f"its preset {said}" if isinstance(said, str) else ", ".join(f"{k}={v!r}" for k, v in said.items())
+
+
+def _print_parameters(parameters: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> None:
+    """Print parameters, those of a group below a line about the group, and other names where there are any."""
+    rows, begun = [], set()
+    for row in parameters:
+        around = row["name"].rpartition(".")[0]
+        if around in groups and around not in begun:
+            begun.add(around)
+            rows.append((around, "", "", "", "", groups[around]))
+        short = "" if row["key"] == row["name"] else row["key"]
+        rows.append((row["name"], short, row["type"], row["default"], row["range"], row["doc"]))
+    head = ["name", "short name", "type", "default", "range", "meaning"]
+    if not any(row[1] for row in rows):
+        head, rows = [head[0], *head[2:]], [(row[0], *row[2:]) for row in rows]
+    echo()
+    echo_table(head, rows, title=f"parameters ({len(parameters)})")
 
 
 def _print_queries(queries: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:

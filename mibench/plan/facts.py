@@ -15,6 +15,7 @@ from typing import Any
 
 from mibench.api import params
 from mibench.api.errors import UsageError
+from mibench.api.params import Names
 from mibench.plan.memo import Memo
 from mibench.protocol.presets import Presets
 from mibench.registry.build import JOINT, build_component
@@ -27,8 +28,10 @@ class Traits:
     """What a component's class says, whatever its parameters are.
 
     Attributes:
-        fields: names of its parameters.
-        presets: named parameter sets of the class; protocols may have more (:class:`mibench.protocol.presets.Presets`).
+        fields: all names of its parameters and groups.
+        groups: dotted names of its groups of parameters.
+        flat: flat name of each parameter that has one beside its dotted name.
+        presets: named parameter sets of the class, by the names that keys hold; protocols may have more.
         deployed: parameters that only act in deployment (:class:`mibench.api.InferenceOnly`).
         files: parameters that name files, each with the values that name none.
         access: what an attack sees of the target.
@@ -41,6 +44,8 @@ class Traits:
     """
 
     fields: list[str]
+    groups: list[str]
+    flat: dict[str, str]
     presets: dict[str, dict[str, Any]]
     deployed: list[str]
     files: dict[str, list[str]]
@@ -51,6 +56,10 @@ class Traits:
     needs: list[str]
     checks_prior: bool
     states_missing: bool
+
+    def names(self) -> Names:
+        """Return what its parameters are called."""
+        return Names(self.groups, self.flat)
 
     def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return canonical parameters in two parts: the others, and those that only act in deployment."""
@@ -123,6 +132,7 @@ class Facts:
         Raises:
             UsageError: for an unknown name or key, a value out of range, or a file that is not there.
         """
+        settings = self.traits(kind, name).names().flatten(settings, f"{kind} {name!r}")
         places = self._places(kind, name, settings)
         files = {found: path for found, path in places.values() if found}
         named = {parameter: found for parameter, (found, _) in places.items()}
@@ -244,10 +254,17 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
     from mibench.api.prior import PriorModel
 
     silent = [base.missing for base in (Dataset, Embedder, Model, PriorModel)]
-    plain = dataclasses.is_dataclass(component)
+    rows = params.describe(component) if dataclasses.is_dataclass(component) else []
+    names = params.names_of(component)
+    presets = {
+        preset: names.flatten(values, f"{kind} {component.__name__}, preset {preset!r}")
+        for preset, values in params.presets_of(component).items()
+    }
     found = Traits(
-        fields=[one.name for one in dataclasses.fields(component)] if plain else [],
-        presets=json.loads(json.dumps(dict(params.presets_of(component)), default=str)),
+        fields=list(dict.fromkeys(name for row in rows for name in (row.key, row.name))) + sorted(names.groups),
+        groups=sorted(names.groups),
+        flat=dict(names.flat),
+        presets=json.loads(json.dumps(presets, default=str)),
         deployed=params.inference_only_names(component),
         files={name: list(none) for name, none in params.file_parameters(component).items()},
         access=str(component.access) if hasattr(component, "access") else None,

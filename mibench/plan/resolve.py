@@ -119,9 +119,10 @@ def resolve(
         UsageError: for an unknown name, preset, key, or a value out of range.
     """
     registered, traits = facts.registry.get(kind, choice.name), facts.traits(kind, choice.name)
+    names, owner = traits.names(), f"{kind} {choice.name!r}"
     preset = facts.presets.choose(protocol, kind, choice.name, traits.presets, choice.preset)
-    base = {**(preset.values if preset else {}), **choice.params}
     try:
+        base = {**names.flatten(preset.values if preset else {}, owner), **names.flatten(choice.params, owner)}
         settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
         default = facts.settle(kind, choice.name, base) if overrides else settled
     except UsageError:

@@ -14,6 +14,8 @@ KINDS = ("defense", "attack", "model", "prior")
 class Settings:
     """Settings by ``kind.parameter`` (every requested component of that kind that has it) or ``name.parameter``.
 
+    A parameter in a group has a dotted name, ``attack.search.lr``.
+
     Args:
         raw: setting to value, as typed.
         facts: of the components.
@@ -30,23 +32,29 @@ class Settings:
         self._facts = facts
         self._used: set[str] = set()
         self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        registered = (entry.spec.name for kind in KINDS for entry in facts.registry.entries(kind))
+        self._known = sorted({*KINDS, *registered}, key=len, reverse=True)
 
     def overrides(self, kind: str, name: str) -> dict[str, Any]:
-        """Return the settings for one component and remember that they were used; a name beats a kind."""
-        fields = self._facts.traits(kind, name).fields
+        """Return the settings for one component and remember that they were used; a name beats a kind.
+
+        Raises:
+            UsageError: if one parameter is set twice, by two names of it.
+        """
+        traits = self._facts.traits(kind, name)
         self._asked[kind] |= {name}
         by_kind, by_name = {}, {}
         for key, value in self._raw.items():
-            # Component names may contain dots; parameter names may not.
-            prefix, _, parameter = key.rpartition(".")
+            prefix, parameter = self._split(key)
             if prefix == name:
                 by_name[parameter] = value
-            elif prefix == kind and parameter in fields:
+            elif prefix == kind and parameter in traits.fields:
                 by_kind[parameter] = value
             else:
                 continue
             self._used.add(key)
-        return {**by_kind, **by_name}
+        names, owner = traits.names(), f"{kind} {name!r}"
+        return {**names.flatten(by_kind, owner), **names.flatten(by_name, owner)}
 
     def check_all_used(self) -> None:
         """Raise for settings that no requested component took, with the closest name."""
@@ -54,8 +62,13 @@ class Settings:
             if key not in self._used:
                 raise UsageError(self._explain(key))
 
+    def _split(self, key: str) -> tuple[str, str]:
+        """Return kind or name, and the parameter; both may contain dots, and the longest name that exists is meant."""
+        prefix = next((name for name in self._known if key.startswith(f"{name}.")), key.partition(".")[0])
+        return prefix, key[len(prefix) + 1 :]
+
     def _explain(self, key: str) -> str:
-        prefix, _, parameter = key.rpartition(".")
+        prefix, parameter = self._split(key)
         names = {name for asked in self._asked.values() for name in asked}
         if prefix not in KINDS:
             return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"

@@ -108,7 +108,7 @@ def test_an_error_about_several_parameters_has_no_place(component):
 def test_describe_lists_what_is_documented():
     rows = {row.name: row for row in params.describe(Knobs)}
     assert list(rows) == ["lam", "steps", "mix", "norm", "widths", "name", "extra"]
-    assert rows["lam"] == ("lam", "float", 0.5, ">= 0, <= 1", "strength of the penalty.")
+    assert rows["lam"] == ("lam", "float", 0.5, ">= 0, <= 1", "strength of the penalty.", "lam")
     assert rows["mix"].range == "> 0, < 2"
     assert rows["norm"].type == "'linf' | 'l2'"
     assert rows["name"].default == "(required)"
