@@ -17,7 +17,7 @@ ALLOWED = {
     "api": set(),
     "results": {"api"},
     "registry": {"api"},
-    "protocol": {"api", "results"},
+    "protocol": {"api", "results", "registry"},
     "store": {"api", "results"},
     "plan": {"api", "results", "registry", "protocol", "store"},
     "stages": {"api", "registry", "protocol", "store", "plan"},

@@ -162,10 +162,16 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
-    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module."""
+    """A frozen protocol.
+
+    Attributes:
+        file: ``"package:path"`` of its YAML, which lies in an installed package.
+        factory: the class that the file is read into; the same for all protocols.
+    """
 
     kind: ClassVar[Kind] = "protocol"
-    file: str = ""
+    file: str
+    factory: str = "mibench.protocol.schema:Protocol"
 
 
 @dataclass(frozen=True, kw_only=True)

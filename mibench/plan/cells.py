@@ -15,7 +15,7 @@ from mibench.plan.resolve import Resolved, join, parse_choice, resolve
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol, load_protocol
 from mibench.protocol.request import DEFAULT_PROTOCOL, Request
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 from mibench.protocol.split import choose_classes, split_identities
 from mibench.registry.build import JOINT
 from mibench.registry.registry import Registry
@@ -223,7 +223,7 @@ class _Builder:
             if metric.traits.subject == subject
         }
 
-    def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
+    def _named(self, kind: str, text: str, frozen: ComponentChoice | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
         if kind == "defense" and JOINT in text:
             return join(
@@ -236,7 +236,7 @@ class _Builder:
             return made
         return replace(made, overridden=made.params != self._resolve(kind, frozen, plain=True).params)
 
-    def _resolve(self, kind: str, choice: Component, *, plain: bool = False, settable: bool = False) -> Resolved:
+    def _resolve(self, kind: str, choice: ComponentChoice, *, plain: bool = False, settable: bool = False) -> Resolved:
         overrides = {}
         if settable or (not plain and kind in ("defense", "attack", "model")):
             self.registry.get(kind, choice.name)
@@ -271,7 +271,7 @@ class _Builder:
             return None
         return choose_classes(choice, private, self.facts.groups(dataset.entry()) if choice.balance else {})
 
-    def _embedder(self, choice: Component) -> Resolved:
+    def _embedder(self, choice: ComponentChoice) -> Resolved:
         found = self._resolve("model", choice, plain=True)
         if getattr(found.registered.spec, "role", "") != "embedder":
             names = [e.spec.name for e in self.registry.entries("model") if getattr(e.spec, "role", "") == "embedder"]

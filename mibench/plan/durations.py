@@ -10,7 +10,7 @@ from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts
 from mibench.plan.node import Node
 from mibench.plan.resolve import parse_choice, resolve
-from mibench.protocol.schema import Component, Protocol
+from mibench.protocol.schema import ComponentChoice, Protocol
 
 LIGHT = {"data": 5.0, "gold": 1.0, "measure": 3.0}
 NAMED = {"prior": "prior", "reconstruct": "attack", "measure": "metric"}
@@ -25,7 +25,7 @@ class Durations:
 
     def __init__(self, protocol: Protocol, facts: Facts) -> None:
         self._protocol, self._facts = protocol, facts
-        self._frozen: dict[str, Component] = {
+        self._frozen: dict[str, ComponentChoice] = {
             **{f"reconstruct/{name}": choice for name, choice in protocol.attacks.items()},
             f"reconstruct/{protocol.floor.name}": protocol.floor,
             f"prior/{protocol.prior.name}": protocol.prior,
@@ -55,7 +55,7 @@ class Durations:
                     return seconds
         return LIGHT.get(stage)
 
-    def _means(self, kind: str, choice: Component, entry: Mapping[str, Any]) -> bool:
+    def _means(self, kind: str, choice: ComponentChoice, entry: Mapping[str, Any]) -> bool:
         if choice.name != entry["name"]:
             return False
         try:

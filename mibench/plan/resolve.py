@@ -9,7 +9,7 @@ from typing import Any
 from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts, Settled, Traits
 from mibench.protocol.presets import Preset
-from mibench.protocol.schema import Component, Protocol
+from mibench.protocol.schema import ComponentChoice, Protocol
 from mibench.registry.build import JOINT
 from mibench.registry.registered import Registered
 
@@ -95,7 +95,7 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
     )
 
 
-def parse_choice(text: str) -> Component:
+def parse_choice(text: str) -> ComponentChoice:
     """Read ``name`` or ``name/preset``.
 
     Raises:
@@ -104,11 +104,11 @@ def parse_choice(text: str) -> Component:
     name, slash, preset = text.partition("/")
     if slash and not preset:
         raise UsageError(f"{text!r}: expected NAME or NAME/PRESET")
-    return Component(name=name, preset=preset or None)
+    return ComponentChoice(name=name, preset=preset or None)
 
 
 def resolve(
-    facts: Facts, kind: str, choice: Component, *, protocol: Protocol, overrides: Mapping[str, Any] | None = None
+    facts: Facts, kind: str, choice: ComponentChoice, *, protocol: Protocol, overrides: Mapping[str, Any] | None = None
 ) -> Resolved:
     """Find a component and settle its parameters.
 

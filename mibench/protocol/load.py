@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
@@ -14,10 +13,11 @@ from pydantic import ValidationError
 
 from mibench.api.errors import PluginError, UsageError
 from mibench.api.plain import brief, misread
-from mibench.api.specs import ProtocolSpec, Spec
+from mibench.api.specs import ProtocolSpec
 from mibench.protocol.files import read_text
 from mibench.protocol.schema import Protocol
 from mibench.protocol.strict_yaml import parse_yaml
+from mibench.registry.packages import path_inside
 from mibench.results.canonical import digest
 
 Variant = Literal["test", "validation"]
@@ -107,15 +107,19 @@ def _parse(text: str, variant: Variant, source: str, asked: str | None) -> Loade
     return LoadedProtocol(protocol, variant, found, text, asked or protocol.id)
 
 
-def protocol_path(spec: Spec) -> Path:
-    """Return where a protocol's YAML lies; ``spec.file`` is ``"package:path/inside"``."""
-    if not isinstance(spec, ProtocolSpec):
-        raise PluginError(f"{spec.name!r} is a {spec.kind}, not a protocol")
-    package, _, inside = spec.file.partition(":")
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise PluginError(f"protocol {spec.name!r} names the package {package!r}, which is not installed")
-    return Path(found.submodule_search_locations[0]) / inside
+def protocol_path(spec: ProtocolSpec) -> Path:
+    """Return where a protocol's YAML lies.
+
+    Raises:
+        PluginError: if its plugin names no file of an installed package.
+    """
+    path = path_inside(spec.file)
+    if path is None or not path.is_file():
+        raise PluginError(
+            f"protocol {spec.name!r} names the file {spec.file!r}; expected 'package:path' of a file in an installed"
+            " package"
+        )
+    return path
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _without(dumped: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in dumped.items() if name not in names}
 
 
-class Component(Frozen):
+class ComponentChoice(Frozen):
     """A component by name, with the parameters that differ from its defaults.
 
     Attributes:
@@ -229,11 +229,11 @@ class PublicSource(Frozen):
         identities: how many of its identities to take, from the first on.
     """
 
-    dataset: Component
+    dataset: ComponentChoice
     identities: Annotated[int, Ge(1)]
 
 
-class PriorChoice(Component):
+class PriorChoice(ComponentChoice):
     """The attacker's prior.
 
     Attributes:
@@ -256,7 +256,7 @@ class Evaluator(Frozen):
     """
 
     name: str
-    model: Component
+    model: ComponentChoice
     recipe: Recipe
     seed: int
 
@@ -366,19 +366,19 @@ class Protocol(Frozen):
     name: str
     version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     summary: str
-    dataset: Component
+    dataset: ComponentChoice
     image: ImageShape
     split: Split
-    model: Component
+    model: ComponentChoice
     recipe: Recipe
     prior: PriorChoice
     evaluators: tuple[Evaluator, ...]
-    embedder: Component
+    embedder: ComponentChoice
     attack_classes: ClassChoice | None = None
-    attacks: dict[str, Component] = Field(default_factory=dict)
-    undefended: Component
-    floor: Component
-    metrics: Annotated[tuple[Component, ...], MinLen(1)]
+    attacks: dict[str, ComponentChoice] = Field(default_factory=dict)
+    undefended: ComponentChoice
+    floor: ComponentChoice
+    metrics: Annotated[tuple[ComponentChoice, ...], MinLen(1)]
     headline: str
     budget: QueryBudget = QueryBudget()
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
@@ -397,7 +397,7 @@ class Protocol(Frozen):
 
     @field_validator("evaluators", "metrics")
     @classmethod
-    def _each_name_once(cls, parts: Sequence[Evaluator | Component]) -> Sequence[Evaluator | Component]:
+    def _each_name_once(cls, parts: Sequence[Evaluator | ComponentChoice]) -> Sequence[Evaluator | ComponentChoice]:
         """Refuse two of one name: results go by name, and one would replace the other."""
         names = [part.name for part in parts]
         if twice := [name for name in names if names.count(name) > 1]:
@@ -406,7 +406,7 @@ class Protocol(Frozen):
 
     @field_validator("attacks")
     @classmethod
-    def _by_their_names(cls, attacks: dict[str, Component]) -> dict[str, Component]:
+    def _by_their_names(cls, attacks: dict[str, ComponentChoice]) -> dict[str, ComponentChoice]:
         """Refuse settings that stand under another attack's name, where nothing would find them."""
         for name, choice in attacks.items():
             if choice.name != name:

@@ -45,7 +45,6 @@ def mibench_protocols() -> Iterator[ProtocolSpec]:
         yield ProtocolSpec(
             name=name,
             version="1.0",
-            factory="mibench.protocol.schema:Protocol",
             file=f"mibench_datasets:protocols/{name}.yaml",
             summary=summary,
         )
