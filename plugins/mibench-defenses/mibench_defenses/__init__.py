@@ -176,7 +176,7 @@ SPECS = (
         limits=(
             "An attacker with the weights attacks the network behind the average, or differentiates through it.",
             "Every query costs as many passes as there are copies; the ledger counts one.",
-            "A certificate needs votes and fresh noises.",
+            "No certificate of robustness is computed.",
         ),
     ),
     DefenseSpec(

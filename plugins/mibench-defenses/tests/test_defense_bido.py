@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 from mibench_defenses.methods.bido import BiDO
-from mibench_defenses.parts.dependence import coco, nhsic
+from mibench_defenses.parts.dependence import Dependence
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import ResNet18
 from torch.nn.functional import cross_entropy, one_hot
@@ -16,6 +16,15 @@ from mibench.api import Classifier, Defense, Outputs, UsageError, params
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 WORLD = TinyWorld()
+
+
+def nhsic(x, z, kernel_z="gaussian", measure="hsic") -> torch.Tensor:
+    d = Dependence(measure=measure)
+    return d.between(d.encode(x), d.encode(z, kernel_z))
+
+
+def coco(x, z, kernel_z="gaussian") -> torch.Tensor:
+    return nhsic(x, z, kernel_z, "coco")
 
 
 class TestContract(DefenseContract):

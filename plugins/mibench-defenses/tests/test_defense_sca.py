@@ -75,7 +75,9 @@ def test_lateral_kernel_is_the_gram_matrix_without_its_diagonal(channels, featur
     np.testing.assert_allclose(np.diag(gram), 1, rtol=1e-6)
     rows, columns = -(-height // stride), -(-width // stride)
     units = torch.eye(phi.shape[1], dtype=torch.float64).view(-1, features, rows, columns)
-    np.testing.assert_allclose(lca.lateral(units).flatten(1).numpy(), gram - np.eye(len(gram)), atol=1e-12)
+    np.testing.assert_allclose(
+        (lca.analyse(lca.synthesise(units)) - units).flatten(1).numpy(), gram - np.eye(len(gram)), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("channels", "features", "kernel", "stride", "height", "width"), SHAPES)
@@ -263,7 +265,7 @@ def test_default_time_constant_is_stable_whatever_is_active(features: int, kerne
     a = torch.rand(1, features, -(-24 // stride), -(-24 // stride), dtype=torch.float64)
     for _ in range(40):
         a = a / a.norm()
-        a = lca.lateral(a) + a
+        a = lca.analyse(lca.synthesise(a))
     assert a.norm() < 2 * SparseCoding().tau
 
 

@@ -5,6 +5,7 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,8 +19,10 @@ from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, Usag
 from mibench.api.errors import unknown
 from mibench.api.params import OmitIfDefault
 from mibench_defenses.parts.dependence import Dependence, ImageScale, Kernel, Measure
-from mibench_defenses.parts.dependence_check import verdict
 from mibench_defenses.parts.identity_batches import identity_batches
+
+ACTIVE_FROM = 1e-3
+"""Share of the loss, and relative change of the penalty over the training, from which the defense counts as active."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,4 +149,17 @@ class BiDO(Defense):
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
         """Active iff the penalty was a part of the last epoch's loss and is not what it was in the first epoch."""
-        return verdict(ctx.history, self.lambda_x, self.lambda_y)
+        names = ("dependence_xz", "dependence_zy", "penalty", "penalty_share")
+        ends = (*ctx.history[:1], *ctx.history[-1:]) or ({}, {})
+        first, last = ([epoch.get(name, 0.0) for name in names] for epoch in ends)
+        change = abs(last[2] - first[2]) / max(abs(first[2]), abs(last[2]), 1e-12)
+        moved = change >= ACTIVE_FROM or len(ctx.history) == 1  # one epoch cannot show a change
+        signals = {f"first_{name}": value for name, value in zip(names, first, strict=True)}
+        signals |= {f"last_{name}": value for name, value in zip(names, last, strict=True)}
+        return SelfCheck(
+            active=self.lambda_x + self.lambda_y > 0 and last[3] >= ACTIVE_FROM and moved and math.isfinite(last[2]),
+            signals=signals | {"penalty_change": change},
+            reason=f"first to last epoch: d(X, Z) {first[0]:.3g} to {last[0]:.3g}, d(Z, Y) {first[1]:.3g} to"
+            f" {last[1]:.3g}, penalty {first[2]:.3g} to {last[2]:.3g} ({last[3]:.1%} of the loss; weights"
+            f" {self.lambda_x:g}, {self.lambda_y:g})",
+        )

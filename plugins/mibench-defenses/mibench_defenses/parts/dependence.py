@@ -4,6 +4,13 @@ A view is one row per image: pixels, a layer's activations or one-hot labels; fu
 compare the m x m Gram matrices of two views and work for any m >= 2. Neither is calibrated: with many images and few
 classes, noise scores high and scaling a view changes its score, so compare with the score of shuffled rows.
 
+Normalised HSIC is tr(R_x R_z) with R = K (K + eps m I)^-1 and K centred on both sides, which gives the same trace as
+centring on one, from symmetric and better conditioned matrices. It goes from 0 (a constant view) to m - 1. COCO is
+sqrt(norm of K_x K_z) / m with both K centred on both sides; the norm is Frobenius', as in BiDO, where the constrained
+covariance of Gretton et al. (2005) has the spectral norm.
+
+Source: Fukumizu, Gretton, Sun and Schoelkopf, NIPS 2007; as used by Peng et al., KDD 2022.
+
 Shapes: B = m images of a batch, D numbers per image.
 """
 
@@ -52,65 +59,6 @@ class Dependence:
         # The norm is cut off at a tiny number, because its root has no finite gradient at 0 (a constant view).
         squared = (a_BB @ b_BB).square().sum().clamp(min=1e-30)
         return squared.pow(0.25) / len(a_BB)
-
-
-def nhsic(
-    x: Tensor,
-    z: Tensor,
-    *,
-    kernel_x: Kernel = "gaussian",
-    kernel_z: Kernel = "gaussian",
-    sigma: float = 5.0,
-    eps: float = 1e-5,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """Return the normalised HSIC of two views: tr(R_x R_z) with R = K (K + eps m I)^-1 and K centred on both sides.
-
-    Args:
-        x: one view (B, ...).
-        z: the other view (B, ...).
-        kernel_x: kernel of ``x``.
-        kernel_z: kernel of ``z``.
-        sigma: width of the Gaussian kernel, per dimension.
-        eps: ridge, per image.
-        dtype: of all computations.
-
-    Returns:
-        A scalar of ``dtype`` from 0 (a constant view) to B - 1.
-
-    Source: Fukumizu, Gretton, Sun and Schoelkopf, NIPS 2007; as used by Peng et al., KDD 2022. Centring on both sides
-    gives the same trace as centring on one, from symmetric and better conditioned matrices.
-    """
-    how = Dependence(measure="hsic", sigma=sigma, eps=eps, dtype=dtype)
-    return how.between(how.encode(x, kernel_x), how.encode(z, kernel_z))
-
-
-def coco(
-    x: Tensor,
-    z: Tensor,
-    *,
-    kernel_x: Kernel = "gaussian",
-    kernel_z: Kernel = "gaussian",
-    sigma: float = 5.0,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """Return the COCO of two views: sqrt(norm of K_x K_z) / m with both K centred on both sides.
-
-    The norm is Frobenius', as in BiDO; the constrained covariance of Gretton et al. (2005) has the spectral norm.
-
-    Args:
-        x: one view (B, ...).
-        z: the other view (B, ...).
-        kernel_x: kernel of ``x``.
-        kernel_z: kernel of ``z``.
-        sigma: width of the Gaussian kernel, per dimension.
-        dtype: of all computations.
-
-    Returns:
-        A scalar of ``dtype``, at least 0.
-    """
-    how = Dependence(measure="coco", sigma=sigma, dtype=dtype)
-    return how.between(how.encode(x, kernel_x), how.encode(z, kernel_z))
 
 
 def gram(view_BD: Tensor, kernel: Kernel, sigma: float = 5.0) -> Tensor:

@@ -90,10 +90,6 @@ class ConvLca(nn.Module):
         """Return Phi a as a canvas."""
         return _spread(a_BFhw, self.filters()[1])
 
-    def lateral(self, a_BFhw: Tensor) -> Tensor:
-        """Return G a, (B, F, h, w): how much the active filters inhibit each of the others."""
-        return self.analyse(self.synthesise(a_BFhw)) - a_BFhw
-
     def canvas(self, u_BCHW: Tensor) -> Tensor:
         """Return images on their canvas: with a border of zeros, tiles stacked as channels."""
         left, reach, (height, width) = self.kernel // 2, self._reach() * self.stride, u_BCHW.shape[-2:]
