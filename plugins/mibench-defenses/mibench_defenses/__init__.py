@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mibench.api import DefenseSpec, hookimpl
 
-SPECS = (
+DEFENSES = (
     DefenseSpec(
         name="none",
         factory="mibench_defenses.methods.none:NoDefense",
@@ -214,10 +214,9 @@ SPECS = (
         ),
     ),
 )
-"""The defenses of this distribution."""
 
 
 @hookimpl
 def mibench_defenses() -> Iterable[DefenseSpec]:
-    """Offer the defenses of this distribution."""
-    return SPECS
+    """Return the defenses of this distribution."""
+    return DEFENSES
