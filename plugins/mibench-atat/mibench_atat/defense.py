@@ -84,7 +84,7 @@ class AntiAdversarialTraining(Defense):
         return (2 * steps + 2 * 3) / 3
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
-        """Return the clean plus the weighted anti-adversarial loss; plain training at weight 0 but for a placebo."""
+        """Return the clean plus the weighted anti-adversarial loss; at weight 0 plain training, unless a placebo."""
         lam = self.weight(ctx.epoch)
         if lam == 0 and not self.placebo:
             return super().training_step(model, x_BCHW, y_B, ctx)

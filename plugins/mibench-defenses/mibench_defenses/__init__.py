@@ -182,12 +182,12 @@ DEFENSES = (
     DefenseSpec(
         name="tl-dmi",
         factory="mibench_defenses.methods.tl_dmi:TransferLearning",
-        summary="Transfer learning: the front keeps its public weights, only the back sees private images",
+        summary="Transfer learning: the first layers keep their public weights, only the later ones see private images",
         paper="tl-dmi.bib",
         family="dependency",
         limits=(
-            "It needs public pre-training; on a random front accuracy collapses.",
-            "BatchNorm statistics of the frozen front still follow private images, unless freeze_bn_stats is set.",
+            "It needs public pre-training; with random first layers accuracy collapses.",
+            "BatchNorm statistics of the frozen layers still follow private images, unless freeze_bn_stats is set.",
             "Beside a control that starts at random, pre-training and freezing change together.",
         ),
     ),

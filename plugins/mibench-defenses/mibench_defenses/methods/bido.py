@@ -6,19 +6,17 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, UsageError
-from mibench.api.errors import unknown
-from mibench.api.params import OmitIfDefault
-from mibench_defenses.parts.dependence import Dependence, ImageScale, Kernel, Measure
+from mibench.api import Classifier, Defense, FlatNames, OmitIfDefault, SelfCheck, Step, TrainContext
+from mibench_defenses.parts.dependence import Dependence, check_stages
 from mibench_defenses.parts.identity_batches import identity_batches
 
 ACTIVE_FROM = 1e-3
@@ -40,16 +38,9 @@ class BiDO(Defense):
     Attributes:
         lambda_x: weight of the dependence on the image, which is pushed down; 0 leaves it free.
         lambda_y: weight of the dependence on the label, which is pushed up; 0 leaves it free.
-        measure: normalised HSIC, or COCO, whose values are far smaller and want larger weights.
-        kernel: kernel of the labels; images and activations have a Gaussian one.
-        sigma: width of the Gaussian kernel, per dimension.
         stages: names of the classifier's stages to constrain; empty takes all of them.
-        eps: ridge of the normalised HSIC, per image of the batch.
-        precision: of kernels and solves; float32 halves memory and is faster on consumer GPUs.
-        image_scale: range of X in d(X, Z), whatever the network sees: symmetric is [-1, 1] (AT-AT), unit is [0, 1] (the
-            authors' code, whose networks also take images in [0, 1]: ``--set model.mean=[0,0,0]`` and ``std=[1,1,1]``).
-            The Gaussian kernel is not invariant to it: squared distances are four times larger in [-1, 1].
         per_class: images of each person in a batch, which then holds batch / per_class people; 0 is random batches.
+        dependence: how d is measured.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -73,14 +64,9 @@ class BiDO(Defense):
 
     lambda_x: Annotated[float, Ge(0)] = 0.05
     lambda_y: Annotated[float, Ge(0)] = 0.5
-    measure: Measure = "hsic"
-    kernel: Kernel = "linear"
-    sigma: Annotated[float, Gt(0)] = 5.0
     stages: tuple[str, ...] = ()
-    eps: Annotated[float, Gt(0)] = 1e-5
-    precision: Literal["float64", "float32"] = "float64"
-    image_scale: Annotated[ImageScale, OmitIfDefault()] = "symmetric"
     per_class: Annotated[int, Ge(0), OmitIfDefault()] = 0
+    dependence: Annotated[Dependence, FlatNames()] = Dependence()
 
     def cost(self) -> float:
         """Return 1: the passes are plain training's.
@@ -96,11 +82,7 @@ class BiDO(Defense):
         Raises:
             UsageError: if a stage is unknown, or the network names none.
         """
-        if not classifier.stage_names:
-            raise UsageError("bido constrains the stages of a network, and this one names none. Use another model.")
-        for name in self.stages:
-            if name not in classifier.stage_names:
-                raise unknown("stage", name, classifier.stage_names)
+        check_stages(classifier, self.stages, "bido")
         return classifier
 
     def labelled_batches(
@@ -121,7 +103,8 @@ class BiDO(Defense):
             return super().training_step(model, x_BCHW, y_B, ctx)
         outputs = model.outputs(x_BCHW, stages=True)
         task = self.loss(outputs, y_B, ctx)
-        on_image, on_label = self.dependences(x_BCHW, outputs.stages, one_hot(y_B, ctx.num_classes))
+        stages = {name: outputs.stages[name] for name in self.stages or outputs.stages}
+        on_image, on_label = self.dependence.of_stages(x_BCHW, stages, one_hot(y_B, ctx.num_classes))
         penalty = (self.lambda_x * on_image - self.lambda_y * on_label).sum().to(task)
         share = penalty.detach().abs() / (penalty.detach().abs() + task.detach().abs()).clamp(min=1e-12)
         signals = {
@@ -131,21 +114,6 @@ class BiDO(Defense):
             "penalty_share": share,
         }
         return Step(task + penalty, signals)
-
-    def dependences(self, x: Tensor, stages: Mapping[str, Tensor], labels_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """Return d(X, Z_j) and d(Z_j, Y), one number for each constrained stage.
-
-        Args:
-            x: images in [0, 1], (B, C, H, W).
-            stages: activations (B, ...) by stage.
-            labels_BK: one-hot labels.
-        """
-        d = Dependence(measure=self.measure, sigma=self.sigma, eps=self.eps, dtype=getattr(torch, self.precision))
-        image_BB = d.encode(x if self.image_scale == "unit" else 2 * x - 1)
-        label_BB = d.encode(labels_BK, self.kernel)
-        encoded = [d.encode(stages[name]) for name in self.stages or stages]
-        on_image = torch.stack([d.between(image_BB, z_BB) for z_BB in encoded])
-        return on_image, torch.stack([d.between(z_BB, label_BB) for z_BB in encoded])
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
         """Active iff the penalty was a part of the last epoch's loss and is not what it was in the first epoch."""
