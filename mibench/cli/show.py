@@ -73,7 +73,7 @@ def _asked(registry: Registry, entry: Registered, memo: Memo, presets: Presets) 
 def _describe(component: type[Any], entry: Registered, presets: Presets) -> dict[str, Any]:
     from mibench.api import params
 
-    rows = params.describe(component) if is_dataclass(component) else []
+    rows = params.describe(component)
     names, owner = params.names_of(component), component.__name__
     found = {name: names.flatten(values, owner) for name, values in params.presets_of(component).items()}
     for name, values in presets.all(entry.kind, entry.name, found).items():
@@ -184,7 +184,8 @@ def _settings(said: str | Mapping[str, Any]) -> str:
 
 def _print_parameters(parameters: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> None:
     """Print parameters, those of a group below a line about the group, and other names where there are any."""
-    rows, begun = [], set()
+    rows: list[tuple[Any, ...]] = []
+    begun = set()
     for row in parameters:
         around = row["name"].rpartition(".")[0]
         if around in groups and around not in begun:

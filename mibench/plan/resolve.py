@@ -10,7 +10,8 @@ from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts, Settled, Traits
 from mibench.protocol.presets import Preset
 from mibench.protocol.schema import ComponentChoice, Protocol
-from mibench.registry.build import JOINT
+from mibench.registry.entry import Entry
+from mibench.registry.joint import join_names
 from mibench.registry.registered import Registered
 
 
@@ -25,7 +26,7 @@ class Resolved:
         settled: all parameters as plain JSON, and what the component says with them.
         overridden: whether the parameters differ from what the protocol froze, or else (also for a preset of an attack
             that was asked for by name) from the preset.
-        asked: what to type to get it again: ``name``, or ``name/preset``.
+        requested: what to type to get it again: ``name``, or ``name/preset``.
         overrides: the parameters that the user set.
         parts: the defenses that are used together; empty for a single component.
     """
@@ -35,28 +36,28 @@ class Resolved:
     preset: str | None
     settled: Settled
     overridden: bool = False
-    asked: str = ""
+    requested: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Resolved, ...] = ()
 
     @property
     def name(self) -> str:
         """Registered name; several names joined by ``+``."""
-        return JOINT.join(part.name for part in self.parts) or self.registered.spec.name
+        return join_names(part.name for part in self.parts) or self.registered.spec.name
 
     @property
     def version(self) -> str:
         """Version of the numbers."""
-        return JOINT.join(part.version for part in self.parts) or self.registered.spec.version
+        return join_names(part.version for part in self.parts) or self.registered.spec.version
 
     @property
     def params(self) -> Mapping[str, Any]:
         """All parameters as plain JSON; of several, by the name of each."""
         return self.settled.params
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> Entry:
         """Return what of it enters a key."""
-        return {"name": self.name, "version": self.version, "params": dict(self.params)}
+        return Entry(self.name, self.version, dict(self.params))
 
     def start(self) -> Resolved:
         """Return the defense that this one starts from: the same component with other parameters."""
@@ -79,9 +80,9 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
     names = [part.name for part in parts]
     for name in names:
         if name == undefended:
-            raise UsageError(f"{JOINT.join(names)}: {name!r} is the undefended control; leave it out.")
+            raise UsageError(f"{join_names(names)}: {name!r} is the undefended control; leave it out.")
         if names.count(name) > 1:
-            raise UsageError(f"{JOINT.join(names)}: {name!r} is named twice.")
+            raise UsageError(f"{join_names(names)}: {name!r} is named twice.")
     first = parts[0]
     return Resolved(
         first.registered,
@@ -89,7 +90,7 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
         None,
         facts.join({part.name: part.settled for part in parts}),
         any(part.overridden for part in parts),
-        JOINT.join(part.asked for part in parts),
+        join_names(part.requested for part in parts),
         {f"{part.name}.{key}": value for part in parts for key, value in part.overrides.items()},
         tuple(parts),
     )
@@ -128,10 +129,10 @@ def resolve(
     except UsageError:
         _blame(facts, kind, choice.name, preset)
         raise
-    asked = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
+    requested = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
     changed = settled.params != default.params
     name = preset.name if preset else None
-    return Resolved(registered, traits, name, settled, changed, asked, dict(overrides or {}))
+    return Resolved(registered, traits, name, settled, changed, requested, dict(overrides or {}))
 
 
 def _blame(facts: Facts, kind: str, name: str, preset: Preset | None) -> None:

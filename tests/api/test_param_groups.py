@@ -165,7 +165,7 @@ def test_one_parameter_under_two_names_is_refused(settings, names):
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
-        ({"search.lrr": 1}, ["attack 'host' has no parameter 'search.lrr'. Did you mean 'search.lr'?", "search.view.flip"]),
+        ({"search.lrr": 1}, ["attack 'host' has no parameter 'search.lrr'. Did you mean 'search.lr'?", "view.flip"]),
         ({"search": {"lrr": 1}}, ["no parameter 'search.lrr'. Did you mean 'search.lr'?"]),
         ({"search": {"view": {"flipp": 1}}}, ["no parameter 'search.view.flipp'. Did you mean 'search.view.flip'?"]),
         ({"serch.lr": 1}, ["no parameter 'serch.lr'. Did you mean 'search.lr'?"]),
@@ -175,7 +175,7 @@ def test_one_parameter_under_two_names_is_refused(settings, names):
         ({"search": {"lr": 0}}, ["search.lr = 0 is not valid; expected float > 0"]),
         ({"lr": 0}, ["attack 'host': lr = 0 is not valid; expected float > 0"]),
         ({"lr": True}, ["lr = True is not valid", "boolean is no number"]),
-        ({"search": {"view": {"scale": [0, "x"]}}}, ["search.view.scale.1 = 'x' is not valid; expected tuple[float, float]"]),
+        ({"search": {"view": {"scale": [0, "x"]}}}, ["search.view.scale.1 = 'x' is", "expected tuple[float, float]"]),
         ({"crop_scale": [0, "x"]}, ["crop_scale.1 = 'x' is not valid"]),
         ({"search.steps": "1.5"}, ["search.steps = '1.5'", "int >= 0"]),
         ({"search.lr": float("nan")}, ["search.lr = nan", "finite"]),

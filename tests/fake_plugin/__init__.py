@@ -84,6 +84,7 @@ def mibench_defenses() -> Iterable[DefenseSpec]:
 @hookimpl
 def mibench_attacks() -> Iterable[AttackSpec]:
     yield _spec(AttackSpec, "guess", "Guess")
+    yield _spec(AttackSpec, "grouped", "Grouped")
     yield _spec(AttackSpec, "reader", "Reader")
     yield _spec(AttackSpec, "pool", "Pool", baseline=True)
     yield _spec(AttackSpec, "picky", "Picky")

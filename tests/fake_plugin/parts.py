@@ -24,7 +24,7 @@ from mibench.api import (
     Dataset,
     Defense,
     Embedder,
-    GuidedPriorModel,
+    FlatNames,
     ImageSet,
     InferenceOnly,
     InputFile,
@@ -203,18 +203,20 @@ class Plain(Defense):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guided(GuidedPriorModel):
+class Guided(PriorModel):
     """A linear prior whose training looks at the target's features, one pass of two images per step."""
+
+    needs_target = True
 
     steps: Annotated[int, Ge(1)] = 6
 
-    def build(self, *, channels: int, size: int, classes: int) -> Prior:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> Prior:
         prior = LinearPrior(channels, size)
         prior.classes = classes
         return prior
 
     def trainer(
-        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
     ) -> PriorTrainer:
         inner = LinearTrainer(prior, images, self.steps, seed)
         step = inner.step
@@ -412,6 +414,33 @@ class Guess(Attack):
 
     def _render(self, prior: Prior, z_NZ: Tensor, ctx: AttackContext) -> Tensor:
         return prior.crop_and_resize(prior.render(prior.to_latent(z_NZ)), ctx.size).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """A group of parameters.
+
+    Attributes:
+        width: a number.
+        start: a file, if there is one.
+    """
+
+    width: Annotated[float, Gt(0)] = 1.0
+    start: Annotated[str, InputFile()] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Guess):
+    """Has parameters in groups, which change nothing.
+
+    Attributes:
+        old: a group whose parameters had flat names before.
+        new: a group that was there from the beginning.
+    """
+
+    presets: ClassVar = {"broad": {"old": {"width": 8.0}, "new.width": 9.0}, "toy": {"width": 2.0}}
+    old: Annotated[Knobs, FlatNames(start="begin")] = Knobs(width=3.0)
+    new: Knobs = Knobs(width=4.0)
 
 
 @dataclass(frozen=True, kw_only=True)

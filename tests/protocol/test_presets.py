@@ -138,7 +138,7 @@ def test_a_file_that_a_user_names_can_have_presets(toy_registry, tmp_path):
     said = {"defense": {"noisy": {"lam": 0.75}, "not-installed": {"lam": 1}}, "attack": {"reader": "deep"}}
     found = planned(toy_registry, tmp_path, said)
     assert (found.defense.preset, found.defense.params, found.defense.overridden) == ("toy", {"lam": 0.75}, False)
-    assert (found.attack.preset, found.attack.params["steps"], found.attack.asked) == ("toy", 4, "reader")
+    assert (found.attack.preset, found.attack.params["steps"], found.attack.requested) == ("toy", 4, "reader")
     assert planned(toy_registry, tmp_path, said, settings={"noisy.lam": 0.5}).defense.overridden
 
 

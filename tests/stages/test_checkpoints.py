@@ -7,13 +7,14 @@ import pytest
 import torch
 from fake_plugin import PROTOCOL, parts
 
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
-from mibench.stages import prior, train
+from mibench.session.run import plan_request
+from mibench.stages import prior
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.run import run_node
 from mibench.store.store import Store
+from mibench.training import loop
 
 CPU = torch.device("cpu")
 
@@ -64,7 +65,7 @@ def _plan(registry, root, **fields):
 def _interrupt_attack(registry, root, monkeypatch, *, after, protocol="toy"):
     """Attack until ``after`` classes are done; return the plan and the node."""
     plan = _plan(registry, root, protocols=(protocol,))
-    node, honest = plan.cells[0].evidence, parts.Guess.reconstruct
+    node, honest = plan.cells[0].reconstructions, parts.Guess.reconstruct
 
     def until(self, label, *world):
         if label == after:
@@ -81,7 +82,7 @@ def _interrupt_attack(registry, root, monkeypatch, *, after, protocol="toy"):
 def honest(toy_registry, tmp_path):
     """The attack's artifact without any interruption."""
     plan = _plan(toy_registry, tmp_path / "honest")
-    return _make(Store(tmp_path / "honest"), toy_registry, plan, plan.cells[0].evidence)
+    return _make(Store(tmp_path / "honest"), toy_registry, plan, plan.cells[0].reconstructions)
 
 
 DAMAGE = [
@@ -112,7 +113,7 @@ def test_a_damaged_share_is_made_again_when_all_classes_are_done(
     toy_registry, tmp_path, monkeypatch, honest, name, harm
 ):
     plan = _plan(toy_registry, tmp_path / "store")
-    node = plan.cells[0].evidence
+    node = plan.cells[0].reconstructions
     with monkeypatch.context() as patch, pytest.raises(_Killed):
         patch.setattr("mibench.stages.reconstruct.save_evidence", lambda *_: (_ for _ in ()).throw(_Killed))
         _make(Store(tmp_path / "store"), toy_registry, plan, node)
@@ -137,7 +138,7 @@ def test_the_budget_counts_each_class_once_after_damage(toy_registry, tmp_path, 
     _flip_last_but_two(tmp_path / "store" / "work" / node.key / "class_00000.safetensors")
     if enough:
         total = _make(Store(tmp_path / "store"), toy_registry, plan, node).json("ledger.json")["total"]
-        assert total == {"forward": 26, "backward": 18, "render": 0}
+        assert total == {"forward": 26, "backward": 18, "render": 26}
         return
     with pytest.raises(Exception, match="its budget is 5 per class x 3 classes"):
         _make(Store(tmp_path / "store"), toy_registry, plan, node)
@@ -148,9 +149,9 @@ def _interrupt_training(registry, root, monkeypatch, stage):
     plan = _plan(registry, root, defenses=("noisy",))
     cell = plan.cells[-1]
     node, name = {"target": (cell.target, "training.pt"), "prior": (cell.prior_node, "prior.pt")}[stage]
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(prior, "CHECKPOINT_SECONDS", -1.0)
-    module = train if stage == "target" else prior
+    module = loop if stage == "target" else prior
     save, saved = module.save_checkpoint, []
 
     def once_more(*arguments):
@@ -193,7 +194,7 @@ def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry,
 
 def _unfitting(path):
     """As an earlier edit of the network left it: whole, and of another structure."""
-    from mibench.stages.checkpoints import save_checkpoint
+    from mibench.training.checkpoints import save_checkpoint
 
     odd = {"model": {"conv.weight": torch.zeros(1)}, "optimizer": {}, "schedule": {}, "extras": {}, "history": [{}]}
     save_checkpoint(path, {**odd, "epoch": 3, "step": 3, "trainer": {"other": torch.zeros(1)}, "spent": {}})

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import annotated_types
 
-from mibench.api.params.layout import MISSING, Leaf, layout_of, split
+from mibench.api.params.layout import MISSING, Leaf, layout_of, leaves_of, split
 
 _SIGNS: dict[type, tuple[str, str]] = {
     annotated_types.Ge: (">=", "ge"),
@@ -43,7 +43,7 @@ def describe(component: type) -> list[Parameter]:
     """List the parameters of a component class with type, default, range and documentation."""
     docs: dict[type, dict[str, str]] = {}
     rows = []
-    for leaf in layout_of(component).leaves:
+    for leaf in leaves_of(component):
         known = docs.setdefault(leaf.owner, docs_of(leaf.owner))
         default = "(required)" if leaf.default is MISSING else leaf.default
         rows.append(
@@ -68,12 +68,12 @@ def docs_of_groups(component: type) -> dict[str, str]:
 
 def type_of(leaf: Leaf) -> str:
     """Return the type of a parameter as people write it, without its range."""
-    return _type(leaf.type)
+    return _type(leaf.base)
 
 
 def range_of(leaf: Leaf) -> str:
     """Return the range of a parameter's values, or of each of several; empty if there is none."""
-    return _range(leaf.type, leaf.metadata)
+    return _range(leaf.base, leaf.metadata)
 
 
 def _type(hint: Any) -> str:

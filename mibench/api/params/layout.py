@@ -27,7 +27,7 @@ class Leaf:
     Attributes:
         path: names of the groups that it stands in, and its own.
         key: its name in keys and records.
-        type: without ``Annotated``.
+        base: its type, without ``Annotated``.
         metadata: of ``Annotated``, that of the groups that it stands in included.
         default: the component's; ``MISSING`` if it must be given.
         owner: the class whose field it is.
@@ -36,7 +36,7 @@ class Leaf:
 
     path: tuple[str, ...]
     key: str
-    type: Any
+    base: Any
     metadata: tuple[Any, ...]
     default: Any
     owner: type
@@ -96,15 +96,16 @@ def presets_of(component: type) -> Mapping[str, Mapping[str, Any]]:
 
 def inference_only_names(component: type) -> list[str]:
     """Return the parameters that are marked :class:`InferenceOnly`, by their names in keys."""
-    return [leaf.key for leaf in _leaves_of(component) if leaf.marks(InferenceOnly)]
+    return [leaf.key for leaf in leaves_of(component) if leaf.marks(InferenceOnly)]
 
 
 def file_parameters(component: type) -> dict[str, tuple[str, ...]]:
     """Return the parameters that are marked :class:`InputFile`, each with the values that name no file."""
-    return {leaf.key: marks[0].none for leaf in _leaves_of(component) if (marks := leaf.marks(InputFile))}
+    return {leaf.key: mark.none for leaf in leaves_of(component) for mark in leaf.marks(InputFile)}
 
 
-def _leaves_of(component: type) -> tuple[Leaf, ...]:
+def leaves_of(component: type) -> tuple[Leaf, ...]:
+    """Return the parameters of a component class; none if it is no dataclass."""
     return layout_of(component).leaves if dataclasses.is_dataclass(component) else ()
 
 
@@ -161,7 +162,7 @@ class _Finder:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 # A matrix asks for the same classes thousands of times, at a few milliseconds each.

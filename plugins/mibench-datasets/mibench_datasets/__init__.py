@@ -36,6 +36,7 @@ PROTOCOLS = (
         version="1.0",
         file="mibench_datasets:protocols/smoke.yaml",
         summary="every stage in seconds, for tests; its numbers mean nothing",
+        trial=True,
     ),
     ProtocolSpec(
         name="orl64",

@@ -45,7 +45,6 @@ class DiffMiLosses:
         noise_NCSS = torch.randn(settings.restarts, *prior.image_shape, generator=self._rng("noise", turn))
         noise_BCSS = noise_NCSS[rows].to(x_BCSS)
         noisy_BCSS = noised(x_BCSS, noise_BCSS, prior.share_T[time - 1])
-        self.target.ledger.render += len(x_BCSS)
         estimate_BCSS = prior.noise_estimate(noisy_BCSS, time, self._labels(x_BCSS), guidance=settings.guidance)
         return (estimate_BCSS - noise_BCSS).square().flatten(1).mean(1)
 
@@ -68,7 +67,6 @@ class DiffMiLosses:
         time = refine_time(settings.refine_from, len(prior.share_T))
         noise_NCSS = torch.randn(x_NCSS.shape, generator=self._rng("refine")).to(x_NCSS)
         noisy_NCSS = noised(x_NCSS, noise_NCSS, prior.share_T[time - 1])
-        self.target.ledger.render += len(x_NCSS) * settings.refine_steps
         guidance, steps = settings.guidance, settings.refine_steps
         parts = [noisy_NCSS[rows] for rows in batches(len(x_NCSS), settings.batch)]
         return torch.cat([prior.denoise(x, time, self._labels(x), guidance=guidance, steps=steps) for x in parts])

@@ -11,8 +11,19 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from mibench.api import Classifier, Defense, FlatNames, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
-from mibench.api.defense import Transform, WarmStart
+from mibench.api import (
+    Classifier,
+    Defense,
+    FlatNames,
+    ImageSet,
+    SelfCheck,
+    Step,
+    TrainContext,
+    Transform,
+    UsageError,
+    WarmStart,
+    loss_of,
+)
 from mibench_defenses.parts.group_lasso import GroupLasso, group_norms
 from mibench_defenses.parts.masked import Mask, MaskedClassifier, MaskedImages, masked
 
