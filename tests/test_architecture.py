@@ -20,7 +20,7 @@ ALLOWED = {
     "api": set(),
     "results": {"base", "api"},
     "registry": {"api"},
-    "protocol": {"base", "api"},
+    "protocol": {"base", "api", "registry"},
     "store": {"base", "api"},
     "nodes": {"base", "api", "registry", "protocol"},
     "plan": {"base", "api", "registry", "protocol", "store", "nodes"},

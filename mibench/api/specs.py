@@ -141,16 +141,18 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
-    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module.
+    """A frozen protocol.
 
     Attributes:
-        file: ``package:path`` of the YAML.
+        file: ``"package:path"`` of its YAML, which lies in an installed package.
+        factory: the class that the file is read into; the same for all protocols.
         trial: whether it only shows that everything works, and its numbers mean nothing; it is never chosen by its
             dataset alone.
     """
 
     kind: ClassVar[Kind] = "protocol"
-    file: str = ""
+    file: str
+    factory: str = "mibench.protocol.schema:Protocol"
     trial: bool = False
 
 

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mibench.api.errors import MibenchError, UsageError
 from mibench.registry.failures import describe_error, pip_hint, place_of
 from mibench.registry.interrupts import is_interruption
 from mibench.registry.registry import Registry
 from mibench.store.store import default_root
+
+if TYPE_CHECKING:
+    from mibench.protocol.schema import Protocol
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE_GB = 2.0
@@ -129,10 +132,10 @@ def check_protocol(registry: Registry, name: str) -> Check:
     try:
         protocol = load_protocol(registry, name).protocol
         needs = {
-            "dataset": _missing(registry, "dataset", protocol.dataset, protocol.name),
-            "embedder": _missing(registry, "model", protocol.embedder, protocol.name),
-            "prior": _missing(registry, "prior", protocol.prior, protocol.name),
-            "model": _missing(registry, "model", protocol.model, protocol.name),
+            "dataset": _missing(registry, "dataset", protocol.dataset, protocol),
+            "embedder": _missing(registry, "model", protocol.embedder, protocol),
+            "prior": _missing(registry, "prior", protocol.prior, protocol),
+            "model": _missing(registry, "model", protocol.model, protocol),
         }
     except (MibenchError, OSError) as error:
         return Check(f"protocol {name}", lacking, str(error), f"See: mibench show protocol {name}")
@@ -147,7 +150,7 @@ def check_protocol(registry: Registry, name: str) -> Check:
     return Check(f"protocol {protocol.id}", "ok", protocol.summary)
 
 
-def _missing(registry: Registry, kind: str, choice: Any, protocol: str) -> list[str]:
+def _missing(registry: Registry, kind: str, choice: Any, protocol: Protocol) -> list[str]:
     from mibench.plan.facts import Facts
     from mibench.plan.resolve import resolve
     from mibench.registry.build import build_component

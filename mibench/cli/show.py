@@ -21,6 +21,7 @@ from mibench.results.display import printable
 if TYPE_CHECKING:
     from mibench.api.attack import Attack
     from mibench.plan.memo import Memo
+    from mibench.protocol.presets import Presets
 
 
 @click.command()
@@ -40,13 +41,15 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 def _component(registry: Registry, entry: Registered) -> dict[str, Any]:
-    memo = _memory(registry)
-    found = _asked(registry, entry, memo)
+    from mibench.protocol.presets import Presets
+
+    memo, presets = _memory(registry), Presets(registry)
+    found = _asked(registry, entry, memo, presets)
     if memo.changed:  # what is slow is done; who looks at one component looks at its neighbours next
         for other in (one for kind in SPEC_TYPES if kind != "protocol" for one in registry.entries(kind)):
             if other.distribution == entry.distribution:
                 with contextlib.suppress(Exception):  # a broken neighbour has its turn when it is asked for
-                    _asked(registry, other, memo)
+                    _asked(registry, other, memo, presets)
     memo.save()
     return {"source_digest": registry.source_digest(entry), **_with_tuples(found)}
 
@@ -61,20 +64,25 @@ def _memory(registry: Registry) -> Memo:
         return Facts(registry).memo
 
 
-def _asked(registry: Registry, entry: Registered, memo: Memo) -> Any:
-    question = {"ask": "show", "kind": entry.kind, "name": entry.name}
-    return memo.ask(question, lambda: _describe(registry.component(entry.kind, entry.name)))
+def _asked(registry: Registry, entry: Registered, memo: Memo, presets: Presets) -> Any:
+    # The memory knows nothing of protocols, whose files may change while the code stays.
+    question = {"ask": "show", "kind": entry.kind, "name": entry.name, "protocols": presets.installed()}
+    return memo.ask(question, lambda: _describe(registry.component(entry.kind, entry.name), entry, presets))
 
 
-def _describe(component: type[Any]) -> dict[str, Any]:
+def _describe(component: type[Any], entry: Registered, presets: Presets) -> dict[str, Any]:
     from mibench.api import params
 
     rows = params.describe(component)
     names, owner = params.names_of(component), component.__name__
-    presets = {name: names.flatten(values, owner) for name, values in params.presets_of(component).items()}
+    found = {name: names.flatten(values, owner) for name, values in params.presets_of(component).items()}
+    for name, values in presets.all(entry.kind, entry.name, found).items():
+        with contextlib.suppress(UsageError):  # what a protocol has wrong is said when it is used
+            params.build(component, values)
+            found[name] = names.flatten(values, owner)
     groups = params.docs_of_groups(component) if is_dataclass(component) else {}
-    shown = {"parameters": [row._asdict() for row in rows], "groups": groups, "presets": presets}
-    return {**shown, **_costs(component, presets)}
+    shown = {"parameters": [row._asdict() for row in rows], "groups": groups, "presets": found}
+    return {**shown, **_costs(component, found)}
 
 
 def _with_tuples(found: Any) -> Any:
@@ -118,9 +126,12 @@ def _queries(attack: Attack) -> dict[str, Mapping[str, int]] | None:
 
 def _protocol(registry: Registry, entry: Registered) -> dict[str, Any]:
     from mibench.protocol.load import load_protocol
+    from mibench.protocol.presets import Presets
 
     loaded = load_protocol(registry, entry.name)
-    return {"digest": loaded.digest, "content": loaded.protocol.model_dump(mode="json"), "text": loaded.text}
+    presets = {" ".join(part): said for part, said in Presets(registry).listed(loaded.protocol).items()}
+    content = loaded.protocol.model_dump(mode="json")
+    return {"digest": loaded.digest, "content": content, "text": loaded.text, "presets": presets}
 
 
 def _paper(entry: Registered) -> str | None:
@@ -161,10 +172,14 @@ def _print(document: dict[str, Any]) -> None:
         echo()
         brought = [(name, prior or "the protocol's") for name, prior in document["brings_prior"].items()]
         echo_table(["parameters", "prior"], brought, title="prior that it attacks with")
-    presets = [(name, ", ".join(f"{k}={v!r}" for k, v in p.items())) for name, p in document.get("presets", {}).items()]
-    if presets:
+    if presets := [(name, _settings(said)) for name, said in document.get("presets", {}).items()]:
         echo()
         echo_table(["name", "differs from the defaults in"], presets, title=f"presets ({len(presets)})")
+
+
+def _settings(said: str | Mapping[str, Any]) -> str:
+    """Return a preset in one line; a protocol may name one of the component's own."""
+    return f"its preset {said}" if isinstance(said, str) else ", ".join(f"{k}={v!r}" for k, v in said.items())
 
 
 def _print_parameters(parameters: Sequence[Mapping[str, Any]], groups: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
 from mibench.leaderboard.evidence import reported
 from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 from mibench.results.columns import clean_accuracy
 from mibench.results.flags import OUTSIDE, PEEKED, UNRANKED, compute_flags
 from mibench.results.intervals import pooled_interval
@@ -83,7 +83,7 @@ class Row:
 
 
 def make_rows(
-    records: Iterable[Record], listed: Mapping[str, Component] | None = None, *, each_attack: bool = False
+    records: Iterable[Record], listed: Mapping[str, ComponentChoice] | None = None, *, each_attack: bool = False
 ) -> list[Row]:
     """Group finished records by protocol, model and defense, and summarise each group. Order is that of first sight.
 
@@ -118,7 +118,7 @@ def _group(record: Record) -> tuple[str, ...]:
     return (*where, component_digest(record, "model"), component_digest(record, "defense"))
 
 
-def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
+def _row(records: Sequence[Record], listed: Mapping[str, ComponentChoice]) -> Row:
     first = records[0]
     attacks = by_attack([record for record in records if not is_baseline(record)] or records)
     as_listed = any(record.cell.attack_label in listed for record in records)
@@ -161,7 +161,7 @@ def _row(records: Sequence[Record], listed: Mapping[str, Component]) -> Row:
     )
 
 
-def _unlisted(listed: Mapping[str, Component]) -> Flag:
+def _unlisted(listed: Mapping[str, ComponentChoice]) -> Flag:
     return Flag(id=UNLISTED, text=f"not attacked as the protocol froze it: run it against {', '.join(sorted(listed))}")
 
 

@@ -10,7 +10,7 @@ from mibench.plan.facts import Facts
 from mibench.plan.resolve import Resolved, join, parse_choice, resolve
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 from mibench.registry.joint import is_joint, split_names
 
 
@@ -35,16 +35,16 @@ class Chooser:
         plain = self.protocol.undefended
         self.undefended = replace(self.frozen("defense", plain), requested=plain.name)
 
-    def frozen(self, kind: str, choice: Component) -> Resolved:
+    def frozen(self, kind: str, choice: ComponentChoice) -> Resolved:
         """Resolve what the protocol froze: no setting of the request touches it."""
         return self._resolve(kind, choice, {})
 
-    def changed(self, kind: str, choice: Component) -> Resolved:
+    def changed(self, kind: str, choice: ComponentChoice) -> Resolved:
         """Resolve a component with what the request sets of it."""
         self.facts.registry.get(kind, choice.name)
         return self._resolve(kind, choice, self._settings.overrides(kind, choice.name))
 
-    def named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
+    def named(self, kind: str, text: str, frozen: ComponentChoice | None) -> Resolved:
         """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset.
 
         Args:
@@ -65,7 +65,7 @@ class Chooser:
             return made
         return replace(made, overridden=made.params != self.frozen(kind, frozen).params)
 
-    def _resolve(self, kind: str, choice: Component, overrides: Mapping[str, Any]) -> Resolved:
-        made = resolve(self.facts, kind, choice, protocol=self.protocol.name, overrides=overrides)
+    def _resolve(self, kind: str, choice: ComponentChoice, overrides: Mapping[str, Any]) -> Resolved:
+        made = resolve(self.facts, kind, choice, protocol=self.protocol, overrides=overrides)
         self.facts.registry.files.update(made.settled.files)
         return made

@@ -9,7 +9,7 @@ from typing import Literal
 from mibench.api.errors import unknown
 from mibench.plan.choose import Chooser
 from mibench.plan.resolve import Resolved
-from mibench.protocol.schema import Component, Protocol
+from mibench.protocol.schema import ComponentChoice, Protocol
 from mibench.protocol.split import Identities, choose_classes, split_identities
 
 
@@ -72,7 +72,7 @@ def _attacked(chooser: Chooser, dataset: Resolved, private: Sequence[int]) -> li
     return choose_classes(choice, private, chooser.facts.groups(dataset.entry()) if choice.balance else {})
 
 
-def _embedder(chooser: Chooser, choice: Component) -> Resolved:
+def _embedder(chooser: Chooser, choice: ComponentChoice) -> Resolved:
     found = chooser.frozen("model", choice)
     if getattr(found.registered.spec, "role", "") != "embedder":
         models = chooser.facts.registry.entries("model")

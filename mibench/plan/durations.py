@@ -12,7 +12,7 @@ from mibench.nodes.prior import PriorInputs
 from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.plan.facts import Facts
 from mibench.plan.resolve import parse_choice, resolve
-from mibench.protocol.schema import Component, Protocol
+from mibench.protocol.schema import ComponentChoice, Protocol
 from mibench.registry.entry import Entry
 
 
@@ -25,7 +25,7 @@ class Durations:
 
     def __init__(self, protocol: Protocol, facts: Facts) -> None:
         self._protocol, self._facts = protocol, facts
-        self._frozen: dict[str, Component] = {
+        self._frozen: dict[str, ComponentChoice] = {
             **{f"{ReconstructInputs.timed_as}/{name}": choice for name, choice in protocol.attacks.items()},
             f"{ReconstructInputs.timed_as}/{protocol.floor.name}": protocol.floor,
             f"{PriorInputs.timed_as}/{protocol.prior.name}": protocol.prior,
@@ -57,11 +57,11 @@ class Durations:
                     return seconds
         return inputs.light_seconds
 
-    def _means(self, kind: str, entry: Entry, choice: Component) -> bool:
+    def _means(self, kind: str, entry: Entry, choice: ComponentChoice) -> bool:
         if choice.name != entry.name:
             return False
         try:
-            meant = resolve(self._facts, kind, choice, protocol=self._protocol.name).params
+            meant = resolve(self._facts, kind, choice, protocol=self._protocol).params
         except UsageError:  # a preset whose files are not here, say
             return False
         # What acts only in deployment is no part of a prior's entry.

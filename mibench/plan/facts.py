@@ -17,6 +17,7 @@ from mibench.api import params
 from mibench.api.errors import UsageError
 from mibench.api.params import Names
 from mibench.plan.memo import Memo
+from mibench.protocol.presets import Presets
 from mibench.registry.build import Components
 from mibench.registry.entry import Entry
 from mibench.registry.files import PREFIX, digest_of_path
@@ -32,7 +33,7 @@ class Traits:
         fields: all names of its parameters and groups.
         groups: dotted names of its groups of parameters.
         flat: flat name of each parameter that has one beside its dotted name.
-        presets: named parameter sets, by the names that keys hold.
+        presets: named parameter sets of the class, by the names that keys hold; protocols may have more.
         deployed: parameters that only act in deployment (:class:`mibench.api.InferenceOnly`).
         files: parameters that name files, each with the values that name none.
         access: what an attack sees of the target.
@@ -98,11 +99,13 @@ class Facts:
         memo: of earlier answers.
 
     Attributes:
+        presets: finds presets of components in protocols.
         components: those that had to be asked.
     """
 
     def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
         self.registry, self.memo = registry, memo or Memo()
+        self.presets = Presets(registry)
         self.components = Components(registry)
 
     @classmethod

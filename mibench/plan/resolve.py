@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mibench.api.errors import UsageError, unknown
+from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts, Settled, Traits
-from mibench.protocol.schema import Component
+from mibench.protocol.presets import Preset
+from mibench.protocol.schema import ComponentChoice, Protocol
 from mibench.registry.entry import Entry
 from mibench.registry.joint import join_names
 from mibench.registry.registered import Registered
@@ -95,7 +96,7 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
     )
 
 
-def parse_choice(text: str) -> Component:
+def parse_choice(text: str) -> ComponentChoice:
     """Read ``name`` or ``name/preset``.
 
     Raises:
@@ -104,27 +105,41 @@ def parse_choice(text: str) -> Component:
     name, slash, preset = text.partition("/")
     if slash and not preset:
         raise UsageError(f"{text!r}: expected NAME or NAME/PRESET")
-    return Component(name=name, preset=preset or None)
+    return ComponentChoice(name=name, preset=preset or None)
 
 
 def resolve(
-    facts: Facts, kind: str, choice: Component, *, protocol: str, overrides: Mapping[str, Any] | None = None
+    facts: Facts, kind: str, choice: ComponentChoice, *, protocol: Protocol, overrides: Mapping[str, Any] | None = None
 ) -> Resolved:
     """Find a component and settle its parameters.
 
-    The preset is the one that was asked for, else the one named like the protocol if the component has it, else none.
+    They start from the preset that was asked for, else from the protocol's for this component, else from a preset of
+    its class that is named like the protocol, else from its defaults.
 
     Raises:
         UsageError: for an unknown name, preset, key, or a value out of range.
     """
     registered, traits = facts.registry.get(kind, choice.name), facts.traits(kind, choice.name)
-    preset = choice.preset or (protocol if protocol in traits.presets else None)
-    if preset is not None and preset not in traits.presets:
-        raise unknown(f"preset of {kind} {choice.name!r}", preset, traits.presets)
-    frozen = traits.names().flatten(choice.params, f"{kind} {choice.name!r}")
-    base = {**(traits.presets[preset] if preset else {}), **frozen}
-    settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
-    default = facts.settle(kind, choice.name, base) if overrides else settled
+    names, owner = traits.names(), f"{kind} {choice.name!r}"
+    preset = facts.presets.choose(protocol, kind, choice.name, traits.presets, choice.preset)
+    try:
+        base = {**names.flatten(preset.values if preset else {}, owner), **names.flatten(choice.params, owner)}
+        settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
+        default = facts.settle(kind, choice.name, base) if overrides else settled
+    except UsageError:
+        _blame(facts, kind, choice.name, preset)
+        raise
     requested = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
     changed = settled.params != default.params
-    return Resolved(registered, traits, preset, settled, changed, requested, dict(overrides or {}))
+    name = preset.name if preset else None
+    return Resolved(registered, traits, name, settled, changed, requested, dict(overrides or {}))
+
+
+def _blame(facts: Facts, kind: str, name: str, preset: Preset | None) -> None:
+    """Raise if it is the protocol's preset alone that the component refuses, and say where it stands."""
+    if preset is None or not preset.place:
+        return
+    try:
+        facts.settle(kind, name, preset.values)
+    except UsageError as error:
+        raise UsageError(f"{preset.place}: {error}") from None

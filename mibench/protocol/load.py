@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from mibench.api.errors import PluginError, UsageError
 from mibench.api.plain import brief, misread
-from mibench.api.specs import ProtocolSpec, Spec
+from mibench.api.specs import ProtocolSpec
 from mibench.base.canonical import digest
 from mibench.protocol.files import read_text
 from mibench.protocol.schema import Protocol
 from mibench.protocol.strict_yaml import parse_yaml
+from mibench.registry.packages import path_inside
 
 Variant = Literal["test", "validation"]
 
@@ -36,7 +37,7 @@ class LoadedProtocol:
     Attributes:
         protocol: its content, with the overrides of the validation variant applied if asked for.
         variant: ``"test"`` or ``"validation"``.
-        digest: sha256 of the canonical JSON of its content.
+        digest: sha256 of the canonical JSON of what it freezes: all but ``presets`` and ``expected_seconds``.
         text: the YAML as it was written.
         requested: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
     """
@@ -83,6 +84,11 @@ def parse_protocol(
     Raises:
         UsageError: if it is not valid YAML (see :func:`parse_yaml`) or not a valid protocol.
     """
+    return _parse(text, variant, source, requested)
+
+
+@lru_cache(maxsize=32)  # a plan looks at a protocol several times, and reading it takes some ten milliseconds
+def _parse(text: str, variant: Variant, source: str, requested: str | None) -> LoadedProtocol:
     raw = parse_yaml(text, source)
     if not isinstance(raw, dict):
         kind = "nothing" if raw is None else f"a {type(raw).__name__}"
@@ -97,19 +103,23 @@ def parse_protocol(
     if wrong := list(misread(raw, protocol)):
         told = "; ".join(f"{'.'.join(problem.path)} = {brief(problem.given)}: {problem.reason}" for problem in wrong)
         raise UsageError(f"{source} is not a valid protocol: {told}")
-    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds"}))
+    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds", "presets"}))
     return LoadedProtocol(protocol, variant, found, text, requested or protocol.id)
 
 
-def protocol_path(spec: Spec) -> Path:
-    """Return where a protocol's YAML lies; ``spec.file`` is ``"package:path/inside"``."""
-    if not isinstance(spec, ProtocolSpec):
-        raise PluginError(f"{spec.name!r} is a {spec.kind}, not a protocol")
-    package, _, inside = spec.file.partition(":")
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise PluginError(f"protocol {spec.name!r} names the package {package!r}, which is not installed")
-    return Path(found.submodule_search_locations[0]) / inside
+def protocol_path(spec: ProtocolSpec) -> Path:
+    """Return where a protocol's YAML lies.
+
+    Raises:
+        PluginError: if its plugin names no file of an installed package.
+    """
+    path = path_inside(spec.file)
+    if path is None or not path.is_file():
+        raise PluginError(
+            f"protocol {spec.name!r} names the file {spec.file!r}; expected 'package:path' of a file in an installed"
+            " package"
+        )
+    return path
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

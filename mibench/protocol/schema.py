@@ -42,7 +42,7 @@ def _without(dumped: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in dumped.items() if name not in names}
 
 
-class Component(Frozen):
+class ComponentChoice(Frozen):
     """A component by name, with the parameters that differ from its defaults.
 
     Attributes:
@@ -229,11 +229,11 @@ class PublicSource(Frozen):
         identities: how many of its identities to take, from the first on.
     """
 
-    dataset: Component
+    dataset: ComponentChoice
     identities: Annotated[int, Ge(1)]
 
 
-class PriorChoice(Component):
+class PriorChoice(ComponentChoice):
     """The attacker's prior.
 
     Attributes:
@@ -256,7 +256,7 @@ class Evaluator(Frozen):
     """
 
     name: str
-    model: Component
+    model: ComponentChoice
     recipe: Recipe
     seed: int
 
@@ -297,6 +297,40 @@ class QueryBudget(Frozen):
     backward: Annotated[int, Ge(0)] | None = None
 
 
+class ProtocolPresets(Frozen):
+    """Parameters that components take under this protocol unless other ones are asked for.
+
+    They are no part of the digest: whatever a component runs with is in its keys and records, and a component that the
+    protocol's author does not know may bring a preset of the protocol's name itself. By kind and registered name, each
+    is a mapping of the parameters that differ from the defaults, or the name of one of the component's own presets.
+
+    Attributes:
+        like: an installed protocol whose presets stand for components that are not named here.
+        dataset: of datasets.
+        model: of models and embedders.
+        prior: of priors that attacks bring, and of the protocol's.
+        defense: of defenses.
+        attack: of attacks that ``Protocol.attacks`` does not freeze.
+        metric: of metrics.
+    """
+
+    like: str | None = None
+    dataset: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    model: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    prior: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    defense: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    attack: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    metric: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+
+    def of(self, kind: str) -> dict[str, str | dict[str, Any]]:
+        """Return the presets of a kind by name of the component; none for kinds that have no parameters here."""
+        found: dict[str, str | dict[str, Any]] = getattr(self, kind) if kind in PRESET_KINDS else {}
+        return found
+
+
+PRESET_KINDS = tuple(name for name in ProtocolPresets.model_fields if name != "like")
+
+
 class Protocol(Frozen):
     """Frozen settings that make results comparable.
 
@@ -314,7 +348,8 @@ class Protocol(Frozen):
         embedder: judge that never saw the private data.
         attack_classes: the classes that attacks, floor and gold are made for and measured on; ``None`` is all. Its
             results are those of another protocol: no board has them beside results on all classes.
-        attacks: frozen settings per attack name; an attack that is not listed runs with its own preset.
+        attacks: frozen settings per attack name; an attack that is not listed runs with its preset.
+        presets: parameters of components that the protocol does not freeze; outside of the digest.
         undefended: the defense that stands for plain training, the control beside every leakage number.
         floor: the baseline attack that, run on the undefended target, defines the floor control.
         metrics: what is measured.
@@ -331,24 +366,25 @@ class Protocol(Frozen):
     name: str
     version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     summary: str
-    dataset: Component
+    dataset: ComponentChoice
     image: ImageShape
     split: Split
-    model: Component
+    model: ComponentChoice
     recipe: Recipe
     prior: PriorChoice
     evaluators: tuple[Evaluator, ...]
-    embedder: Component
+    embedder: ComponentChoice
     attack_classes: ClassChoice | None = None
-    attacks: dict[str, Component] = Field(default_factory=dict)
-    undefended: Component
-    floor: Component
-    metrics: Annotated[tuple[Component, ...], MinLen(1)]
+    attacks: dict[str, ComponentChoice] = Field(default_factory=dict)
+    undefended: ComponentChoice
+    floor: ComponentChoice
+    metrics: Annotated[tuple[ComponentChoice, ...], MinLen(1)]
     headline: str
     budget: QueryBudget = QueryBudget()
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
     precision: Literal["fp32"] = "fp32"
     validation: dict[str, Any] = Field(default_factory=dict)
+    presets: ProtocolPresets = ProtocolPresets()
     expected_seconds: dict[str, float] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
@@ -361,7 +397,7 @@ class Protocol(Frozen):
 
     @field_validator("evaluators", "metrics")
     @classmethod
-    def _each_name_once(cls, parts: Sequence[Evaluator | Component]) -> Sequence[Evaluator | Component]:
+    def _each_name_once(cls, parts: Sequence[Evaluator | ComponentChoice]) -> Sequence[Evaluator | ComponentChoice]:
         """Refuse two of one name: results go by name, and one would replace the other."""
         names = [part.name for part in parts]
         if twice := [name for name in names if names.count(name) > 1]:
@@ -370,7 +406,7 @@ class Protocol(Frozen):
 
     @field_validator("attacks")
     @classmethod
-    def _by_their_names(cls, attacks: dict[str, Component]) -> dict[str, Component]:
+    def _by_their_names(cls, attacks: dict[str, ComponentChoice]) -> dict[str, ComponentChoice]:
         """Refuse settings that stand under another attack's name, where nothing would find them."""
         for name, choice in attacks.items():
             if choice.name != name:

@@ -14,7 +14,7 @@ from mibench.api.specs import API_VERSION, Kind, Spec
 from mibench.registry.failures import Phase, PluginFailure, describe_error, place_of
 from mibench.registry.interrupts import is_interruption
 from mibench.registry.kinds import SPEC_TYPES
-from mibench.registry.packages import folder_inside
+from mibench.registry.packages import path_inside
 from mibench.registry.plugin import Plugin
 from mibench.registry.registered import Registered
 
@@ -49,8 +49,8 @@ def collect(plugin: Plugin) -> Collected:
     for kind in SPEC_TYPES:
         _collect_specs(plugin, kind, found)
     for item in _ask(plugin, "mibench_artifacts", "artifacts", found):
-        folder = folder_inside(item)
-        if folder is None:
+        folder = path_inside(item)
+        if folder is None or not folder.is_dir():
             reason = f"mibench_artifacts gave {item!r}; expected 'package:folder' naming an installed folder"
             found.failures.append(plugin.failure("artifacts", reason))
         else:

@@ -12,18 +12,18 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-_FOLDER = re.compile(r"[A-Za-z_][\w.]*:[^:]+")
+_PLACE = re.compile(r"[A-Za-z_][\w.]*:[^:]+")
 
 
-def folder_inside(place: object) -> Path | None:
-    """Resolve ``"package:folder"``; ``None`` unless it names an existing folder inside that package."""
-    if not isinstance(place, str) or not _FOLDER.fullmatch(place):
+def path_inside(place: object) -> Path | None:
+    """Resolve ``"package:path"``; ``None`` unless it names a file or folder inside that installed package."""
+    if not isinstance(place, str) or not _PLACE.fullmatch(place):
         return None
     package, _, inside = place.partition(":")
     for base in package_folders(package):
-        folder = (base / inside).resolve()
-        if folder.is_dir() and folder.is_relative_to(base.resolve()):
-            return folder
+        path = (base / inside).resolve()
+        if path.exists() and path.is_relative_to(base.resolve()):
+            return path
     return None
 
 

@@ -85,13 +85,7 @@ class World:
 
     @hookimpl
     def mibench_protocols(self):
-        yield ProtocolSpec(
-            name="tiny",
-            version="1.0",
-            factory="tiny_installed.parts:Ready",
-            file="tiny_installed:tiny.yaml",
-            summary="s",
-        )
+        yield ProtocolSpec(name="tiny", version="1.0", file="tiny_installed:tiny.yaml", summary="s")
 
 
 @pytest.fixture()

@@ -11,7 +11,7 @@ from mibench.protocol.load import load_protocol, merge, parse_protocol
 
 
 def _finder(**fields):
-    spec = ProtocolSpec(**{"name": "toy", "factory": "fake_plugin:HERE", "summary": "", "version": "1.0", **fields})
+    spec = ProtocolSpec(**{"name": "toy", "file": "fake_plugin:toy.yaml", "summary": "", "version": "1.0", **fields})
     return SimpleNamespace(get=lambda kind, name: SimpleNamespace(spec=spec))
 
 
@@ -28,9 +28,12 @@ def test_a_plugin_cannot_announce_another_protocol_than_it_ships(fields):
         load_protocol(_finder(file="fake_plugin:toy.yaml", **fields), fields.get("name", "toy"))
 
 
-def test_a_package_that_is_not_installed_is_named():
-    with pytest.raises(PluginError, match="no_such_package"):
-        load_protocol(_finder(file="no_such_package:toy.yaml"), "toy")
+@pytest.mark.parametrize(
+    "file", ["no_such_package:toy.yaml", "fake_plugin:no-such.yaml", "fake_plugin:.", "fake_plugin:../conftest.py", ""]
+)
+def test_a_file_that_is_in_no_installed_package_is_named(file):
+    with pytest.raises(PluginError, match=f"'toy' names the file '{file}'; expected 'package:path'"):
+        load_protocol(_finder(file=file), "toy")
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,14 @@ Imported to list plugins, so nothing heavy here: the algorithm is in ``mibench_a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from mibench.api import DefenseSpec, hookimpl
 
-
-@hookimpl
-def mibench_defenses() -> Iterator[DefenseSpec]:
-    """Offer the defense ``atat``."""
-    yield DefenseSpec(
+DEFENSES = (
+    DefenseSpec(
         name="atat",
         factory="mibench_atat.defense:AntiAdversarialTraining",
-        version="1",
         summary="Anti-Adversarial Training: learn imperceptible, non-robust features on purpose",
         paper="atat.bib",
         family="adversarial",
@@ -25,4 +21,11 @@ def mibench_defenses() -> Iterator[DefenseSpec]:
             "The radius must grow as images shrink; the paper's does nothing at low resolution.",
             "The authors' weights per data set and architecture are not public.",
         ),
-    )
+    ),
+)
+
+
+@hookimpl
+def mibench_defenses() -> Iterable[DefenseSpec]:
+    """Return the defense of this distribution."""
+    return DEFENSES

@@ -63,10 +63,6 @@ class AntiAdversarialTraining(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {**PAPER, "batchnorm": "frozen_stats", "targets": "uniform"},
         "compat": {**PAPER, "batchnorm": "train", "targets": "compat"},
-        # At 64 pixels the paper's radius is inert. Chosen on orl64's validation variant, taken over for rendered64:
-        # docs/results-first.md.
-        "orl64": {"lam": 1.0, "eps": 2 / 255, "step_size": 0.4 / 255},
-        "rendered64": {"lam": 1.0, "eps": 2 / 255, "step_size": 0.4 / 255},
     }
 
     lam: Annotated[float, Ge(0)] = 0.08
@@ -88,7 +84,7 @@ class AntiAdversarialTraining(Defense):
         return (2 * steps + 2 * 3) / 3
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
-        """Return the clean plus the weighted anti-adversarial loss; plain training at weight 0 but for a placebo."""
+        """Return the clean plus the weighted anti-adversarial loss; at weight 0 plain training, unless a placebo."""
         lam = self.weight(ctx.epoch)
         if lam == 0 and not self.placebo:
             return super().training_step(model, x_BCHW, y_B, ctx)

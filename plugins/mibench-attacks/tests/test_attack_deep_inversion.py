@@ -138,4 +138,4 @@ def test_wrong_settings_are_explained_and_published_figures_hold():
     assert (objective.r_feat, objective.a_tv, objective.a_l2, objective.first_bn) == (0.01, 1e-4, 1e-5, 10)
     search, objective = cifar.search, cifar.objective
     assert (search.steps, search.images, search.lr, objective.r_feat, objective.a_tv) == (2000, 256, 0.05, 10, 2.5e-5)
-    assert build(DeepInversion, DeepInversion.presets["orl64"]).cost(24)["backward"] <= 30_000
+    assert build(DeepInversion, DeepInversion.presets["small"]).cost(24)["backward"] <= 30_000

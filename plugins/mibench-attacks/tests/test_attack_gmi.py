@@ -154,10 +154,10 @@ def test_presets_and_prior_choice():
         preset = build(GenerativeInversion, settings)
         assert build(GenerativeInversion, canonical(preset)) == preset
         # a bare name would take the small prior of a protocol that has a preset for it
-        wanted = {"mnist": "dcgan/mnist", "small": "dcgan/small", "smoke": "dcgan/smoke"}
+        wanted = {"mnist": "dcgan/mnist", "small": "dcgan/small"}
         wanted |= dict.fromkeys(("ked-mi", "ppdg"), "dcgan/ked-mi")
-        assert canonical(preset)["prior"] == ("dcgan" if "64" in name else wanted.get(name, "dcgan/paper"))
-        if name in {"small", "orl64", "rendered64"}:
+        assert canonical(preset)["prior"] == wanted.get(name, "dcgan/paper")
+        if name == "small":
             assert preset.selection.final == 6
             assert 24 * preset.search.restarts * preset.search.steps <= 30_000
     with pytest.raises(UsageError, match="final <= restarts"):

@@ -140,7 +140,7 @@ def test_presets_and_prior_choice():
     for name, settings in DistributionalInversion.presets.items():
         preset = build(DistributionalInversion, settings)
         assert build(DistributionalInversion, canonical(preset)) == preset
-        if name in {"small", "orl64", "rendered64"}:
+        if name == "small":
             assert preset.selection.final == 6
             assert 24 * preset.search.samples * preset.search.steps <= 30_000
     with pytest.raises(UsageError, match="final <= draws"):

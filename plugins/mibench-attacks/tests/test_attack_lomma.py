@@ -200,6 +200,6 @@ def test_presets_and_prior_choice():
     for name, settings in Lomma.presets.items():
         preset = build(Lomma, settings)
         assert build(Lomma, canonical(preset)) == preset
-        if name in {"small", "small-ked", "orl64", "rendered64"}:
+        if name in {"small", "small-ked"}:
             per_step = preset.search.candidates if preset.host == "gmi" else preset.search.samples
             assert preset.selection.final == 6 and 24 * per_step * preset.search.steps <= 30_000

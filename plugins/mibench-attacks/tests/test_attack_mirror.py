@@ -112,6 +112,6 @@ def test_published_figures_and_small_costs():
     paper = build(Mirror, Mirror.presets["paper"])
     assert paper.pool == CandidatePool(size=100_000, candidates=8, truncation=0.7, cutoff=8)
     assert (paper.search.steps, paper.search.lr, paper.weight, paper.box.k) == (20_000, 0.25, 10, 1)
-    small = build(Mirror, Mirror.presets["orl64"])
+    small = build(Mirror, Mirror.presets["small"])
     assert small.prior_choice() == "stylegan2"
     assert small.cost(24)["backward"] <= 30_000

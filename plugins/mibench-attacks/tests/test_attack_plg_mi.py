@@ -82,7 +82,7 @@ def test_more_final_images_than_starts_are_refused():
 
 def test_the_prior_of_each_preset():
     assert PseudoLabelGuided().prior_choice() == "plg-cgan"
-    assert made(**PseudoLabelGuided.presets["smoke"]).prior_choice() == "plg-cgan/smoke"
+    assert made(**PseudoLabelGuided.presets["small"]).prior_choice() == "plg-cgan/small"
 
 
 def test_margins_of_the_reference_vector():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from mibench_attacks.methods.gmi import GenerativeInversion
-from mibench_attacks.methods.ppdg_vanilla import PseudoPrivateVanilla
+from mibench_attacks.methods.ppdg_vanilla import SMOKE_HOSTS, PseudoPrivateVanilla
 from torch import nn
 from torch.testing import assert_close
 
@@ -99,7 +99,7 @@ def test_the_best_candidates_of_every_class_join_the_public_images_between_round
 def test_one_round_is_the_host_itself():
     found, *_ = attacked(Trainings(), rounds=1)
     world = TinyWorld()
-    host = build(GenerativeInversion, GenerativeInversion.presets["smoke"])
+    host = build(GenerativeInversion, SMOKE_HOSTS["gmi"])
     prior = freeze(Judged(world.channels, world.size))
     alone = run_attack(host, range(4), world.target(), prior, world.attack_context())
     for result in alone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from mibench.api import DatasetSpec, ProtocolSpec, hookimpl
 
@@ -15,38 +15,51 @@ _ORL_PAPER = """@inproceedings{samaria1994parameterisation,
   doi       = {10.1109/ACV.1994.341300}
 }"""
 
-
-@hookimpl
-def mibench_datasets() -> Iterator[DatasetSpec]:
-    """Return the datasets of this distribution."""
-    yield DatasetSpec(
+DATASETS = (
+    DatasetSpec(
         name="orl",
         factory="mibench_datasets.orl:Orl",
         summary="AT&T / ORL photographs: 40 people x 10, grey (credit: AT&T Laboratories Cambridge)",
         paper=_ORL_PAPER,
         licence="LicenseRef-ATT-ORL",
-    )
-    yield DatasetSpec(
+    ),
+    DatasetSpec(
         name="rendered-faces",
         factory="mibench_datasets.rendered_faces.dataset:RenderedFaces",
         summary="Faces rendered from a CC0 head model: any number of identities with exact ground truth",
         licence="CC0-1.0",
-    )
+    ),
+)
+PROTOCOLS = (
+    ProtocolSpec(
+        name="smoke",
+        version="1.0",
+        file="mibench_datasets:protocols/smoke.yaml",
+        summary="every stage in seconds, for tests; its numbers mean nothing",
+        trial=True,
+    ),
+    ProtocolSpec(
+        name="orl64",
+        version="1.0",
+        file="mibench_datasets:protocols/orl64.yaml",
+        summary="real photographs of 20 people at 64 pixels, grey",
+    ),
+    ProtocolSpec(
+        name="rendered64",
+        version="1.0",
+        file="mibench_datasets:protocols/rendered64.yaml",
+        summary="rendered faces of 24 people at 64 pixels, colour",
+    ),
+)
 
 
 @hookimpl
-def mibench_protocols() -> Iterator[ProtocolSpec]:
+def mibench_datasets() -> Iterable[DatasetSpec]:
+    """Return the datasets of this distribution."""
+    return DATASETS
+
+
+@hookimpl
+def mibench_protocols() -> Iterable[ProtocolSpec]:
     """Return the frozen protocols of this distribution."""
-    for name, summary in (
-        ("smoke", "every stage in seconds, for tests; its numbers mean nothing"),
-        ("orl64", "real photographs of 20 people at 64 pixels, grey"),
-        ("rendered64", "rendered faces of 24 people at 64 pixels, colour"),
-    ):
-        yield ProtocolSpec(
-            name=name,
-            version="1.0",
-            factory="mibench.protocol.schema:Protocol",
-            file=f"mibench_datasets:protocols/{name}.yaml",
-            summary=summary,
-            trial=name == "smoke",
-        )
+    return PROTOCOLS

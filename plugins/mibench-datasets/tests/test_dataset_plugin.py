@@ -12,8 +12,11 @@ from mibench_datasets.rendered_faces.dataset import RenderedFaces
 
 from mibench.api import Dataset
 from mibench.api.params import build, canonical
+from mibench.plan.facts import Facts
 from mibench.protocol.load import parse_protocol, protocol_path
+from mibench.protocol.presets import Presets
 from mibench.protocol.split import split_identities, split_images
+from mibench.registry.registry import load_registry
 
 DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
 PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols()}
@@ -114,6 +117,25 @@ def test_seeds_of_judges_are_not_those_of_targets(name):
     assert len(set(seeds)) == len(seeds)
     assert not set(seeds) & set(protocol.seeds)
     assert len({judge.name for judge in protocol.evaluators}) == len(seeds)
+
+
+@every_protocol
+def test_its_presets_are_of_installed_components_and_can_be_made(name):
+    registry = load_registry()
+    facts, protocol = Facts(registry), loaded(name, "test").protocol
+    listed = facts.presets.listed(protocol)
+    assert listed.keys() >= {("attack", "gmi"), ("prior", "dcgan")}
+    for kind, component in listed:
+        found = facts.presets.choose(protocol, kind, component, facts.traits(kind, component).presets)
+        assert build(registry.component(kind, component), found.values)
+    assert not set(protocol.attacks) & set(protocol.presets.attack) or name == "smoke"  # which names its preset there
+
+
+def test_rendered64_takes_over_what_orl64_chose_for_defenses():
+    listed = {name: Presets(load_registry()).listed(loaded(name, "test").protocol) for name in ("orl64", "rendered64")}
+    chosen = [{part: said for part, said in found.items() if part[0] == "defense"} for found in listed.values()]
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == 11
 
 
 def test_the_orl_protocol_reads_as_many_images_as_it_says():

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mibench.api import DefenseSpec, hookimpl
 
-SPECS = (
+DEFENSES = (
     DefenseSpec(
         name="none",
         factory="mibench_defenses.methods.none:NoDefense",
@@ -176,18 +176,18 @@ SPECS = (
         limits=(
             "An attacker with the weights attacks the network behind the average, or differentiates through it.",
             "Every query costs as many passes as there are copies; the ledger counts one.",
-            "A certificate needs votes and fresh noises.",
+            "No certificate of robustness is computed.",
         ),
     ),
     DefenseSpec(
         name="tl-dmi",
         factory="mibench_defenses.methods.tl_dmi:TransferLearning",
-        summary="Transfer learning: the front keeps its public weights, only the back sees private images",
+        summary="Transfer learning: the first layers keep their public weights, only the later ones see private images",
         paper="tl-dmi.bib",
         family="dependency",
         limits=(
-            "It needs public pre-training; on a random front accuracy collapses.",
-            "BatchNorm statistics of the frozen front still follow private images, unless freeze_bn_stats is set.",
+            "It needs public pre-training; with random first layers accuracy collapses.",
+            "BatchNorm statistics of the frozen layers still follow private images, unless freeze_bn_stats is set.",
             "Beside a control that starts at random, pre-training and freezing change together.",
         ),
     ),
@@ -214,10 +214,9 @@ SPECS = (
         ),
     ),
 )
-"""The defenses of this distribution."""
 
 
 @hookimpl
 def mibench_defenses() -> Iterable[DefenseSpec]:
-    """Offer the defenses of this distribution."""
-    return SPECS
+    """Return the defenses of this distribution."""
+    return DEFENSES

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.bido import BiDO
+from mibench_defenses.parts.dependence import Dependence
 from mibench_defenses.parts.identity_batches import identity_batches
 from torch import Tensor
 
@@ -26,6 +27,11 @@ RELEASED = {
     ("coco", "symmetric"): (0.002827251015393549, 0.028898805892761066),
 }
 """d(X, Z) and d(Z, Y) of the batch below, by measure and range of X."""
+
+
+def made(**settings) -> BiDO:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(BiDO, settings)
 
 
 class TestContractOfThePaper(DefenseContract):
@@ -45,7 +51,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 def test_dependences_of_the_released_code_in_both_ranges(case: tuple[str, str]):
     measure, scale = case
     x, z, y = batch()
-    on_image, on_label = BiDO(measure=measure, image_scale=scale).dependences(x, {"z": z}, y)
+    on_image, on_label = Dependence(measure=measure, image_scale=scale).of_stages(x, {"z": z}, y)
     # The released inverse is worse conditioned than a solve with the matrix centred on both sides.
     assert (float(on_image), float(on_label)) == pytest.approx(RELEASED[case], rel=1e-6)
 
@@ -61,13 +67,13 @@ def test_the_range_is_that_of_the_gaussian_kernel_by_hand(scale: str):
         return kernel @ np.linalg.inv(kernel + 16e-5 * np.eye(16))
 
     by_hand = np.trace(smoother(seen.flatten(1).numpy()) @ smoother(z.numpy()))
-    on_image, _ = BiDO(image_scale=scale).dependences(x, {"z": z}, torch.eye(16))
+    on_image, _ = Dependence(image_scale=scale).of_stages(x, {"z": z}, torch.eye(16))
     assert float(on_image) == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_the_papers_preset_is_the_released_code_and_atats_is_atats():
     paper, atat = (params.build(BiDO, BiDO.presets[name]) for name in ("paper", "atat-paper"))
-    assert (paper.image_scale, paper.per_class) == ("unit", 4)
+    assert (paper.dependence.image_scale, paper.per_class) == ("unit", 4)
     assert (atat.image_scale, atat.per_class) == ("symmetric", 0)
     assert not {"image_scale", "per_class"} & set(params.canonical(atat))
 
@@ -106,14 +112,14 @@ def test_every_class_and_image_has_its_turn():
 def test_impossible_batches_are_refused():
     labels = torch.arange(5).repeat_interleave(4)
     with pytest.raises(UsageError, match="multiple of 4"):
-        BiDO(per_class=4).labelled_batches(labels, 18, generator())
+        made(per_class=4).labelled_batches(labels, 18, generator())
     with pytest.raises(UsageError, match="4 x 5 classes; the recipe's batch is 64"):
-        BiDO(per_class=4).labelled_batches(labels, 64, generator())
+        made(per_class=4).labelled_batches(labels, 64, generator())
 
 
 def test_random_batches_stay_those_of_plain_training():
     labels = torch.arange(4).repeat_interleave(5)
-    ours = BiDO().labelled_batches(labels, 8, generator("order"))
+    ours = made().labelled_batches(labels, 8, generator("order"))
     plain = Defense().batches(20, 8, generator("order"))
     assert all(torch.equal(a, b) for a, b in zip(ours, plain, strict=True))
 

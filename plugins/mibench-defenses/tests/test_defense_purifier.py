@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.purifier import PurifiedClassifier, Purifier, disturb
-from mibench_defenses.parts.confidence_vae import ConfidencePurifier, divergence, swap_top
+from mibench_defenses.parts.confidence_vae import Autoencoder, ConfidencePurifier, divergence, swap_top
 from torch.distributions import Normal, kl_divergence
 
 from mibench.api import Defense, UsageError, generator, params, seeded
@@ -18,6 +18,11 @@ from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 WORLD = TinyWorld()
 SMALL = {"hidden": 16, "latent": 3, "epochs": 3, "batch": 16}
+
+
+def made(**settings) -> Purifier:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(Purifier, settings)
 
 
 class TestContract(DefenseContract):
@@ -34,9 +39,9 @@ def some_confidences(n: int = 64, classes: int = 5) -> torch.Tensor:
     return (3 * torch.randn(n, classes, generator=generator("confidences"))).softmax(1)
 
 
-def made(cvae: bool = True, classes: int = 5) -> ConfidencePurifier:
+def network(cvae: bool = True, classes: int = 5) -> ConfidencePurifier:
     with seeded("purifier"):
-        return ConfidencePurifier(classes, hidden=16, latent=3, cvae=cvae)
+        return ConfidencePurifier(classes, Autoencoder(hidden=16, latent=3, cvae=cvae))
 
 
 def test_divergence_equals_torchs():
@@ -48,7 +53,7 @@ def test_divergence_equals_torchs():
 
 
 def test_loss_of_the_autoencoder_in_numpy():
-    purifier, p = made(cvae=False).double(), some_confidences().double()
+    purifier, p = network(cvae=False).double(), some_confidences().double()
     layers = [layer for part in (purifier.encoder, purifier.decoder) for layer in (part[0], part[2])]
     values, first, *rest = (
         p.numpy(),
@@ -61,14 +66,14 @@ def test_loss_of_the_autoencoder_in_numpy():
     q = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     label = values.argmax(1)
     expected = ((q - values) ** 2).sum(1).mean() - 0.3 * np.log(q[np.arange(len(q)), label]).mean()
-    loss = Purifier(cvae=False, label_weight=0.3).purification_loss(purifier, p, generator("unused"))
+    loss = made(cvae=False, label_weight=0.3).purification_loss(purifier, p, generator("unused"))
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_variational_loss_adds_the_weighted_divergence_and_draws_from_its_generator():
-    purifier, p = made(), some_confidences()
+    purifier, p = network(), some_confidences()
     without, with_it, other = (
-        float(Purifier(beta=beta).purification_loss(purifier, p, generator("latent", seed)).detach())
+        float(made(beta=beta).purification_loss(purifier, p, generator("latent", seed)).detach())
         for beta, seed in [(0.0, 0), (2.0, 0), (0.0, 1)]
     )
     mean, log_variance = purifier.encode(p, p.argmax(1))
@@ -85,7 +90,7 @@ def test_swap_by_hand():
 
 def test_swap_keeps_every_prediction_even_of_an_untrained_purifier():
     plain, x = WORLD.trained(), WORLD.images().all_images()
-    kept, lost = (PurifiedClassifier(plain, made(False, 4), swap=swap)(x) for swap in (True, False))
+    kept, lost = (PurifiedClassifier(plain, network(False, 4), swap=swap)(x) for swap in (True, False))
     assert torch.equal(kept.argmax(1), plain(x).argmax(1))
     assert not torch.equal(lost.argmax(1), plain(x).argmax(1))
     torch.testing.assert_close(kept.sort(1).values, lost.sort(1).values)
@@ -93,20 +98,20 @@ def test_swap_keeps_every_prediction_even_of_an_untrained_purifier():
 
 @pytest.mark.parametrize("cvae", [True, False])
 def test_fitting_lowers_the_loss_and_keeps_labels(cvae: bool):
-    defense = Purifier(cvae=cvae, hidden=32, epochs=100, batch=8, lr=0.01, label_weight=1.0)
+    defense = made(cvae=cvae, hidden=32, epochs=100, batch=8, lr=0.01, label_weight=1.0)
     world = TinyWorld(per_class=8)
     trained = train_steps(defense, world, epochs=6)
     signals = defense.self_check(trained.model, trained.ctx).signals
     assert signals["changed"] <= 0.1
     p = defense.confidences(trained.model.eval(), world.images(), trained.ctx, generator("views"))
-    fitted, fresh = trained.ctx.extras["purifier"], made(cvae, world.classes)
+    fitted, fresh = trained.ctx.extras["purifier"], network(cvae, world.classes)
     log_q, log_0 = fitted(p), fresh(p)
     assert (log_q.exp() - p).square().sum(1).mean() < 0.5 * (log_0.exp() - p).square().sum(1).mean()
 
 
 def test_a_strong_bottleneck_shrinks_the_dispersion():
     """With a collapsed latent a conditional purifier knows the class alone: one answer per class."""
-    defense = Purifier(beta=10.0, epochs=60, batch=8, lr=0.01, latent=2, hidden=16)
+    defense = made(beta=10.0, epochs=60, batch=8, lr=0.01, latent=2, hidden=16)
     trained = train_steps(defense, WORLD, epochs=3)
     verdict = defense.self_check(trained.model, trained.ctx)
     assert verdict.active
@@ -114,7 +119,7 @@ def test_a_strong_bottleneck_shrinks_the_dispersion():
 
 
 def test_answers_are_log_probabilities_of_the_inner_network_s_features():
-    trained = train_steps(Purifier(**SMALL), WORLD)
+    trained = train_steps(made(**SMALL), WORLD)
     x, _ = WORLD.batch()
     out, inner = trained.deployed.outputs(x, stages=True), trained.model.eval().outputs(x, stages=True)
     torch.testing.assert_close(out.logits.exp().sum(1), torch.ones(len(x)))
@@ -127,7 +132,7 @@ def test_answers_are_log_probabilities_of_the_inner_network_s_features():
 def test_a_loaded_target_answers_with_the_saved_purifier_inside_a_composition():
     from mibench_defenses.methods.smoothing import Smoothing
 
-    both = Composition({"purifier": Purifier(**SMALL), "smoothing": Smoothing(copies=2)})
+    both = Composition({"purifier": made(**SMALL), "smoothing": Smoothing(copies=2)})
     trained = train_steps(both, WORLD)
     ctx = WORLD.context(seed=7)
     with seeded("other weights"):
@@ -139,7 +144,7 @@ def test_a_loaded_target_answers_with_the_saved_purifier_inside_a_composition():
 
 
 def test_training_is_plain_and_two_fits_agree():
-    plain, one, two = (train_steps(d, WORLD) for d in (Defense(), Purifier(**SMALL), Purifier(**SMALL)))
+    plain, one, two = (train_steps(d, WORLD) for d in (Defense(), made(**SMALL), made(**SMALL)))
     state = one.model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in plain.model.state_dict().items())
     first, second = flat_extras(one.ctx.extras), flat_extras(two.ctx.extras)
@@ -163,12 +168,12 @@ def test_views_are_mirrored_crops():
 
 def test_self_check_is_off_where_nothing_changed():
     ctx = WORLD.context()
-    verdict = Purifier().self_check(WORLD.classifier(), ctx)
+    verdict = made().self_check(WORLD.classifier(), ctx)
     assert not verdict.active
     ctx.extras |= {"check.shift": torch.tensor(5e-4), "check.changed": torch.tensor(0.0)}
-    assert not Purifier().self_check(WORLD.classifier(), ctx).active
+    assert not made().self_check(WORLD.classifier(), ctx).active
     ctx.extras["check.shift"] = torch.tensor(0.2)
-    assert Purifier().self_check(WORLD.classifier(), ctx).active
+    assert made().self_check(WORLD.classifier(), ctx).active
 
 
 @pytest.mark.parametrize("settings", [{"latent": 0}, {"lr": 0.0}, {"beta": -1.0}, {"keep_label": "perhaps"}])

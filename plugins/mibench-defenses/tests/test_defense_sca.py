@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.sca import SparseCoding
-from mibench_defenses.parts.lca import ConvLca
-from mibench_defenses.parts.sparse_front import SparseFront, standardise
+from mibench_defenses.parts.lca import ConvLca, Lca
+from mibench_defenses.parts.sparse_front_end import SparseFrontEnd, standardise
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_zoo import ResNet18
@@ -21,6 +21,11 @@ from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 WORLD = TinyWorld()
 SHAPES = [(1, 2, 5, 2, 9, 8), (2, 3, 3, 1, 5, 6), (2, 3, 5, 3, 7, 7), (1, 2, 7, 4, 10, 12), (2, 2, 1, 1, 4, 4)]
+
+
+def made(**settings) -> SparseCoding:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(SparseCoding, settings)
 
 
 class TestContract(DefenseContract):
@@ -43,9 +48,9 @@ class TestContractOfCodeAsImage(DefenseContract):
 
 
 def layer(channels: int, features: int, kernel: int, stride: int, **options) -> ConvLca:
-    settings: ClassVar[dict] = {"lam": 0.1, "tau": 20.0, "iterations": 100} | options
+    how = Lca(**{"kernel": kernel, "stride": stride, "lam": 0.1, "tau": 20.0, "iterations": 100} | options)
     with seeded("lca"):
-        return ConvLca(channels, features, kernel=kernel, stride=stride, **settings).double()
+        return ConvLca(channels, features, how).double()
 
 
 def dense(lca: ConvLca, channels: int, height: int, width: int) -> np.ndarray:
@@ -75,7 +80,9 @@ def test_lateral_kernel_is_the_gram_matrix_without_its_diagonal(channels, featur
     np.testing.assert_allclose(np.diag(gram), 1, rtol=1e-6)
     rows, columns = -(-height // stride), -(-width // stride)
     units = torch.eye(phi.shape[1], dtype=torch.float64).view(-1, features, rows, columns)
-    np.testing.assert_allclose(lca.lateral(units).flatten(1).numpy(), gram - np.eye(len(gram)), atol=1e-12)
+    np.testing.assert_allclose(
+        (lca.analyse(lca.synthesise(units)) - units).flatten(1).numpy(), gram - np.eye(len(gram)), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("channels", "features", "kernel", "stride", "height", "width"), SHAPES)
@@ -138,7 +145,7 @@ def test_limit_fulfils_the_optimality_conditions_of_the_lasso():
 
 
 def test_a_high_threshold_gives_an_empty_code_and_a_flat_image():
-    defense = SparseCoding(lam=1e6)
+    defense = made(lam=1e6)
     trained = train_steps(defense, WORLD, epochs=1)
     x, _ = WORLD.batch()
     prepared = trained.deployed._prepare(x)
@@ -195,7 +202,7 @@ def test_gradients_flow_through_the_iterations_with_or_without_checkpoints():
 def test_hebbian_learning_improves_the_dictionary_and_fixed_ones_stay():
     first, last = {}, {}
     for how in ("fixed", "hebbian", "autograd"):
-        defense = SparseCoding(dictionary=how, eta=0.2)
+        defense = made(dictionary=how, eta=0.2)
         with seeded(0, "init"):
             start = defense.build(WORLD.classifier(), WORLD.context()).front.layers[0].dictionary.detach().clone()
         trained = train_steps(defense, WORLD, epochs=4)
@@ -211,7 +218,7 @@ def test_hebbian_learning_improves_the_dictionary_and_fixed_ones_stay():
 def test_the_network_keeps_its_paths_head_stages_and_normalisation():
     plain = WORLD.classifier().eval()
     names, stages, inputs = list(plain.state_dict()), list(plain.stage_names), []
-    model = SparseCoding().build(copy.deepcopy(plain), WORLD.context()).eval()
+    model = made().build(copy.deepcopy(plain), WORLD.context()).eval()
     assert [n for n in model.state_dict() if not n.startswith("front.")] == names
     assert (model.head_path, model.stage_names) == (plain.head_path, stages)
     x, _ = WORLD.batch()
@@ -226,7 +233,7 @@ def test_the_network_keeps_its_paths_head_stages_and_normalisation():
 
 
 def test_a_copy_has_a_front_of_its_own():
-    model = SparseCoding().build(WORLD.classifier().eval(), WORLD.context()).eval()
+    model = made().build(WORLD.classifier().eval(), WORLD.context()).eval()
     other, (x, _) = copy.deepcopy(model), WORLD.batch()
     before = model(x)
     other.front.layers[0].dictionary.zero_()
@@ -239,7 +246,7 @@ def test_a_copy_has_a_front_of_its_own():
     [({}, True), ({"lam": 0.0}, False), ({"lam": 1e6}, False), ({"channels": (12, 8)}, True)],
 )
 def test_activation_signal(settings: dict, active: bool):
-    defense = SparseCoding(**settings)
+    defense = made(**settings)
     trained = train_steps(defense, WORLD, epochs=1)
     verdict = defense.self_check(trained.model, trained.ctx)
     assert verdict.active is active
@@ -250,7 +257,7 @@ def test_activation_signal(settings: dict, active: bool):
 
 
 def test_a_diverging_descent_is_inactive():
-    defense = SparseCoding(channels=(64,), tau=1.0, iterations=10)
+    defense = made(channels=(64,), tau=1.0, iterations=10)
     trained = train_steps(defense, WORLD, epochs=1, lr=1e-30)  # no weight moves
     assert trained.ctx.history[-1]["lca0_error"] > 1
     assert not defense.self_check(trained.model, trained.ctx).active
@@ -263,8 +270,8 @@ def test_default_time_constant_is_stable_whatever_is_active(features: int, kerne
     a = torch.rand(1, features, -(-24 // stride), -(-24 // stride), dtype=torch.float64)
     for _ in range(40):
         a = a / a.norm()
-        a = lca.lateral(a) + a
-    assert a.norm() < 2 * SparseCoding().tau
+        a = lca.analyse(lca.synthesise(a))
+    assert a.norm() < 2 * made().lca.tau
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,7 @@ def test_impossible_settings_are_refused(settings: dict, match: str):
 
 
 def test_a_code_that_does_not_fit_the_network_is_refused():
-    defense = SparseCoding(reconstruct=False, stride=1, channels=(5,))
+    defense = made(reconstruct=False, stride=1, channels=(5,))
     with pytest.raises(UsageError, match="takes 3 channels and the code has 5"):
         defense.build(WORLD.classifier(), WORLD.context())
 
@@ -285,12 +292,12 @@ def test_a_code_that_does_not_fit_the_network_is_refused():
 @pytest.mark.parametrize(("model", "channels"), [(ResNet18(), 3), (ResNet18(), 1), (SmallCnn(), 1), (SmallResNet(), 3)])
 def test_a_step_on_real_networks(model, channels: int):
     world = TinyWorld(size=64, channels=channels)
-    defense = SparseCoding(iterations=5, tau=5.0)
+    defense = made(iterations=5, tau=5.0)
     classifier = defense.build(model.build(num_classes=4, channels=channels, size=64), world.context())
     step = defense.training_step(classifier, *world.batch(4), world.context())
     step.loss.backward()
     assert step.loss.isfinite()
-    assert isinstance(classifier.front, SparseFront)
+    assert isinstance(classifier.front, SparseFrontEnd)
 
 
 def test_training_step_is_left_to_other_defenses():
@@ -301,7 +308,7 @@ def test_training_step_is_left_to_other_defenses():
 def test_presets_and_cost():
     paper = params.build(SparseCoding, SparseCoding.presets["paper"])
     assert (paper.channels, paper.kernel, paper.lam, paper.tau, paper.iterations) == ((16, 32), 5, 0.5, 100, 500)
-    assert params.build(SparseCoding, SparseCoding.presets["small"]) == SparseCoding()
+    assert params.build(SparseCoding, SparseCoding.presets["small"]) == made()
     adds = 2 * 25 * 12 * 3 * 25 * 32 * 32
-    assert SparseCoding().cost() == pytest.approx(1 + adds / (3 * 8.7e6))
-    assert SparseCoding(dictionary="autograd").cost() == pytest.approx(1 + adds / 8.7e6)
+    assert made().cost() == pytest.approx(1 + adds / (3 * 8.7e6))
+    assert made(dictionary="autograd").cost() == pytest.approx(1 + adds / 8.7e6)

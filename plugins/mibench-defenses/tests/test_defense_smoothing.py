@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.smoothing import SmoothedClassifier, Smoothing, join
-from mibench_defenses.parts.certificate import certified_radius, lower_bound
 
 from mibench.api import Defense, UsageError, generator, params, seeded
 from mibench.api.composition import Composition
@@ -132,32 +130,6 @@ def test_training_noise_comes_after_the_augmentation_and_has_its_size():
     assert float(noise.std()) == pytest.approx(0.25, abs=0.005)
     base = lambda x: x  # noqa: E731
     assert Smoothing(sigma=0.25).train_transform(base, WORLD.context()) is base
-
-
-@pytest.mark.parametrize("hits,copies", [(1, 10), (7, 10), (60, 100), (99, 100), (100, 100), (99_900, 100_000)])
-@pytest.mark.parametrize("alpha", [0.001, 0.05])
-def test_lower_bound_equals_scipys(hits: int, copies: int, alpha: float):
-    stats = pytest.importorskip("scipy.stats")
-    interval = stats.binomtest(hits, copies, alternative="greater").proportion_ci(1 - alpha, method="exact")
-    assert lower_bound(hits, copies, alpha) == pytest.approx(interval.low, rel=1e-6)
-    assert lower_bound(hits, copies, alpha) == pytest.approx(stats.beta.ppf(alpha, hits, copies - hits + 1), rel=1e-6)
-    radius = max(0.0, 0.5 * stats.norm.ppf(interval.low))
-    assert certified_radius(hits, copies, 0.5, alpha) == pytest.approx(radius, abs=1e-6)
-
-
-def test_bound_and_radius_by_hand():
-    assert lower_bound(100, 100, 0.001) == pytest.approx(0.001 ** (1 / 100))  # unanimous: p^n = alpha
-    assert lower_bound(0, 100) == 0
-    # Unanimity of 100,000 copies with alpha 0.001 gives about 3.8 sigma.
-    assert certified_radius(100_000, 100_000, 1.0) == pytest.approx(3.81, abs=0.01)
-    assert certified_radius(60, 100, 1.0) == 0  # the bound is below 1/2: no certificate
-    assert 0.5 * (1 + math.erf(certified_radius(100, 100, 1.0) / math.sqrt(2))) == pytest.approx(0.001**0.01)
-
-
-@pytest.mark.parametrize(("hits", "copies", "alpha"), [(3, 2, 0.1), (-1, 2, 0.1), (0, 0, 0.1), (1, 2, 0.0)])
-def test_impossible_counts_are_refused(hits: int, copies: int, alpha: float):
-    with pytest.raises(ValueError, match="expected"):
-        lower_bound(hits, copies, alpha)
 
 
 @pytest.mark.parametrize(("sigma", "active"), [(0.0, False), (1e-6, False), (0.5, True)])

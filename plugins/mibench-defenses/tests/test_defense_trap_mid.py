@@ -20,6 +20,11 @@ from mibench.testing import TinyWorld, train_steps
 WORLD = TinyWorld()
 
 
+def made(**settings) -> TrapMid:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(TrapMid, settings)
+
+
 class TestContract(TrapMidContract):
     pass
 
@@ -75,7 +80,7 @@ class Linear(Classifier):
 
 
 def test_signed_step_of_the_triggers_by_hand():
-    defense = TrapMid(discriminator="none", augment=False, step=0.05, alpha=0.1)
+    defense = made(discriminator="none", augment=False, step=0.05, alpha=0.1)
     with seeded("linear"):
         model, ctx = begun(defense, Linear(4, 16), channels=1, size=4, classes=4)
     x, c = torch.rand(6, 1, 4, 4, generator=generator("x")), torch.tensor([0, 2, 2, 0, 2, 3])
@@ -95,7 +100,7 @@ def test_signed_step_of_the_triggers_by_hand():
 
 @pytest.mark.parametrize("low", [0.0, 0.5])
 def test_triggers_stay_in_range(low: float):
-    defense = TrapMid(low=low, step=0.3)
+    defense = made(low=low, step=0.3)
     triggers = train_steps(defense, WORLD, epochs=3).ctx.extras["triggers"]
     assert triggers.shape == (4, 3, 16, 16)
     assert float(triggers.min()) == low
@@ -104,7 +109,7 @@ def test_triggers_stay_in_range(low: float):
 
 @pytest.mark.parametrize("judge", ["pixel", "feature", "none"])
 def test_discriminator_and_triggers_leave_the_target_alone(judge: str):
-    defense = TrapMid(discriminator=judge)
+    defense = made(discriminator=judge)
     model, ctx = begun(defense)
     seen_modes = []
     model.body[0][1].register_forward_hook(lambda module, *_: seen_modes.append(module.training))
@@ -129,7 +134,7 @@ def test_discriminator_and_triggers_leave_the_target_alone(judge: str):
 
 
 def test_first_two_sub_steps_touch_no_statistics_of_the_target():
-    defense = TrapMid()
+    defense = made()
     model, ctx = begun(defense)
     x, y = WORLD.batch()
     weights, judged = snapshot(model), snapshot(ctx.extras["discriminator"])
@@ -148,7 +153,7 @@ def test_first_two_sub_steps_touch_no_statistics_of_the_target():
 
 
 def test_loss_weighs_both_halves_with_the_moved_triggers():
-    defense = TrapMid(augment=False, beta=0.3, discriminator="none")
+    defense = made(augment=False, beta=0.3, discriminator="none")
     model, ctx = begun(defense)
     x, y = WORLD.batch()
     c = ctx.extras["labels"][:8]
@@ -198,7 +203,7 @@ def test_augmentation_turns_by_thirty_degrees_at_most_and_crops_a_fifth_at_most(
 
 
 def test_trapdoors_open_in_the_tiny_world():
-    defense = TrapMid(alpha=0.1, augment=False, discriminator="none")
+    defense = made(alpha=0.1, augment=False, discriminator="none")
     begin = train_steps(defense, WORLD, epochs=1)
     trained = train_steps(defense, WORLD, epochs=40)
     assert not defense.self_check(begin.model, begin.ctx).active
@@ -211,11 +216,11 @@ def test_trapdoors_open_in_the_tiny_world():
 
 
 def test_a_measurement_that_never_ran_is_inactive():
-    assert not TrapMid().self_check(WORLD.classifier(), WORLD.context()).active
+    assert not made().self_check(WORLD.classifier(), WORLD.context()).active
 
 
 def test_learning_rate_of_the_discriminator_follows_the_recipe():
-    defense = TrapMid()
+    defense = made()
     model, ctx = begun(defense)
     ctx.lr = 1e-4
     defense.on_epoch_start(model, ctx)
@@ -233,9 +238,9 @@ def test_auxiliary_heads_are_cut_with_the_batch():
 def test_one_step_on_a_resnet():
     with seeded("arch"):
         plain = ResNet18().build(num_classes=4, channels=3, size=64)
-    model, ctx = begun(TrapMid(), plain, size=64)
+    model, ctx = begun(made(), plain, size=64)
     x = torch.rand(2, 3, 64, 64, generator=generator("big"))
-    step = TrapMid().training_step(model, x, torch.tensor([0, 1]), ctx)
+    step = made().training_step(model, x, torch.tensor([0, 1]), ctx)
     step.loss.backward()
     assert bool(step.loss.isfinite())
     assert model.body.fc.weight.grad is not None
@@ -243,9 +248,9 @@ def test_one_step_on_a_resnet():
 
 def test_costs_by_hand():
     """Passes of a batch: f twice in full, f to the triggers; D twice in full and once to the triggers; plain is 3."""
-    assert TrapMid().cost() == pytest.approx((2 * 3 + 2 + 2 * 3 + 2) / 3)
-    assert TrapMid(discriminator="feature").cost() == pytest.approx(12 / 3)
-    assert TrapMid(discriminator="none").cost() == pytest.approx(8 / 3)
+    assert made().cost() == pytest.approx((2 * 3 + 2 + 2 * 3 + 2) / 3)
+    assert made(discriminator="feature").cost() == pytest.approx(12 / 3)
+    assert made(discriminator="none").cost() == pytest.approx(8 / 3)
 
 
 @pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"beta": 1.5}, {"discriminator": "all"}, {"low": 1.0}])

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_defenses.methods.bido import BiDO
 from mibench_defenses.methods.trap_mid import TrapMid
-from mibench_defenses.parts.discriminators import seen_features
+from mibench_defenses.parts.dependence import Dependence
+from mibench_defenses.parts.discriminators import features_and_decision
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from trap_mid_contract import TrapMidContract
@@ -22,6 +22,11 @@ from mibench.api import Classifier, Outputs, TrainContext, UsageError, params
 from mibench.testing import TinyWorld, train_steps
 
 K, D, PIXELS = 3, 5, 48
+
+
+def made(**settings) -> TrapMid:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(TrapMid, settings)
 
 
 class TestContractWithBothDiscriminators(TrapMidContract):
@@ -134,7 +139,7 @@ def test_a_step_of_the_released_code(case: str):
     settings, up, down, weighted, target = RELEASED[case]
     common = {"alpha": 0.1, "beta": 0.3, "step": 0.05, "augment": False, "feature_hidden": 0}
     judges = case.split(",", maxsplit=1)[0]
-    defense = TrapMid(**common, discriminator=judges, discriminator_reduction="mean", **settings)
+    defense = made(**common, discriminator=judges, discriminator_reduction="mean", **settings)
     model, ctx, start = stepped(defense)
     triggers = ctx.extras["triggers"]
     change = triggers - start.triggers
@@ -149,7 +154,7 @@ def test_a_step_of_the_released_code(case: str):
 
 def test_the_sum_of_the_halves_is_twice_the_released_gradient():
     by_reduction = {
-        name: stepped(TrapMid(alpha=0.1, step=0.05, augment=False, discriminator_reduction=name))
+        name: stepped(made(alpha=0.1, step=0.05, augment=False, discriminator_reduction=name))
         for name in ("sum", "mean")
     }
     both = {name: moved(ctx.extras["discriminator"], start.pixel) for name, (_, ctx, start) in by_reduction.items()}
@@ -158,16 +163,16 @@ def test_the_sum_of_the_halves_is_twice_the_released_gradient():
 
 def test_published_presets_have_the_released_reduction_and_older_keys_stay():
     for preset in ("paper", "atat-paper"):
-        assert params.build(TrapMid, TrapMid.presets[preset]).discriminator_reduction == "mean"
-    for settings in ({}, TrapMid.presets["orl64"], TrapMid.presets["rendered64"]):
+        assert params.build(TrapMid, TrapMid.presets[preset]).discriminators.reduction == "mean"
+    for settings in ({}, {"alpha": 0.1, "discriminator": "none"}):
         kept = params.canonical(params.build(TrapMid, settings))
         assert set(kept) == {"alpha", "augment", "beta", "discriminator", "low", "step"}
 
 
 def test_bidos_penalty_is_that_of_the_natural_images():
     start = shared()
-    plain = TrapMid(discriminator="none", augment=False)
-    bound = TrapMid(discriminator="none", augment=False, lambda_x=0.3, lambda_y=0.2)
+    plain = made(discriminator="none", augment=False)
+    bound = made(discriminator="none", augment=False, lambda_x=0.3, lambda_y=0.2)
     losses = []
     for defense in (plain, bound):
         ctx = TinyWorld(size=4, classes=K).context(steps_per_epoch=1)
@@ -176,7 +181,7 @@ def test_bidos_penalty_is_that_of_the_natural_images():
         ctx.extras["triggers"], ctx.extras["labels"] = start.triggers.clone(), torch.arange(6) % K
         losses.append(float(defense.training_step(model, start.x, start.y, ctx).loss.detach()))
     stages = Tanh(K, start.target).stages(start.x)
-    on_image, on_label = BiDO(image_scale="unit").dependences(start.x, stages, one_hot(start.y, K))
+    on_image, on_label = Dependence(image_scale="unit").of_stages(start.x, stages, one_hot(start.y, K))
     penalty = float((0.3 * on_image - 0.2 * on_label).sum().detach())
     assert abs(penalty) > 0.01
     assert losses[1] - losses[0] == pytest.approx(penalty, rel=1e-9)
@@ -184,14 +189,14 @@ def test_bidos_penalty_is_that_of_the_natural_images():
 
 def test_the_feature_discriminator_sees_features_and_a_one_hot_decision():
     outputs = Outputs(torch.tensor([[0.0, 2.0], [3.0, 1.0]]), torch.tensor([[1.0], [2.0]]))
-    assert seen_features(outputs).tolist() == [[1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
+    assert features_and_decision(outputs).tolist() == [[1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
 
 
 def test_both_accuracies_are_logged_and_a_whole_training_runs():
-    trained = train_steps(TrapMid(discriminator="both", feature_loss=True), TinyWorld(), epochs=1)
+    trained = train_steps(made(discriminator="both", feature_loss=True), TinyWorld(), epochs=1)
     row = trained.ctx.history[-1]
     assert {"discriminator_accuracy", "discriminator_feature_accuracy", "feature_loss"} <= set(row)
-    assert TrapMid(discriminator="both").cost() == pytest.approx((2 * 3 + 2 + 2 * 3 + 2 + 4) / 3)
+    assert made(discriminator="both").cost() == pytest.approx((2 * 3 + 2 + 2 * 3 + 2 + 4) / 3)
 
 
 def test_a_feature_loss_without_its_discriminator_is_refused():

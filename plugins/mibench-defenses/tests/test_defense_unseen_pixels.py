@@ -19,6 +19,11 @@ from mibench.testing import DefenseContract, TinyWorld, train_steps
 WORLD = TinyWorld()
 
 
+def made(**settings) -> UnseenPixels:
+    """Return the defense with these settings, by their names in keys."""
+    return params.build(UnseenPixels, settings)
+
+
 def half_mask() -> torch.Tensor:
     """Weights (3, 16, 16) in [0.1, 0.9]; the left half of the image is removed."""
     mask = 0.1 + 0.8 * torch.rand(3, 16, 16, generator=generator("mask"))
@@ -83,8 +88,8 @@ def built(defense: UnseenPixels, *, start: bool = True) -> tuple[MaskedClassifie
 @pytest.mark.parametrize("stage", ["final", "learn"])
 def test_removed_pixels_have_exactly_no_gradient_and_the_bound_is_infinite(stage: str):
     """The Jacobian J of the logits has zero columns there; with F = J'J / s^2 the bound 1 / F_pp is infinite."""
-    model, ctx = built(UnseenPixels(stage=stage))
-    model = UnseenPixels().inference(model, ctx).eval()
+    model, ctx = built(made(stage=stage))
+    model = made().inference(model, ctx).eval()
     x = WORLD.batch()[0][:2]
     leaf = x.clone().requires_grad_()
     logits = model(leaf).sum(0)
@@ -96,7 +101,7 @@ def test_removed_pixels_have_exactly_no_gradient_and_the_bound_is_infinite(stage
 
 
 def test_logits_do_not_depend_on_removed_pixels():
-    model, _ = built(UnseenPixels())
+    model, _ = built(made())
     x = WORLD.batch()[0]
     other = x.clone()
     other[..., :8] = torch.rand(other[..., :8].shape, generator=generator("other"))
@@ -112,7 +117,7 @@ def test_mask_in_front_is_the_mask_on_normalised_images():
 
 @pytest.mark.parametrize(("adaptive", "gamma"), [(False, 1.0), (True, 1.0), (True, 2.0)])
 def test_penalty_in_float64(adaptive: bool, gamma: float):
-    defense = UnseenPixels(stage="learn", lam=3.0, ridge=0.7, adaptive=adaptive, gamma=gamma)
+    defense = made(stage="learn", lam=3.0, ridge=0.7, adaptive=adaptive, gamma=gamma)
     rng = np.random.default_rng(0)
     mask, first = rng.random((3, 16, 16)), 0.2 + rng.random((16, 16))
     norms = np.sqrt((mask**2).sum(0))
@@ -124,19 +129,19 @@ def test_penalty_in_float64(adaptive: bool, gamma: float):
 
 def test_penalty_weight_converts_to_the_released_one():
     """.025 on the summed cross-entropy of 128 and the sum over 224 x 224 pixels."""
-    assert UnseenPixels().lam == pytest.approx(0.025 / 128 * 224 * 224, rel=1e-3)
+    assert made().lam == pytest.approx(0.025 / 128 * 224 * 224, rel=1e-3)
 
 
 def test_removed_pixels_give_the_penalty_a_finite_gradient():
     mask = half_mask().requires_grad_()
-    UnseenPixels(stage="learn").penalty(mask, torch.ones(16, 16)).backward()
+    made(stage="learn").penalty(mask, torch.ones(16, 16)).backward()
     assert torch.equal(mask.grad[..., :8], torch.zeros(3, 16, 8))
     assert bool(mask.grad.isfinite().all())
 
 
 @pytest.mark.parametrize(("epoch", "left"), [(0, 3), (1, 3), (2, 1), (9, 1)])
 def test_threshold_by_hand(epoch: int, left: int):
-    defense = UnseenPixels(stage="learn", tau_first=1e-6, tau=0.0025, switch=0.2)
+    defense = made(stage="learn", tau_first=1e-6, tau=0.0025, switch=0.2)
     _, ctx = built(defense, start=False)
     ctx.epoch = epoch
     with torch.no_grad():
@@ -151,7 +156,7 @@ def test_threshold_by_hand(epoch: int, left: int):
 
 
 def test_learning_removes_pixels_and_counts_them():
-    defense = UnseenPixels(stage="learn", mask_init=0.05, lam=9.8)
+    defense = made(stage="learn", mask_init=0.05, lam=9.8)
     trained = train_steps(defense, WORLD, epochs=12)
     verdict = defense.self_check(trained.model, trained.ctx)
     left = int(np.count_nonzero(trained.model.state_dict()["mask_CHW"].numpy().any(0)))
@@ -163,7 +168,7 @@ def test_learning_removes_pixels_and_counts_them():
 
 @pytest.mark.parametrize("method", ["layer", "transform", "dataset"])
 def test_the_final_mask_is_frozen(method: str):
-    defense = UnseenPixels(mask_method=method)
+    defense = made(mask_method=method)
     trained = train_steps(defense, AFTER)
     assert torch.equal(trained.model.state_dict()["mask_CHW"], half_mask())
     assert torch.equal(trained.ctx.extras["mask"], half_mask())
@@ -177,7 +182,7 @@ def test_where_the_methods_mask():
     x = WORLD.batch()[0]
     seen = {}
     for method in ("layer", "transform", "dataset"):
-        defense = UnseenPixels(mask_method=method)
+        defense = made(mask_method=method)
         model, ctx = built(defense)
         model.body.register_forward_pre_hook(lambda _, inputs, method=method: seen.__setitem__(method, inputs[0]))
         defense.train_transform(lambda y: y, ctx)
@@ -191,7 +196,7 @@ def test_where_the_methods_mask():
 
 
 def test_masked_images_are_8_bit_images():
-    data = UnseenPixels(mask_method="dataset").train_dataset(WORLD.images(), built(UnseenPixels())[1])
+    data = made(mask_method="dataset").train_dataset(WORLD.images(), built(made())[1])
     x = WORLD.images().all_images().double().numpy()
     expected = np.round((0.5 + half_mask().double().numpy() * (x - 0.5)) * 255) / 255
     assert np.abs(data.all_images().numpy() - expected).max() < 1 / 255 + 1e-6  # ties may round either way
@@ -201,21 +206,21 @@ def test_masked_images_are_8_bit_images():
 
 
 def test_binarised_mask_is_one_where_a_pixel_is_read():
-    model, _ = built(UnseenPixels(binarise=True))
+    model, _ = built(made(binarise=True))
     assert torch.equal(model.mask_CHW, (half_mask() > 0).float())
 
 
 def test_chain_of_trainings():
-    final = UnseenPixels(adaptive=True, gamma=2.0, binarise=True, mask_method="layer", lam=5.0)
+    final = made(adaptive=True, gamma=2.0, binarise=True, mask_method="layer", lam=5.0)
     learn = final.starts_from().defense
-    assert learn == UnseenPixels(stage="learn", adaptive=True, gamma=2.0, lam=5.0)
+    assert learn == made(stage="learn", adaptive=True, gamma=2.0, lam=5.0)
     first = learn.starts_from().defense
-    assert first == UnseenPixels(stage="learn", lam=5.0)
+    assert first == made(stage="learn", lam=5.0)
     assert first.starts_from() is None
 
 
 def test_adaptive_learning_keeps_removed_pixels_removed():
-    defense = UnseenPixels(stage="learn", adaptive=True, lam=0.1)
+    defense = made(stage="learn", adaptive=True, lam=0.1)
     trained = train_steps(defense, AFTER)
     mask = trained.model.state_dict()["mask_CHW"]
     assert not bool(mask[..., :8].any())
@@ -225,8 +230,8 @@ def test_adaptive_learning_keeps_removed_pixels_removed():
 def test_nothing_or_everything_removed_is_inactive():
     for value in (1.0, 0.0):
         ctx = replace(WORLD.context(), start={"mask": torch.full((3, 16, 16), value)})
-        model = UnseenPixels().build(WORLD.classifier(), ctx)
-        assert not UnseenPixels().self_check(model, ctx).active
+        model = made().build(WORLD.classifier(), ctx)
+        assert not made().self_check(model, ctx).active
 
 
 def test_other_sizes_grey_images_and_a_resnet():
@@ -235,10 +240,10 @@ def test_other_sizes_grey_images_and_a_resnet():
             plain = arch.build(num_classes=4, channels=channels, size=64)
         ctx = TinyWorld(size=64, channels=channels).context()
         names = set(plain.state_dict())
-        model = UnseenPixels(stage="learn").build(plain, ctx).train()
+        model = made(stage="learn").build(plain, ctx).train()
         assert set(model.state_dict()) == names | {"mask_CHW"}
         x = torch.rand(2, channels, 64, 64, generator=generator("big"))
-        step = UnseenPixels(stage="learn").training_step(model, x, torch.tensor([0, 1]), ctx)
+        step = made(stage="learn").training_step(model, x, torch.tensor([0, 1]), ctx)
         step.loss.backward()
         assert bool(model.mask_CHW.grad.ne(0).any())
         assert model.eval()(torch.rand(1, channels, 80, 80)).shape == (1, 4)
@@ -251,7 +256,7 @@ def test_a_wrapped_network_is_refused():
     plain = WORLD.classifier()
     wrapped = Wrapped(plain.body, head="fc", stage_names=[], mean=[0.5] * 3, std=[0.5] * 3)
     with pytest.raises(UsageError, match="name it first"):
-        UnseenPixels().build(wrapped, WORLD.context())
+        made().build(wrapped, WORLD.context())
 
 
 def test_impossible_settings_are_refused():

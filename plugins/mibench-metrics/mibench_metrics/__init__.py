@@ -15,18 +15,15 @@ from mibench_metrics.columns import (
     TARGET_CONFIDENCE,
 )
 
-
-@hookimpl
-def mibench_metrics() -> Iterable[MetricSpec]:
-    """List the metrics of this distribution."""
-    yield MetricSpec(
+METRICS = (
+    MetricSpec(
         name="accuracy",
         factory="mibench_metrics.accuracy:Accuracy",
         group="utility",
         summary="Top-1 and top-5 accuracy of the target on held-out private images",
         columns=ACCURACY,
-    )
-    yield MetricSpec(
+    ),
+    MetricSpec(
         name="robust-accuracy",
         factory="mibench_metrics.robust_accuracy.metric:RobustAccuracy",
         group="robustness",
@@ -34,33 +31,40 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         paper="autoattack.bib",
         columns=ROBUST_ACCURACY,
         flags=ROBUSTNESS_FLAGS,
-    )
-    yield MetricSpec(
+    ),
+    MetricSpec(
         name="attack-accuracy",
         factory="mibench_metrics.attack_accuracy:AttackAccuracy",
         group="leakage",
         summary="How often evaluators recognise the attacked class in a reconstruction, top-1 and top-5",
         paper="ppa.bib",
         columns=ATTACK_ACCURACY,
-    )
-    yield MetricSpec(
+    ),
+    MetricSpec(
         name="re-identification",
         factory="mibench_metrics.re_identification:ReIdentification",
         group="leakage",
         summary="How often an independent embedder matches a reconstruction to its own person's training images",
         columns=RE_IDENTIFICATION,
-    )
-    yield MetricSpec(
+    ),
+    MetricSpec(
         name="target-confidence",
         factory="mibench_metrics.target_confidence:TargetConfidence",
         group="leakage",
         summary="The target's own confidence in what an attack delivered: tells private from hard to optimise",
         columns=TARGET_CONFIDENCE,
-    )
-    yield MetricSpec(
+    ),
+    MetricSpec(
         name="feature-clusters",
         factory="mibench_metrics.feature_clusters:FeatureClusters",
         group="dependency",
         summary="How tightly the target's features cluster by class: nearest neighbours, their ratios, silhouette",
         columns=FEATURE_CLUSTERS,
-    )
+    ),
+)
+
+
+@hookimpl
+def mibench_metrics() -> Iterable[MetricSpec]:
+    """Return the metrics of this distribution."""
+    return METRICS

@@ -6,108 +6,201 @@ from collections.abc import Iterable
 
 from mibench.api import ImporterSpec, ModelSpec, PriorSpec, hookimpl
 
-
-@hookimpl
-def mibench_models() -> Iterable[ModelSpec]:
-    """Return the classifier architectures and the embedder of this distribution."""
-    return [*_small(), *_torchvision(), _sface()]
-
-
-@hookimpl
-def mibench_priors() -> Iterable[PriorSpec]:
-    """Return the image priors of this distribution."""
-    rows = [
-        ("dcgan", "dcgan.component:DcganPrior", "dcgan",
-         "GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty"),
-        ("ked-gan", "ked_gan.component:KedGanPrior", "ked_gan",
-         "KED-MI's generator: DCGAN trained on public images that the target labels, one per target"),
-        ("pca", "pca:PcaPrior", "eigenfaces",
-         "principal components of public images: linear, instant, without truncation artefacts"),
-        ("plg-cgan", "plg_cgan.component:PlgCgan", "plg_mi",
-         "PLG-MI's generator: conditional GAN on public images that the target labels, one per target"),
-        ("diffusion", "diffusion.component:Diffusion", "diff_mi",
-         "Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target"),
-        ("stylegan2", "stylegan2.component:StyleGan2Prior", "stylegan2",
-         "small StyleGAN2 with mapping network, style blocks and discriminator"),
-        ("stylegan2-file", "stylegan2_file.component:StyleGan2File", "stylegan2",
-         "StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan"),
-    ]  # fmt: skip
-    return [
-        PriorSpec(name=name, factory=f"mibench_models.priors.{factory}", summary=summary, paper=f"bib/{paper}.bib")
-        for name, factory, paper, summary in rows
-    ]
-
-
-@hookimpl
-def mibench_importers() -> Iterable[ImporterSpec]:
-    """Return the readers of foreign files of this distribution."""
-    yield ImporterSpec(
-        name="stylegan",
-        factory="mibench_models.priors.stylegan2_file.importer:StyleGanImporter",
-        summary="read FILE, a pickle of stylegan2-ada-pytorch, as data; write safetensors for the prior stylegan2-file",
-        paper="bib/stylegan2.bib",
-    )
-
-
-@hookimpl
-def mibench_artifacts() -> Iterable[str]:
-    """Return the folder with ready-made artifacts (trained priors) of this distribution."""
-    return ["mibench_models:shipped"]
-
-
-def _small() -> list[ModelSpec]:
-    return [
-        ModelSpec(
-            name="smallcnn",
-            factory="mibench_models.small_cnn:SmallCnn",
-            summary="four conv-BN-ReLU-pool blocks and a linear feature layer; made for CPUs",
-        ),
-        ModelSpec(
-            name="small-resnet",
-            factory="mibench_models.small_resnet:SmallResNet",
-            summary="residual network for small images without max-pooling; a second family for evaluators",
-            paper="bib/resnet.bib",
-        ),
-    ]
-
-
-def _torchvision() -> list[ModelSpec]:
-    rows = [
-        (
-            "torchvision",
-            "torchvision_models:TorchvisionModel",
-            "any torchvision classification network: set arch",
-            None,
-        ),
-        ("resnet18", "torchvision_zoo:ResNet18", "ResNet-18", "resnet"),
-        ("resnet34", "torchvision_zoo:ResNet34", "ResNet-34", "resnet"),
-        ("resnet50", "torchvision_zoo:ResNet50", "ResNet-50", "resnet"),
-        ("resnet101", "torchvision_zoo:ResNet101", "ResNet-101", "resnet"),
-        ("resnet152", "torchvision_zoo:ResNet152", "ResNet-152", "resnet"),
-        ("resnext50", "torchvision_zoo:ResNeXt50", "ResNeXt-50 32x4d", "resnext"),
-        ("wide-resnet50", "torchvision_zoo:WideResNet50", "Wide ResNet-50-2", "wide_resnet"),
-        ("densenet121", "torchvision_zoo:DenseNet121", "DenseNet-121", "densenet"),
-        ("densenet169", "torchvision_zoo:DenseNet169", "DenseNet-169", "densenet"),
-        ("inception-v3", "torchvision_zoo:InceptionV3", "Inception-v3 with its auxiliary head", "inception_v3"),
-        ("mobilenet-v2", "torchvision_zoo:MobileNetV2", "MobileNetV2", "mobilenet_v2"),
-        ("efficientnet-b0", "torchvision_zoo:EfficientNetB0", "EfficientNet-B0", "efficientnet"),
-        ("vgg16-bn", "torchvision_zoo:Vgg16Bn", "VGG-16 with batch normalisation", "vgg"),
-        ("vit-b-16", "torchvision_zoo:VitB16", "Vision Transformer B/16", "vit"),
-        ("swin-t", "torchvision_zoo:SwinT", "Swin Transformer, tiny", "swin"),
-        ("convnext-tiny", "torchvision_zoo:ConvNeXtTiny", "ConvNeXt, tiny", "convnext"),
-    ]
-    return [
-        ModelSpec(name=name, factory=f"mibench_models.{factory}", summary=summary, paper=paper and f"bib/{paper}.bib")
-        for name, factory, summary, paper in rows
-    ]
-
-
-def _sface() -> ModelSpec:
-    return ModelSpec(
+MODELS = (
+    ModelSpec(
+        name="smallcnn",
+        factory="mibench_models.small_cnn:SmallCnn",
+        summary="four conv-BN-ReLU-pool blocks and a linear feature layer; made for CPUs",
+    ),
+    ModelSpec(
+        name="small-resnet",
+        factory="mibench_models.small_resnet:SmallResNet",
+        summary="residual network for small images without max-pooling; a second family for evaluators",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="torchvision",
+        factory="mibench_models.torchvision_models:TorchvisionModel",
+        summary="any torchvision classification network: set arch",
+    ),
+    ModelSpec(
+        name="resnet18",
+        factory="mibench_models.torchvision_zoo:ResNet18",
+        summary="ResNet-18",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="resnet34",
+        factory="mibench_models.torchvision_zoo:ResNet34",
+        summary="ResNet-34",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="resnet50",
+        factory="mibench_models.torchvision_zoo:ResNet50",
+        summary="ResNet-50",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="resnet101",
+        factory="mibench_models.torchvision_zoo:ResNet101",
+        summary="ResNet-101",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="resnet152",
+        factory="mibench_models.torchvision_zoo:ResNet152",
+        summary="ResNet-152",
+        paper="bib/resnet.bib",
+    ),
+    ModelSpec(
+        name="resnext50",
+        factory="mibench_models.torchvision_zoo:ResNeXt50",
+        summary="ResNeXt-50 32x4d",
+        paper="bib/resnext.bib",
+    ),
+    ModelSpec(
+        name="wide-resnet50",
+        factory="mibench_models.torchvision_zoo:WideResNet50",
+        summary="Wide ResNet-50-2",
+        paper="bib/wide_resnet.bib",
+    ),
+    ModelSpec(
+        name="densenet121",
+        factory="mibench_models.torchvision_zoo:DenseNet121",
+        summary="DenseNet-121",
+        paper="bib/densenet.bib",
+    ),
+    ModelSpec(
+        name="densenet169",
+        factory="mibench_models.torchvision_zoo:DenseNet169",
+        summary="DenseNet-169",
+        paper="bib/densenet.bib",
+    ),
+    ModelSpec(
+        name="inception-v3",
+        factory="mibench_models.torchvision_zoo:InceptionV3",
+        summary="Inception-v3 with its auxiliary head",
+        paper="bib/inception_v3.bib",
+    ),
+    ModelSpec(
+        name="mobilenet-v2",
+        factory="mibench_models.torchvision_zoo:MobileNetV2",
+        summary="MobileNetV2",
+        paper="bib/mobilenet_v2.bib",
+    ),
+    ModelSpec(
+        name="efficientnet-b0",
+        factory="mibench_models.torchvision_zoo:EfficientNetB0",
+        summary="EfficientNet-B0",
+        paper="bib/efficientnet.bib",
+    ),
+    ModelSpec(
+        name="vgg16-bn",
+        factory="mibench_models.torchvision_zoo:Vgg16Bn",
+        summary="VGG-16 with batch normalisation",
+        paper="bib/vgg.bib",
+    ),
+    ModelSpec(
+        name="vit-b-16",
+        factory="mibench_models.torchvision_zoo:VitB16",
+        summary="Vision Transformer B/16",
+        paper="bib/vit.bib",
+    ),
+    ModelSpec(
+        name="swin-t",
+        factory="mibench_models.torchvision_zoo:SwinT",
+        summary="Swin Transformer, tiny",
+        paper="bib/swin.bib",
+    ),
+    ModelSpec(
+        name="convnext-tiny",
+        factory="mibench_models.torchvision_zoo:ConvNeXtTiny",
+        summary="ConvNeXt, tiny",
+        paper="bib/convnext.bib",
+    ),
+    ModelSpec(
         name="sface",
         factory="mibench_models.sface:SFace",
         role="embedder",
         summary="SFace face embeddings (128-d), trained on web faces only: the independent judge of identity",
         paper="bib/sface.bib",
         licence="MIT AND Apache-2.0",
-    )
+    ),
+)
+PRIORS = (
+    PriorSpec(
+        name="dcgan",
+        factory="mibench_models.priors.dcgan.component:DcganPrior",
+        summary="GMI's generator: DCGAN trained as a Wasserstein GAN with gradient penalty",
+        paper="bib/dcgan.bib",
+    ),
+    PriorSpec(
+        name="ked-gan",
+        factory="mibench_models.priors.ked_gan.component:KedGanPrior",
+        summary="KED-MI's generator: DCGAN trained on public images that the target labels, one per target",
+        paper="bib/ked_gan.bib",
+    ),
+    PriorSpec(
+        name="pca",
+        factory="mibench_models.priors.pca:PcaPrior",
+        summary="principal components of public images: linear, instant, without truncation artefacts",
+        paper="bib/eigenfaces.bib",
+    ),
+    PriorSpec(
+        name="plg-cgan",
+        factory="mibench_models.priors.plg_cgan.component:PlgCgan",
+        summary="PLG-MI's generator: conditional GAN on public images that the target labels, one per target",
+        paper="bib/plg_mi.bib",
+    ),
+    PriorSpec(
+        name="diffusion",
+        factory="mibench_models.priors.diffusion.component:Diffusion",
+        summary="Diff-MI's denoiser: conditional diffusion on public images that the target labels, one per target",
+        paper="bib/diff_mi.bib",
+    ),
+    PriorSpec(
+        name="stylegan2",
+        factory="mibench_models.priors.stylegan2.component:StyleGan2Prior",
+        summary="small StyleGAN2 with mapping network, style blocks and discriminator",
+        paper="bib/stylegan2.bib",
+    ),
+    PriorSpec(
+        name="stylegan2-file",
+        factory="mibench_models.priors.stylegan2_file.component:StyleGan2File",
+        summary="StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan",
+        paper="bib/stylegan2.bib",
+    ),
+)
+IMPORTERS = (
+    ImporterSpec(
+        name="stylegan",
+        factory="mibench_models.priors.stylegan2_file.importer:StyleGanImporter",
+        summary="read FILE, a pickle of stylegan2-ada-pytorch, as data; write safetensors for the prior stylegan2-file",
+        paper="bib/stylegan2.bib",
+    ),
+)
+
+
+@hookimpl
+def mibench_models() -> Iterable[ModelSpec]:
+    """Return the classifier architectures and the embedder of this distribution."""
+    return MODELS
+
+
+@hookimpl
+def mibench_priors() -> Iterable[PriorSpec]:
+    """Return the image priors of this distribution."""
+    return PRIORS
+
+
+@hookimpl
+def mibench_importers() -> Iterable[ImporterSpec]:
+    """Return the readers of foreign files of this distribution."""
+    return IMPORTERS
+
+
+@hookimpl
+def mibench_artifacts() -> Iterable[str]:
+    """Return the folder with ready-made artifacts (trained priors) of this distribution."""
+    return ["mibench_models:shipped"]

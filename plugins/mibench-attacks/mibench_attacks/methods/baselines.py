@@ -59,12 +59,8 @@ class PriorRandom(_OfPrior):
         "celeba": {},
         "dogs": {},
         "small": {"final": 6},
-        # for the PCA priors of these protocols, where truncation only takes variety away
-        "orl64": {"final": 6, "truncation": 1.0},
-        "rendered64": {"final": 6, "truncation": 1.0},
         "stylegan2": {"final": 6, "prior": "stylegan2"},
         "dcgan": {"final": 6, "truncation": 1.0, "prior": "dcgan"},
-        "smoke": {"final": 4},
     }
 
     final: Annotated[int, Ge(1)] = 50
@@ -110,12 +106,8 @@ class PriorTopConfidence(_OfPrior):
         "celeba": {"pool": 5000},
         "dogs": {},
         "small": {"pool": 500, "final": 6},
-        # the floor of these protocols
-        "orl64": {"pool": 500, "final": 6, "truncation": 1.0},
-        "rendered64": {"pool": 500, "final": 6, "truncation": 1.0},
         "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
         "dcgan": {"pool": 500, "final": 6, "truncation": 1.0, "prior": "dcgan"},
-        "smoke": {"pool": 64, "final": 4},
     }
 
     pool: Annotated[CandidatePool, FlatNames(size="pool", candidates="final")] = CandidatePool(

@@ -79,9 +79,6 @@ class DeepInversion(Attack):
         "cifar10": {"images": 256, "final": 256, "steps": 2000, "coarse_steps": 0, "lr": 0.05, "r_feat": 10.0,
                     "a_tv": 2.5e-5, "a_l2": 0.0, "jitter": 2, "unit": 0.2},
         "small": _SMALL,
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": {**_SMALL, "images": 4, "final": 4, "steps": 5, "jitter": 2},
     }  # fmt: skip
 
     search: Annotated[CoarseToFine, FlatNames()] = CoarseToFine()

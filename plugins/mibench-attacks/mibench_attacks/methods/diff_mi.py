@@ -22,8 +22,6 @@ from mibench_attacks.search.alternating_search import AlternatingSearch
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.selection.confidence import MostConfident
 
-SMALL: dict[str, Any] = {"restarts": 6, "final": 6}
-
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionInversion(GradientAttack):
@@ -58,13 +56,8 @@ class DiffusionInversion(GradientAttack):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"prior": "diffusion/paper"},
         # for 64-pixel priors on two CPU cores: the published lengths, for six images
-        "small": {**SMALL, "prior": "diffusion/small"},
-        "orl64": SMALL,
-        "rendered64": SMALL,
-        "smoke": {
-            "prior": "diffusion/smoke", "restarts": 4, "final": 4, "steps": 3, "top": 4, "views": 1, "refine_steps": 2,
-        },
-    }  # fmt: skip
+        "small": {"prior": "diffusion/small", "restarts": 6, "final": 6},
+    }
 
     prior: str = "diffusion"
     search: Annotated[AlternatingSearch, FlatNames()] = AlternatingSearch()

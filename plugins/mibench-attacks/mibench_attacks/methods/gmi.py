@@ -49,9 +49,6 @@ class GenerativeInversion(GradientAttack):
         "ppdg": {"prior": "dcgan/ked-mi", "steps": 1200, "batch_ref": 60},
         # for 64-pixel priors on two CPU cores: fewer steps, with the small batch_ref of the MNIST experiments
         "small": {"prior": "dcgan/small", "restarts": 8, "final": 6, "steps": 150, "batch_ref": 5},
-        "orl64": {"restarts": 8, "final": 6, "steps": 150, "batch_ref": 5},
-        "rendered64": {"restarts": 8, "final": 6, "steps": 150, "batch_ref": 5},
-        "smoke": {"prior": "dcgan/smoke", "restarts": 4, "final": 4, "steps": 5, "batch_ref": 5},
     }
 
     prior: str = "dcgan"

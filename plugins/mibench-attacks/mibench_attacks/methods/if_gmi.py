@@ -119,9 +119,6 @@ class IntermediateFeatures(GradientAttack):
         "released-celeba": {"pool": 5000, "steps": 70, "feature_steps": (25,) * 4, "choose": "parity"},
         "released-metfaces": {"pool": 5000, "steps": 70, "feature_steps": (25,) * 7, "choose": "parity"},
         "small": _SMALL,
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": _SMALL | {"pool": 64, "candidates": 6, "final": 4, "steps": 4, "feature_steps": (2, 2), "draws": 5},
     }
 
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=2000, candidates=50, truncation=0.5, cutoff=8)

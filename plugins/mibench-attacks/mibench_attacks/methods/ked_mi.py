@@ -48,9 +48,6 @@ class DistributionalInversion(GradientAttack):
         "ppdg": {"prior": "ked-gan/paper", "steps": 1200},
         # for 64-pixel priors on two CPU cores: fewer steps with more samples each
         "small": {"prior": "ked-gan/small", "samples": 4, "draws": 6, "final": 6, "steps": 300},
-        "orl64": {"samples": 4, "draws": 6, "final": 6, "steps": 300},
-        "rendered64": {"samples": 4, "draws": 6, "final": 6, "steps": 300},
-        "smoke": {"prior": "ked-gan/smoke", "draws": 4, "final": 4, "steps": 5},
     }
 
     prior: str = "ked-gan"

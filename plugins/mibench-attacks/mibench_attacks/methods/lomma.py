@@ -68,14 +68,7 @@ class Lomma(GradientAttack):
         # for 64-pixel priors on two CPU cores
         "small": {**SMALL, "prior": "dcgan/small", "public_images": 1000},
         "small-ked": {**SMALL, "host": "ked", "prior": "ked-gan/small", "public_images": 1000},
-        # orl64 has 200 public photographs
-        "orl64": {**SMALL, "public_images": 200, "student_epochs": 60, "student_batch": 16},
-        "rendered64": {**SMALL, "public_images": 1000},
-        "smoke": {
-            "prior": "dcgan/smoke", "candidates": 4, "final": 4, "steps": 5, "batch_ref": 5,
-            "students": ("cnn-4",), "public_images": 32, "student_epochs": 2, "student_batch": 16,
-        },
-    }  # fmt: skip
+    }
 
     prior: str = ""
     host: Host = "gmi"

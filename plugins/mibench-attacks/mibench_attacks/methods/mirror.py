@@ -61,9 +61,6 @@ class Mirror(GradientAttack):
         "released": {"lr": 0.2, "weight": 1.0},
         # ours, for two CPU cores
         "small": _SMALL,
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": {"pool": 64, "steps": 5, "final": 4, "space": "latent"},
     }
 
     pool: Annotated[CandidatePool, FlatNames(size="pool")] = CandidatePool(

@@ -47,9 +47,6 @@ class PseudoLabelGuided(GradientAttack):
         "paper": {"prior": "plg-cgan/paper"},
         # for 64-pixel priors on two CPU cores
         "small": {"prior": "plg-cgan/small", "restarts": 8, "final": 6, "steps": 150},
-        "orl64": {"restarts": 8, "final": 6, "steps": 150},
-        "rendered64": {"restarts": 8, "final": 6, "steps": 150},
-        "smoke": {"prior": "plg-cgan/smoke", "restarts": 4, "final": 4, "steps": 5},
     }
 
     prior: str = "plg-cgan"

@@ -71,7 +71,6 @@ class PlugAndPlay(GradientAttack):
         "taa": {**_ADAPTIVE, "align": "taa", "n_aug": 20},
         # the same budget on the generator that IF-GMI, PPDG-MI and MIRROR attack with, at IF-GMI's rate
         "stylegan2": {**_SMALL, "prior": "stylegan2", "lr": 0.02},
-        "smoke": {"pool": 64, "candidates": 8, "final": 4, "steps": 5, "draws": 5},
     }
 
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=2000, candidates=200, truncation=0.5, cutoff=8)

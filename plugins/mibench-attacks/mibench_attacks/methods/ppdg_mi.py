@@ -88,10 +88,6 @@ class PseudoPrivateTuning(GradientAttack):
         "small": _SMALL,
         "small-ct": {**_SMALL, "tuner": "ct", "pseudo": 6, "invert_steps": 30, "tune_steps": 5},
         "small-mmd": {**_SMALL, "tuner": "mmd", "pseudo": 6, "invert_steps": 20},
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": _SMALL
-        | {"pool": 32, "candidates": 6, "final": 4, "steps": 3, "draws": 5, "invert_steps": 3, "tune_steps": 2},
     }
 
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=500, candidates=100, truncation=0.5, cutoff=8)

@@ -45,9 +45,6 @@ class PublicNearest(Attack):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "small": {"public_images": 500, "final": 6},
-        "orl64": {"public_images": 200, "final": 6},  # all that there are
-        "rendered64": {"public_images": 500, "final": 6},
-        "smoke": {"public_images": 64, "final": 4},
     }
 
     public_images: Annotated[int, Ge(1)] = 2000

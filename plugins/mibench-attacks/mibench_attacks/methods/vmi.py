@@ -63,9 +63,6 @@ class VariationalInversion(GradientAttack):
         "paper": {},
         # ours, for 64-pixel priors on two CPU cores
         "small": _SMALL,
-        "orl64": _SMALL,
-        "rendered64": _SMALL,
-        "smoke": {**_SMALL, "steps": 5, "samples": 8, "final": 4, "flows": 2, "hidden": 16},
     }
 
     flow: Annotated[LayerFlows, FlatNames(layers="identity_layers", steps="flows")] = LayerFlows()

@@ -42,9 +42,6 @@ class DpSgd(Defense):
         # The baselines of MID's authors (clipping 1): next to no noise, and no meaningful budget.
         "mid-celeba": {"noise_multiplier": 0.01, "max_grad_norm": 1.0},
         "mid-facescrub": {"noise_multiplier": 0.2, "max_grad_norm": 1.0},
-        # Chosen on orl64's validation variant (docs/defenses.md): no meaningful budget.
-        "orl64": {"noise_multiplier": 0.05},
-        "rendered64": {"noise_multiplier": 0.05},
     }
 
     # Outside of these bounds the accountant divides by zero, overflows, or searches without end.

@@ -42,9 +42,6 @@ class LowRankFilter(Defense):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "rank-only": {"where": "none"},  # an ablation
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"rank": 15},
-        "rendered64": {"rank": 15},
     }
 
     rank: Annotated[int | None, Ge(1)] = None

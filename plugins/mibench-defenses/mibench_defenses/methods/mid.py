@@ -42,9 +42,6 @@ class MutualInformationRegularisation(Defense):
         # beta of the authors' code (VGG-16 on CelebA) and of AT-AT's configuration; both draw noise in evaluation too.
         "paper": {"beta": 0.003, "deployed": "sample"},
         "atat-paper": {"beta": 0.03, "deployed": "sample"},
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"beta": 0.03},
-        "rendered64": {"beta": 0.03},
     }
 
     beta: Annotated[float, Ge(0)] = 0.003

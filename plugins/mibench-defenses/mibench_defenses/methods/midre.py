@@ -24,8 +24,8 @@ class RandomErasing(Defense):
     """Erase one rectangle at a random place of every training image, after the recipe's augmentation.
 
     Its area is uniform in [area_min, area_max] and every place inside the image is as likely. Its aspect ratio is
-    log-uniform among those at which a rectangle of that area fits, so that areas come out as asked for, but for whole
-    pixels. Only training images are erased: the network that is deployed takes whole ones.
+    log-uniform among those at which a rectangle of that area fits, so that areas come out as asked for, up to rounding
+    to pixels. Only training images are erased: the network that is deployed takes whole ones.
 
     Source: Tran, Nguyen et al., TMLR 2025 (MIDRE); random erasing: Zhong et al., AAAI 2020.
 
@@ -43,9 +43,6 @@ class RandomErasing(Defense):
         # Areas and fill as recalled from the paper, for its low- and high-resolution experiments: NOT verified.
         "low-res": {"area_min": 0.1, "area_max": 0.4, "fill": "mean"},
         "high-res": {"area_min": 0.1, "area_max": 0.8, "fill": "mean"},
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"area_max": 0.8},
-        "rendered64": {"area_max": 0.8},
     }
 
     area_min: Annotated[float, Ge(0), Le(1)] = 0.1

@@ -13,9 +13,42 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, nll_loss
 
-from mibench.api import Classifier, Defense, ImageSet, Outputs, SelfCheck, TrainContext, evaluating, generator
-from mibench_defenses.parts.confidence_vae import ConfidencePurifier, divergence, swap_top
+from mibench.api import (
+    Classifier,
+    Defense,
+    FlatNames,
+    ImageSet,
+    Outputs,
+    SelfCheck,
+    TrainContext,
+    evaluating,
+    generator,
+)
+from mibench_defenses.parts.confidence_vae import Autoencoder, ConfidencePurifier, divergence, swap_top
 from mibench_defenses.parts.wrapping import WrappedClassifier, compare, draw_seed, keep_signals, verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How the purifier is fitted.
+
+    Attributes:
+        beta: weight of the divergence of the latent; only with ``cvae``.
+        label_weight: weight of the cross-entropy with the network's own prediction.
+        reference: fit on disturbed views of the training images (mirrored, cropped) or on the images themselves.
+        views: views of each image; without "augmented" all would be the same, so 1.
+        epochs: passes over the reference confidences.
+        batch: confidences per step.
+        lr: learning rate of Adam.
+    """
+
+    beta: Annotated[float, Ge(0)] = 0.01
+    label_weight: Annotated[float, Ge(0)] = 0.1
+    reference: Literal["augmented", "train"] = "augmented"
+    views: Annotated[int, Ge(1)] = 2
+    epochs: Annotated[int, Ge(0)] = 50
+    batch: Annotated[int, Ge(1)] = 64
+    lr: Annotated[float, Gt(0)] = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +68,9 @@ class Purifier(Defense):
     the loss are restated from memory; sizes, weights and views are this implementation's own.
 
     Attributes:
-        cvae: a variational autoencoder that is told the predicted class; else a plain one.
-        latent: size Z of the latent.
-        hidden: units of the hidden layer of encoder and decoder.
-        beta: weight of the divergence of the latent; only with ``cvae``.
-        label_weight: weight of the cross-entropy with the network's own prediction.
-        keep_label: "loss" leaves it to that term; "swap" also exchanges two confidences where the prediction differs.
-        reference: fit on disturbed views of the training images (mirrored, cropped) or on the images themselves.
-        views: views of each image; without "augmented" all would be the same, so 1.
-        epochs: passes over the reference confidences.
-        batch: confidences per step.
-        lr: learning rate of Adam.
+        keep_label: "loss" leaves it to the loss; "swap" also exchanges two confidences where the prediction differs.
+        autoencoder: G.
+        fit: how G is fitted.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -53,22 +78,14 @@ class Purifier(Defense):
         "autoencoder": {"cvae": False, "latent": 4},  # that of arXiv 2005.03915; its sizes were not found
     }
 
-    cvae: bool = True
-    latent: Annotated[int, Ge(1)] = 8
-    hidden: Annotated[int, Ge(1)] = 128
-    beta: Annotated[float, Ge(0)] = 0.01
-    label_weight: Annotated[float, Ge(0)] = 0.1
     keep_label: Literal["loss", "swap"] = "loss"
-    reference: Literal["augmented", "train"] = "augmented"
-    views: Annotated[int, Ge(1)] = 2
-    epochs: Annotated[int, Ge(0)] = 50
-    batch: Annotated[int, Ge(1)] = 64
-    lr: Annotated[float, Gt(0)] = 1e-3
+    autoencoder: Annotated[Autoencoder, FlatNames()] = Autoencoder()
+    fit: Annotated[Fit, FlatNames()] = Fit()
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Make the untrained purifier beside the network, which stays as it is."""
         ctx.extras["seed"] = draw_seed(ctx)
-        made = ConfidencePurifier(ctx.num_classes, hidden=self.hidden, latent=self.latent, cvae=self.cvae)
+        made = ConfidencePurifier(ctx.num_classes, self.autoencoder)
         ctx.extras["purifier"] = made.to(ctx.device)
         return classifier
 
@@ -77,9 +94,9 @@ class Purifier(Defense):
         rng = generator("purifier", int(ctx.extras["seed"]))
         p_NK = self.confidences(model, data, ctx, rng)
         purifier: ConfidencePurifier = ctx.extras["purifier"].train()
-        optimizer = torch.optim.Adam(purifier.parameters(), lr=self.lr)
-        for _ in range(self.epochs):
-            for indices_B in torch.randperm(len(p_NK), generator=rng).split(self.batch):
+        optimizer = torch.optim.Adam(purifier.parameters(), lr=self.fit.lr)
+        for _ in range(self.fit.epochs):
+            for indices_B in torch.randperm(len(p_NK), generator=rng).split(self.fit.batch):
                 loss = self.purification_loss(purifier, p_NK[indices_B.to(p_NK.device)], rng)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -90,10 +107,10 @@ class Purifier(Defense):
         """Return the network's confidences (N, K) on the reference images."""
         found = []
         with evaluating(model), torch.no_grad():
-            for _ in range(self.views if self.reference == "augmented" else 1):
+            for _ in range(self.fit.views if self.fit.reference == "augmented" else 1):
                 for part_B in torch.arange(len(data)).split(max(1, ctx.batch)):
                     x_BCHW = data.images(part_B).to(ctx.device)
-                    x_BCHW = disturb(x_BCHW, rng) if self.reference == "augmented" else x_BCHW
+                    x_BCHW = disturb(x_BCHW, rng) if self.fit.reference == "augmented" else x_BCHW
                     found.append(model(x_BCHW).float().softmax(1))
         return torch.cat(found)
 
@@ -101,10 +118,10 @@ class Purifier(Defense):
         """Return the scalar loss of one batch of confidences; a variational latent is drawn by the CPU generator."""
         label_B = p_BK.argmax(1)
         mean_BZ, log_var_BZ = purifier.encode(p_BK, label_B)
-        noise_BZ = torch.randn(mean_BZ.shape, generator=rng).to(mean_BZ) if self.cvae else 0.0
+        noise_BZ = torch.randn(mean_BZ.shape, generator=rng).to(mean_BZ) if self.autoencoder.cvae else 0.0
         log_q_BK = purifier.decode(mean_BZ + (log_var_BZ / 2).exp() * noise_BZ, label_B)
-        loss = (log_q_BK.exp() - p_BK).square().sum(1).mean() + self.label_weight * nll_loss(log_q_BK, label_B)
-        return loss + self.beta * divergence(mean_BZ, log_var_BZ).mean() if self.cvae else loss
+        loss = (log_q_BK.exp() - p_BK).square().sum(1).mean() + self.fit.label_weight * nll_loss(log_q_BK, label_B)
+        return loss + self.fit.beta * divergence(mean_BZ, log_var_BZ).mean() if self.autoencoder.cvae else loss
 
     def inference(self, model: Classifier, ctx: TrainContext) -> Classifier:
         """Return a classifier that answers with purified confidences."""

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, MinLen
 
-from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError
-from mibench_defenses.parts.lca import ConvLca
-from mibench_defenses.parts.sparse_front import SparseFront
+from mibench.api import Classifier, Defense, FlatNames, SelfCheck, TrainContext, UsageError
+from mibench_defenses.parts.lca import ConvLca, Lca
+from mibench_defenses.parts.sparse_front_end import SparseFrontEnd
 
 SUPPRESSED = 0.05
 """Share of the positive potentials that the threshold must silence for a code to count as sparse."""
@@ -35,16 +35,11 @@ class SparseCoding(Defense):
 
     Attributes:
         channels: features F of each layer, from the image on; 12 at stride 2 is once complete in colour.
-        kernel: side of the filters in pixels, odd.
-        stride: pixels between positions of a code; each position costs.
-        lam: threshold, in units of the standardised image; larger is sparser and loses more of the image.
-        tau: time constant in iterations; more features want a larger one, or the descent diverges (see ``lca``).
-        iterations: of each layer; about 5 tau settle.
         dictionary: fixed random unit-norm filters (as released), trained by the loss, or by the Hebbian rule.
         eta: rate of the Hebbian rule.
         reconstruct: hand Phi a to the network; false hands over the code, which needs as many features as the network
             has input channels, and stride 1.
-        segment: iterations that the backward pass recomputes at a time, to save memory; 0 keeps all in memory.
+        lca: filters and iterations of each layer.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -61,27 +56,16 @@ class SparseCoding(Defense):
             "reconstruct": False,
         },
         "small": {},  # ours, for CPUs
-        "orl64": {"lam": 0.5},  # chosen on its validation variant, taken over for rendered64: docs/defenses.md
-        "rendered64": {"lam": 0.5},
     }
 
     channels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (12,)
-    kernel: Annotated[int, Ge(1)] = 5
-    stride: Annotated[int, Ge(1)] = 2
-    lam: Annotated[float, Ge(0)] = 0.25
-    tau: Annotated[float, Ge(1)] = 5.0
-    iterations: Annotated[int, Ge(1)] = 25
     dictionary: Literal["fixed", "autograd", "hebbian"] = "fixed"
     eta: Annotated[float, Gt(0)] = 0.01
     reconstruct: bool = True
-    segment: Annotated[int, Ge(0)] = 0
+    lca: Annotated[Lca, FlatNames()] = Lca()
 
     def __post_init__(self) -> None:
-        if self.kernel % 2 == 0:
-            raise UsageError(f"sca: kernel = {self.kernel}: the filters have a centre. Use an odd side, such as 5.")
-        if self.stride > (self.kernel + 1) // 2:
-            raise UsageError(f"sca: use a stride of at most half the kernel: up to {(self.kernel + 1) // 2}.")
-        if not self.reconstruct and self.stride != 1:
+        if not self.reconstruct and self.lca.stride != 1:
             raise UsageError("sca: without reconstruct the network takes the code as its image: use stride 1.")
 
     def cost(self) -> float:
@@ -92,8 +76,8 @@ class SparseCoding(Defense):
         """
         enters, side, adds = 3, 64, 0.0
         for features in self.channels:
-            side = -(-side // self.stride)
-            adds += 2 * self.iterations * enters * features * self.kernel**2 * side**2
+            side = -(-side // self.lca.stride)
+            adds += 2 * self.lca.iterations * enters * features * self.lca.kernel**2 * side**2
             enters = features
         return 1 + adds * (3 if self.dictionary == "autograd" else 1) / (3 * SMALL_CNN_ADDS)
 
@@ -109,32 +93,31 @@ class SparseCoding(Defense):
                 f" reconstruct=true, or end channels with {classifier.channels}."
             )
         enters = (classifier.channels, *self.channels[:-1])
-        options = {name: getattr(self, name) for name in ("kernel", "stride", "lam", "tau", "iterations", "segment")}
-        options["trained"] = self.dictionary == "autograd"
-        layers = [ConvLca(*pair, **options) for pair in zip(enters, self.channels, strict=True)]
-        front = SparseFront(layers, self.reconstruct)
-        classifier.add_module("front", front.to(ctx.device))
+        trained = self.dictionary == "autograd"
+        layers = [ConvLca(*pair, self.lca, trained=trained) for pair in zip(enters, self.channels, strict=True)]
+        front_end = SparseFrontEnd(layers, self.reconstruct)
+        classifier.add_module("front", front_end.to(ctx.device))  # the name stands in published state dicts
         # A hook leaves the paths of head and stages as they are; a bound method survives copying the classifier.
-        classifier.body.register_forward_pre_hook(front.replace_input)
+        classifier.body.register_forward_pre_hook(front_end.replace_input)
         return classifier
 
     def on_epoch_start(self, model: Classifier, ctx: TrainContext) -> None:
         """Forget what the layers did in the last epoch."""
-        _front(model).summaries = []
+        _front_end(model).summaries = []
 
     def on_step_end(self, model: Classifier, ctx: TrainContext) -> None:
         """Apply the Hebbian rule, or scale the filters that the optimiser moved to norm 1."""
-        front = _front(model)
-        for layer, u_BCHW, a_BFhw in front.seen:
+        front_end = _front_end(model)
+        for layer, u_BCHW, a_BFhw in front_end.seen:
             if self.dictionary == "hebbian":
                 layer.hebbian_step(u_BCHW, a_BFhw, self.eta)
             elif self.dictionary == "autograd":
                 layer.renormalise()
-        front.seen = []
+        front_end.seen = []
 
     def on_epoch_end(self, model: Classifier, ctx: TrainContext) -> None:
         """Log what the layers did; here and not in a training step, so that other defenses may have theirs."""
-        for index, means in enumerate(_front(model).means().tolist()):
+        for index, means in enumerate(_front_end(model).means().tolist()):
             ctx.history[-1] |= {f"lca{index}_{name}": mean for name, mean in zip(SIGNALS, means, strict=True)}
 
     def self_check(self, model: Classifier, ctx: TrainContext) -> SelfCheck:
@@ -147,5 +130,5 @@ class SparseCoding(Defense):
         return SelfCheck(active, signals, "; ".join(say.format(*row) for row in rows))
 
 
-def _front(model: Classifier) -> SparseFront:
-    return next(module for module in model.modules() if isinstance(module, SparseFront))
+def _front_end(model: Classifier) -> SparseFrontEnd:
+    return next(module for module in model.modules() if isinstance(module, SparseFrontEnd))

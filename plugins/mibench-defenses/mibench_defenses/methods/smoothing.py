@@ -32,11 +32,11 @@ class Smoothing(Defense):
     An attacker with the weights attacks f itself, or differentiates through the average.
 
     Noise is added at the side of the image that comes in, before resizing, and is not cut to [0, 1].
-    With a fixed set of noises answers are exact and repeatable, but the certificate (``certificate.py``) asks for
-    fresh ones.
+    With a fixed set of noises answers are exact and repeatable; no certificate of robustness follows from them, nor is
+    one computed from fresh ones.
 
-    Source: Jin, Zhang, Liu, Zhang and Zou, 2026 (Robust Privacy: smoothing against inversion); smoothing, its training
-    and its certificate: Cohen, Rosenfeld and Kolter, ICML 2019.
+    Source: Jin, Zhang, Liu, Zhang and Zou, 2026 (Robust Privacy: smoothing against inversion); smoothing and
+    its training: Cohen, Rosenfeld and Kolter, ICML 2019.
 
     Attributes:
         sigma: standard deviation of the noise on every pixel, [0, 1] units; 0 is plain training.
@@ -52,9 +52,6 @@ class Smoothing(Defense):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The paper's abstract: sigma 0.1. Its number of copies and its aggregation were not found.
         "paper": {"sigma": 0.1},
-        # Few copies, so that a matrix on two CPU cores ends: an attack costs as many passes as there are copies.
-        "orl64": {"sigma": 0.1, "copies": 4, "train_noise": True},
-        "rendered64": {"sigma": 0.1, "copies": 4, "train_noise": True},
         # Cohen et al.: one of their noise levels (0.12, 0.25, 0.5, 1), votes, training with noise; fewest votes of
         # their prediction experiments, from memory.
         "cohen": {"sigma": 0.25, "copies": 100, "aggregate": "votes", "fresh": True, "train_noise": True},

@@ -19,11 +19,11 @@ from mibench_defenses.parts.backbone_prefix import trace, weights_before
 
 @dataclass(frozen=True, kw_only=True)
 class TransferLearning(Defense):
-    """Freeze the front of a publicly pre-trained network; train the rest and the head on private images.
+    """Freeze the first layers of a publicly pre-trained network; train the rest and the head on private images.
 
-    The front is every weight on which the output of the last frozen stage depends, but never the head. Running
-    statistics of its BatchNorm still absorb private images, unless ``freeze_bn_stats``. A random front is no defense.
-    Training costs less by the front's backward pass; public pre-training, shared by all cells, is not counted.
+    The frozen prefix is every weight on which the output of the last frozen stage depends, but never the head. Running
+    statistics of its BatchNorm still absorb private images, unless ``freeze_bn_stats``. A random prefix is no defense.
+    Training costs less by the prefix's backward pass; public pre-training, shared by all cells, is not counted.
 
     Source: Ho, Koh, Chandrasegaran, Nguyen and Cheung, CVPR 2024; the preset ``paper`` as in AT-AT's code on
     ResNets, ``paper-densenet`` on DenseNets (which value AT-AT used there is not public).
@@ -43,10 +43,7 @@ class TransferLearning(Defense):
         # DenseNets it ends a stage earlier, behind the second dense block.
         "paper": {"stage_share": 0.75, "freeze_bn_stats": False},
         "paper-densenet": {"freeze_until": "features.denseblock2", "freeze_bn_stats": False},
-        "pure": {"stage_share": 0.75, "freeze_bn_stats": True},  # no private statistics in the front; of no paper
-        # Chosen on orl64's validation variant, taken over for rendered64: docs/defenses.md.
-        "orl64": {"stage_share": 0.25},
-        "rendered64": {"stage_share": 0.25},
+        "pure": {"stage_share": 0.75, "freeze_bn_stats": True},  # no private statistics in the prefix; of no paper
     }
 
     freeze_until: str = ""
@@ -64,15 +61,15 @@ class TransferLearning(Defense):
         return WarmStart("public") if self.start == "public" else None
 
     def cost(self) -> float:
-        """Return 1 - 2f/3: in the front there is no backward pass (2 of 3 units). f is the share set, 0 if unknown."""
+        """Return 1 - 2f/3: the prefix has no backward pass (2 of 3 units). f is the share set, 0 if unknown."""
         return 1.0 if self.freeze_until else 1 - 2 * (self.parameter_share or self.stage_share) / 3
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
-        """Freeze the front; refuse an unknown stage and an empty front."""
-        front = self._front(classifier, trace(classifier, ctx))
-        if not front:
+        """Freeze the prefix; refuse an unknown stage and an empty prefix."""
+        prefix = self._prefix(classifier, trace(classifier, ctx))
+        if not prefix:
             raise UsageError("tl-dmi: there is nothing to freeze up to that stage. Name a later one.")
-        for parameter in front:
+        for parameter in prefix:
             parameter.requires_grad_(False)
         ctx.extras["frozen_F"] = _squares(classifier)
         ctx.extras["pretrained"] = torch.tensor(float(self.start == "model" or ctx.start is not None))
@@ -96,15 +93,15 @@ class TransferLearning(Defense):
         reason = f"{share:.1%} of the weights frozen, {moved} since a {start} start"
         return SelfCheck(share > 0 and kept and pretrained, signals, reason)
 
-    def _front(self, classifier: Classifier, nodes: dict[str, Any]) -> list[nn.Parameter]:
+    def _prefix(self, classifier: Classifier, nodes: dict[str, Any]) -> list[nn.Parameter]:
         head = {id(parameter) for parameter in classifier.head.parameters()}
         wanted = self.parameter_share * sum(parameter.numel() for parameter in classifier.parameters())
         ends = list(nodes.values()) if wanted else [nodes[self._last(classifier.stage_names, nodes)]]
-        front: list[nn.Parameter] = []
+        prefix: list[nn.Parameter] = []
         seen: set[Any] = set()
-        while ends and (not wanted or sum(parameter.numel() for parameter in front) < wanted):
-            front += [parameter for parameter in weights_before(ends.pop(0), seen) if id(parameter) not in head]
-        return front
+        while ends and (not wanted or sum(parameter.numel() for parameter in prefix) < wanted):
+            prefix += [parameter for parameter in weights_before(ends.pop(0), seen) if id(parameter) not in head]
+        return prefix
 
     def _last(self, stages: list[str], nodes: dict[str, Any]) -> str:
         if not self.freeze_until and not stages:

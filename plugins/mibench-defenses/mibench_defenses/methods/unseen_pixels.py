@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from mibench.api import (
     Classifier,
     Defense,
+    FlatNames,
     ImageSet,
     SelfCheck,
     Step,
@@ -24,7 +24,8 @@ from mibench.api import (
     WarmStart,
     loss_of,
 )
-from mibench_defenses.parts.masked import MaskedClassifier, MaskedImages, group_norms, masked
+from mibench_defenses.parts.group_lasso import GroupLasso, group_norms
+from mibench_defenses.parts.masked import Mask, MaskedClassifier, MaskedImages, masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,45 +47,27 @@ class UnseenPixels(Defense):
 
     Attributes:
         stage: ``final`` is the defended network; ``learn`` is the training of the mask that comes before it.
-        lam: weight of the mean group norm against the mean cross-entropy.
-        ridge: weight of the mean squared group norm.
-        mask_init: initial value of the mask, (0, 1].
-        tau_first: threshold of the group norm in the first epochs.
-        tau: threshold after them; below one optimiser step (rate * sqrt(C)) removed pixels can come back.
-        switch: share of the epochs that use ``tau_first``.
-        adaptive: learn the mask twice, the second time with weights from the first.
-        gamma: exponent of the adaptive weights.
-        binarise: let ``final`` use 1 where the mask is not 0.
-        mask_method: where ``final`` masks in training; every evaluation masks in the network. ``layer``: in the
-            network, after augmentation, which moves unread pixels into view; ``transform``: before augmentation;
-            ``dataset``: before augmentation, in 8-bit images.
+        penalty: what the mask pays for the pixels that it lets through.
+        mask: how it is learnt, and used by ``final``.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # Configured defaults of the release; which combination gave the published run is not stated.
         "paper": {"lam": 9.8, "mask_init": 0.5, "tau": 0.0025, "mask_method": "layer"},
-        # In some hundred steps a mask cannot come down from .5. Chosen on orl64's validation variant: docs/defenses.md.
-        "orl64": {"lam": 100.0, "mask_init": 0.1},
-        "rendered64": {"lam": 100.0, "mask_init": 0.1},
     }
 
     stage: Literal["learn", "final"] = "final"
-    lam: Annotated[float, Ge(0)] = 9.8
-    ridge: Annotated[float, Ge(0)] = 0.0
-    mask_init: Annotated[float, Gt(0), Le(1)] = 0.5
-    tau_first: Annotated[float, Ge(0)] = 1e-6
-    tau: Annotated[float, Ge(0)] = 0.0025
-    switch: Annotated[float, Ge(0), Le(1)] = 0.1
-    adaptive: bool = False
-    gamma: Annotated[float, Gt(0)] = 1.0
-    binarise: bool = False
-    mask_method: Literal["layer", "transform", "dataset"] = "transform"
+    penalty: Annotated[GroupLasso, FlatNames()] = GroupLasso()
+    mask: Annotated[Mask, FlatNames(init="mask_init", method="mask_method")] = Mask()
 
     def starts_from(self) -> WarmStart | None:
         """Return the training of the mask, or the first of two; neither depends on options of ``final``."""
         if self.stage == "final":
-            return WarmStart("private", replace(self, stage="learn", binarise=False, mask_method="transform"))
-        return WarmStart("private", replace(self, adaptive=False, gamma=1.0)) if self.adaptive else None
+            mask = replace(self.mask, binarise=False, method="transform")
+            return WarmStart("private", replace(self, stage="learn", mask=mask))
+        if not self.penalty.adaptive:
+            return None
+        return WarmStart("private", replace(self, penalty=replace(self.penalty, adaptive=False, gamma=1.0)))
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Put the mask in front of the network, and beside it what the training needs.
@@ -100,48 +83,40 @@ class UnseenPixels(Defense):
         ctx.extras["norms"] = group_norms(mask_CHW)
         read_CHW = (ctx.extras["norms"] > 0).to(mask_CHW).repeat(ctx.channels, 1, 1)
         if self.stage == "learn":
-            mask_CHW = nn.Parameter(self.mask_init * read_CHW)
-        elif self.binarise:
+            mask_CHW = nn.Parameter(self.mask.init * read_CHW)
+        elif self.mask.binarise:
             mask_CHW = read_CHW
-        everywhere = self.stage == "learn" or self.mask_method == "layer"
+        everywhere = self.stage == "learn" or self.mask.method == "layer"
         model = MaskedClassifier(classifier, mask_CHW, everywhere=everywhere)
         ctx.extras["mask"] = model.mask_CHW
         return model
 
     def train_transform(self, base: Transform, ctx: TrainContext) -> Transform:
         """Mask the images before the augmentation if asked for."""
-        if self.stage == "learn" or self.mask_method != "transform":
+        if self.stage == "learn" or self.mask.method != "transform":
             return base
         return lambda x_BCHW: base(masked(x_BCHW, ctx.extras["mask"]))
 
     def train_dataset(self, data: ImageSet, ctx: TrainContext) -> ImageSet:
         """Mask the training images for good if asked for."""
-        if self.stage == "learn" or self.mask_method != "dataset":
+        if self.stage == "learn" or self.mask.method != "dataset":
             return data
         return MaskedImages(data, ctx.extras["mask"].cpu())
 
     def training_step(self, model: Classifier, x_BCHW: Tensor, y_B: Tensor, ctx: TrainContext) -> Step:
         """Return the cross-entropy, while the mask is learnt with its penalty."""
         loss = loss_of(model.outputs(x_BCHW), y_B)
-        penalty = self.penalty(ctx.extras["mask"], ctx.extras["norms"]) if self.stage == "learn" else loss.new_zeros(())
+        penalty = (
+            self.penalty.of(ctx.extras["mask"], ctx.extras["norms"]) if self.stage == "learn" else loss.new_zeros(())
+        )
         n_features = (ctx.extras["mask"].detach() != 0).any(0).sum()
         return Step(loss + penalty, {"penalty": penalty.detach(), "n_features": n_features})
-
-    def penalty(self, mask_CHW: Tensor, before_HW: Tensor) -> Tensor:
-        """Return the group lasso of a mask; scalar.
-
-        Args:
-            mask_CHW: the mask that is learnt.
-            before_HW: group norms of a first run; used by the adaptive lasso.
-        """
-        norms_HW, weights_HW = group_norms(mask_CHW), before_HW**self.gamma + 1e-8 if self.adaptive else 1
-        return self.lam * (norms_HW / weights_HW).mean() + self.ridge * norms_HW.square().mean()
 
     def on_step_end(self, model: Classifier, ctx: TrainContext) -> None:
         """Set pixels under the threshold to 0, and those that a first run removed."""
         if self.stage == "final":
             return
-        tau = self.tau_first if ctx.epoch < round(self.switch * ctx.epochs) else self.tau
+        tau = self.mask.tau_first if ctx.epoch < round(self.mask.switch * ctx.epochs) else self.mask.tau
         with torch.no_grad():
             kept_HW = (group_norms(ctx.extras["mask"]) > tau) & (ctx.extras["norms"] > 0)
             ctx.extras["mask"].mul_(kept_HW)

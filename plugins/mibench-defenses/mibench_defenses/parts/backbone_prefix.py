@@ -26,7 +26,7 @@ def trace(classifier: Classifier, ctx: TrainContext) -> dict[str, Any]:
 
 
 def weights_before(node: Any, seen: set[Any]) -> Iterator[nn.Parameter]:
-    """Yield the weights on which an autograd node depends, but for those of nodes seen before."""
+    """Yield the weights on which an autograd node depends, except for those of nodes seen before."""
     waiting = [node]
     while waiting:
         if (node := waiting.pop()) is None or node in seen:

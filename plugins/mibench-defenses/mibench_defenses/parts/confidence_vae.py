@@ -5,9 +5,28 @@ Shapes: B vectors of a batch, K classes, Z latent size.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoencoder:
+    """What the network that purifies is.
+
+    Attributes:
+        cvae: a variational autoencoder that is told the predicted class; else a plain one.
+        latent: size Z of the latent.
+        hidden: units of the hidden layer of encoder and decoder.
+    """
+
+    cvae: bool = True
+    latent: Annotated[int, Ge(1)] = 8
+    hidden: Annotated[int, Ge(1)] = 128
 
 
 class ConfidencePurifier(nn.Module):
@@ -15,18 +34,17 @@ class ConfidencePurifier(nn.Module):
 
     Args:
         classes: K.
-        hidden: units of the hidden layers.
-        latent: Z.
-        cvae: variational and conditional.
+        how: sizes and kind.
     """
 
-    def __init__(self, classes: int, *, hidden: int, latent: int, cvae: bool) -> None:
+    def __init__(self, classes: int, how: Autoencoder) -> None:
         super().__init__()
-        self.cvae, told = cvae, classes if cvae else 0
-        self.encoder = nn.Sequential(
-            nn.Linear(classes + told, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent if cvae else latent)
+        self.cvae, told = how.cvae, classes if how.cvae else 0
+        code = 2 * how.latent if how.cvae else how.latent
+        self.encoder = nn.Sequential(nn.Linear(classes + told, how.hidden), nn.ReLU(), nn.Linear(how.hidden, code))
+        self.decoder = nn.Sequential(
+            nn.Linear(how.latent + told, how.hidden), nn.ReLU(), nn.Linear(how.hidden, classes)
         )
-        self.decoder = nn.Sequential(nn.Linear(latent + told, hidden), nn.ReLU(), nn.Linear(hidden, classes))
         self.classes = classes
 
     def encode(self, p_BK: Tensor, label_B: Tensor) -> tuple[Tensor, Tensor]:

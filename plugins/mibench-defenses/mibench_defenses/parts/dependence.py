@@ -4,16 +4,28 @@ A view is one row per image: pixels, a layer's activations or one-hot labels; fu
 compare the m x m Gram matrices of two views and work for any m >= 2. Neither is calibrated: with many images and few
 classes, noise scores high and scaling a view changes its score, so compare with the score of shuffled rows.
 
+Normalised HSIC is tr(R_x R_z) with R = K (K + eps m I)^-1 and K centred on both sides, which gives the same trace as
+centring on one, from symmetric and better conditioned matrices. It goes from 0 (a constant view) to m - 1. COCO is
+sqrt(norm of K_x K_z) / m with both K centred on both sides; the norm is Frobenius', as in BiDO, where the constrained
+covariance of Gretton et al. (2005) has the spectral norm.
+
+Source: Fukumizu, Gretton, Sun and Schoelkopf, NIPS 2007; as used by Peng et al., KDD 2022.
+
 Shapes: B = m images of a batch, D numbers per image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
+
+from mibench.api import Classifier, OmitIfDefault, UsageError
+from mibench.api.errors import unknown
 
 Kernel = Literal["gaussian", "linear", "imq"]
 """``gaussian``: exp(-d / (2 sigma^2 D)) with d the squared distance; ``linear``: inner product; ``imq``: inverse
@@ -26,23 +38,44 @@ Measure = Literal["hsic", "coco"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dependence:
-    """A measure of dependence, in two steps, so that a view that is compared often is encoded once.
+    """How dependence is measured. There are two steps, so that a view that is compared often is encoded once.
 
     Attributes:
-        measure: which measure.
+        measure: normalised HSIC, or COCO, whose values are far smaller and want larger weights.
+        kernel: kernel of the labels; images and activations have a Gaussian one.
         sigma: width of the Gaussian kernel, per dimension.
-        eps: ridge of the normalised HSIC, per image.
-        dtype: of all computations; float64 costs little, for the matrices are small.
+        eps: ridge of the normalised HSIC, per image of the batch.
+        precision: of kernels and solves; float32 halves memory and is faster on consumer GPUs.
+        image_scale: range of X in d(X, Z), whatever the network sees: symmetric is [-1, 1] (AT-AT), unit is [0, 1] (the
+            authors' code, whose networks also take images in [0, 1]: ``--set model.mean=[0,0,0]`` and ``std=[1,1,1]``).
+            The Gaussian kernel is not invariant to it: squared distances are four times larger in [-1, 1].
     """
 
     measure: Measure = "hsic"
-    sigma: float = 5.0
-    eps: float = 1e-5
-    dtype: torch.dtype = torch.float64
+    kernel: Kernel = "linear"
+    sigma: Annotated[float, Gt(0)] = 5.0
+    eps: Annotated[float, Gt(0)] = 1e-5
+    precision: Literal["float64", "float32"] = "float64"
+    image_scale: Annotated[ImageScale, OmitIfDefault()] = "symmetric"
+
+    def of_stages(self, x: Tensor, stages: Mapping[str, Tensor], labels_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Return d(X, Z_j) and d(Z_j, Y), one number for each stage j.
+
+        Args:
+            x: images in [0, 1], (B, C, H, W).
+            stages: activations (B, ...) by stage.
+            labels_BK: one-hot labels.
+        """
+        image_BB = self.encode(x if self.image_scale == "unit" else 2 * x - 1)
+        label_BB = self.encode(labels_BK, self.kernel)
+        encoded = [self.encode(activations) for activations in stages.values()]
+        on_image = torch.stack([self.between(image_BB, z_BB) for z_BB in encoded])
+        return on_image, torch.stack([self.between(z_BB, label_BB) for z_BB in encoded])
 
     def encode(self, view: Tensor, kernel: Kernel = "gaussian") -> Tensor:
         """Return what the measure compares, (B, B): the centred Gram matrix, regularised if the measure is HSIC."""
-        matrix_BB = centred(gram(view.flatten(1).to(self.dtype), kernel, self.sigma))
+        dtype = getattr(torch, self.precision)
+        matrix_BB = centred(gram(view.flatten(1).to(dtype), kernel, self.sigma))
         return ridge_smoother(matrix_BB, self.eps) if self.measure == "hsic" else matrix_BB
 
     def between(self, a_BB: Tensor, b_BB: Tensor) -> Tensor:
@@ -54,63 +87,17 @@ class Dependence:
         return squared.pow(0.25) / len(a_BB)
 
 
-def nhsic(
-    x: Tensor,
-    z: Tensor,
-    *,
-    kernel_x: Kernel = "gaussian",
-    kernel_z: Kernel = "gaussian",
-    sigma: float = 5.0,
-    eps: float = 1e-5,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """Return the normalised HSIC of two views: tr(R_x R_z) with R = K (K + eps m I)^-1 and K centred on both sides.
+def check_stages(classifier: Classifier, stages: Sequence[str], owner: str) -> None:
+    """Refuse stages that a network does not have.
 
-    Args:
-        x: one view (B, ...).
-        z: the other view (B, ...).
-        kernel_x: kernel of ``x``.
-        kernel_z: kernel of ``z``.
-        sigma: width of the Gaussian kernel, per dimension.
-        eps: ridge, per image.
-        dtype: of all computations.
-
-    Returns:
-        A scalar of ``dtype`` from 0 (a constant view) to B - 1.
-
-    Source: Fukumizu, Gretton, Sun and Schoelkopf, NIPS 2007; as used by Peng et al., KDD 2022. Centring on both sides
-    gives the same trace as centring on one, from symmetric and better conditioned matrices.
+    Raises:
+        UsageError: if a stage is unknown, or the network names none.
     """
-    how = Dependence(measure="hsic", sigma=sigma, eps=eps, dtype=dtype)
-    return how.between(how.encode(x, kernel_x), how.encode(z, kernel_z))
-
-
-def coco(
-    x: Tensor,
-    z: Tensor,
-    *,
-    kernel_x: Kernel = "gaussian",
-    kernel_z: Kernel = "gaussian",
-    sigma: float = 5.0,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """Return the COCO of two views: sqrt(norm of K_x K_z) / m with both K centred on both sides.
-
-    The norm is Frobenius', as in BiDO; the constrained covariance of Gretton et al. (2005) has the spectral norm.
-
-    Args:
-        x: one view (B, ...).
-        z: the other view (B, ...).
-        kernel_x: kernel of ``x``.
-        kernel_z: kernel of ``z``.
-        sigma: width of the Gaussian kernel, per dimension.
-        dtype: of all computations.
-
-    Returns:
-        A scalar of ``dtype``, at least 0.
-    """
-    how = Dependence(measure="coco", sigma=sigma, dtype=dtype)
-    return how.between(how.encode(x, kernel_x), how.encode(z, kernel_z))
+    if not classifier.stage_names:
+        raise UsageError(f"{owner} constrains the stages of a network, and this one names none. Use another model.")
+    for name in stages:
+        if name not in classifier.stage_names:
+            raise unknown("stage", name, classifier.stage_names)
 
 
 def gram(view_BD: Tensor, kernel: Kernel, sigma: float = 5.0) -> Tensor:

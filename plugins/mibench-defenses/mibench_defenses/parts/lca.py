@@ -7,15 +7,50 @@ P = C s^2 channels of an image whose s x s tiles are stacked (s is the stride).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, pixel_shuffle, pixel_unshuffle, relu
 from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
 
+from mibench.api import UsageError
+
 TINY = 1e-6
 """Below this a norm or standard deviation counts as 0 and is not divided by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lca:
+    """The filters and the iterations of a layer.
+
+    Attributes:
+        kernel: side of the filters in pixels, odd.
+        stride: pixels between positions of a code, at most (kernel + 1) / 2; each position costs.
+        lam: threshold, in units of the standardised image; larger is sparser and loses more of the image.
+        tau: time constant in iterations; more features want a larger one, or the descent diverges (see ``ConvLca``).
+        iterations: of each layer; about 5 tau settle.
+        segment: iterations that the backward pass recomputes at a time, to save memory; 0 keeps all in memory.
+
+    Raises:
+        UsageError: for an even kernel, or a stride that is too large.
+    """
+
+    kernel: Annotated[int, Ge(1)] = 5
+    stride: Annotated[int, Ge(1)] = 2
+    lam: Annotated[float, Ge(0)] = 0.25
+    tau: Annotated[float, Ge(1)] = 5.0
+    iterations: Annotated[int, Ge(1)] = 25
+    segment: Annotated[int, Ge(0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise UsageError(f"kernel = {self.kernel}: the filters have a centre. Use an odd side, such as 5.")
+        if self.stride > (self.kernel + 1) // 2:
+            raise UsageError(f"stride = {self.stride}: use at most half the kernel, up to {(self.kernel + 1) // 2}.")
 
 
 class ConvLca(nn.Module):
@@ -31,34 +66,17 @@ class ConvLca(nn.Module):
     Args:
         channels: C.
         features: F.
-        kernel: side of the filters, odd.
-        stride: pixels between positions of the code, at most (kernel + 1) / 2.
-        lam: threshold, in units of the standardised image.
-        tau: time constant, in iterations.
-        iterations: how many.
+        how: filters and iterations.
         trained: whether the dictionary is a parameter for gradients.
-        segment: iterations that are recomputed in the backward pass instead of kept; 0 keeps all.
     """
 
     dictionary: Tensor
 
-    def __init__(
-        self,
-        channels: int,
-        features: int,
-        *,
-        kernel: int,
-        stride: int = 1,
-        lam: float,
-        tau: float,
-        iterations: int,
-        trained: bool = False,
-        segment: int = 0,
-    ) -> None:
+    def __init__(self, channels: int, features: int, how: Lca, *, trained: bool = False) -> None:
         super().__init__()
-        self.kernel, self.stride, self.lam, self.tau, self.iterations = kernel, stride, lam, tau, iterations
-        self.segment = segment or iterations
-        filters = nn.init.trunc_normal_(torch.empty(features, channels, kernel, kernel))
+        self.kernel, self.stride, self.lam, self.tau = how.kernel, how.stride, how.lam, how.tau
+        self.iterations, self.segment = how.iterations, how.segment or how.iterations
+        filters = nn.init.trunc_normal_(torch.empty(features, channels, how.kernel, how.kernel))
         if trained:
             self.dictionary = nn.Parameter(filters)
         else:
@@ -89,10 +107,6 @@ class ConvLca(nn.Module):
     def synthesise(self, a_BFhw: Tensor) -> Tensor:
         """Return Phi a as a canvas."""
         return _spread(a_BFhw, self.filters()[1])
-
-    def lateral(self, a_BFhw: Tensor) -> Tensor:
-        """Return G a, (B, F, h, w): how much the active filters inhibit each of the others."""
-        return self.analyse(self.synthesise(a_BFhw)) - a_BFhw
 
     def canvas(self, u_BCHW: Tensor) -> Tensor:
         """Return images on their canvas: with a border of zeros, tiles stacked as channels."""

@@ -6,12 +6,36 @@ Shapes: B images of a batch, C channels, H = W pixels, N and M images.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from mibench.api import Classifier, ImageSet, Outputs, from_uint8, resize, to_uint8
 from mibench_defenses.parts.wrapping import same_adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """How a mask is learnt, and used once it is final.
+
+    Attributes:
+        init: initial value, (0, 1].
+        tau_first: threshold of the group norm in the first epochs.
+        tau: threshold after them; below one optimiser step (rate * sqrt(C)) removed pixels can come back.
+        switch: share of the epochs that use ``tau_first``.
+        binarise: use 1 where the final mask is not 0.
+        method: where the final network masks in training; every evaluation masks in the network. ``layer``: in the
+            network, after augmentation, which moves unread pixels into view; ``transform``: before augmentation;
+            ``dataset``: before augmentation, in 8-bit images.
+    """
+
+    init: Annotated[float, Gt(0), Le(1)] = 0.5
+    tau_first: Annotated[float, Ge(0)] = 1e-6
+    tau: Annotated[float, Ge(0)] = 0.0025
+    switch: Annotated[float, Ge(0), Le(1)] = 0.1
+    binarise: bool = False
+    method: Literal["layer", "transform", "dataset"] = "transform"
 
 
 class MaskedClassifier(Classifier):
@@ -73,9 +97,3 @@ class MaskedImages(ImageSet):
 def masked(x_BCHW: Tensor, mask_CHW: Tensor) -> Tensor:
     """Return 1/2 + mask * (x - 1/2): exactly mid-grey where the mask is 0."""
     return 0.5 + mask_CHW * (x_BCHW - 0.5)
-
-
-def group_norms(mask_CHW: Tensor) -> Tensor:
-    """Return the Euclidean norm (H, W) of each pixel's channels; its gradient at 0 is 0."""
-    norms_HW: Tensor = torch.linalg.vector_norm(mask_CHW, dim=0)
-    return norms_HW

@@ -6,12 +6,35 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from mibench.api import Classifier, ImageSet, Outputs, TrainContext, evaluating, generator, other_class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triggers:
+    """How triggers are blended into images, and moved.
+
+    Attributes:
+        alpha: share of the trigger in the blend, (0, 1).
+        step: length of a signed step, [0, 1] units.
+        low: lowest value of a trigger, [0, 1] units; the highest is 1.
+    """
+
+    alpha: Annotated[float, Gt(0), Lt(1)] = 0.02
+    step: Annotated[float, Gt(0)] = 0.01
+    low: Annotated[float, Ge(0), Lt(1)] = 0.0
+
+    def draw(self, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+        """Return triggers to begin with, uniform in their range."""
+        return self.low + (1 - self.low) * torch.rand(*shape, generator=rng)
 
 
 def blend(x_BCHW: Tensor, trigger_BCHW: Tensor, alpha: float) -> Tensor:

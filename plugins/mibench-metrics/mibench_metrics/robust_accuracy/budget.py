@@ -55,26 +55,6 @@ class AttackBudget:
         """Whether FAB-T runs, so that radii are known."""
         return self.fab_targets > 0 and self.fab_iterations > 0
 
-    def passes_per_survivor(self, points: int) -> tuple[float, float]:
-        """Return (forward, backward) passes per eps on an image that no attack breaks, for a sweep of ``points`` eps.
-
-        Counted: starts, steps, the ranking of classes and the check of what each attack returns. FAB-T is spent once
-        for the whole sweep.
-        """
-        forward = backward = 0.0
-        if self.apgd_ce_iterations:
-            forward += self.apgd_ce_iterations + 2
-            backward += self.apgd_ce_iterations + 1
-        if self.uses_apgd_t:
-            forward += self.apgd_t_targets * (self.apgd_t_iterations + 2) + 1
-            backward += self.apgd_t_targets * (self.apgd_t_iterations + 1)
-        if self.uses_fab:
-            forward += self.fab_targets * (2 * self.fab_iterations + 3) / points
-            backward += self.fab_targets * self.fab_iterations / points
-        if self.square_queries:
-            forward += self.square_queries + 2
-        return forward, backward
-
 
 PROFILES: dict[Profile, AttackBudget] = {
     "smoke": AttackBudget(apgd_ce_iterations=10),

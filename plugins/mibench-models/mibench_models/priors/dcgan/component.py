@@ -39,9 +39,6 @@ class DcganPrior(PriorModel):
         # seven minutes of one CPU thread at 64 px: a quarter of the width, half the batch. The rate was raised
         # after a look at short trainings on rendered64's public people; not swept
         "small": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
-        "orl64": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
-        "rendered64": {"width": 16, "steps": 580, "batch": 32, "lr": 5e-4, "mirror": True},
-        "smoke": {"z_dim": 16, "width": 4, "steps": 20, "n_critic": 2, "batch": 8},
     }
 
     z_dim: Annotated[int, Ge(1)] = 100

@@ -69,13 +69,7 @@ class Diffusion(PriorModel):
         "paper": {},
         # about 5 minutes of one CPU core; not tuned
         "small": SMALL,
-        "orl64": SMALL,
-        "rendered64": SMALL,
-        "smoke": {
-            **SMALL, "width": 8, "factors": (1, 2), "times": 100, "top": 4, "steps": 3, "batch": 8, "tune_steps": 2,
-            "tune_batch": 2, "sample_steps": 3,
-        },
-    }  # fmt: skip
+    }
 
     width: Annotated[int, Ge(2)] = 128
     factors: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 3, 4)

@@ -43,9 +43,6 @@ class KedGanPrior(PriorModel):
         "paper": {"steps": 11_250},
         # four minutes of one CPU thread at 64 px, per target: a quarter of the width, half the batch; not tuned
         "small": {"width": 16, "steps": 400, "batch": 32, "kernels": 16, "kernel_size": 16, "mirror": True},
-        "orl64": {"width": 16, "steps": 400, "batch": 32, "kernels": 16, "kernel_size": 16, "mirror": True},
-        "rendered64": {"width": 16, "steps": 400, "batch": 32, "kernels": 16, "kernel_size": 16, "mirror": True},
-        "smoke": {"z_dim": 16, "width": 4, "steps": 20, "n_critic": 2, "batch": 8, "kernels": 4, "kernel_size": 4},
     }
 
     z_dim: Annotated[int, Ge(1)] = 100

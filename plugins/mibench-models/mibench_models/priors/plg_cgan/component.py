@@ -40,9 +40,6 @@ class PlgCgan(PriorModel):
         "paper": {},
         # about 4 minutes of one CPU core, not tuned; two learning rates stand in for many critic steps
         "small": SMALL,
-        "orl64": SMALL,
-        "rendered64": SMALL,
-        "smoke": {"z_dim": 16, "width": 2, "top": 4, "steps": 3, "critic_steps": 1, "batch": 8},
     }
 
     z_dim: Annotated[int, Ge(1)] = 128

@@ -33,11 +33,7 @@ class StyleGan2Prior(PriorModel):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_max": 8, "kimg": 0.08, "batch": 8},
         "small": {"channel_max": 64, "kimg": 100.0},
-        "rendered64": {"channel_max": 64, "kimg": 100.0},
-        # 200 photographs: without augmentation the discriminator knows them by heart
-        "orl64": {"channel_max": 64, "kimg": 64.0, "augment": "translate,cutout,color"},
     }
 
     z_dim: Annotated[int, Ge(1)] = 128

@@ -36,7 +36,7 @@ def standardise(x_BCHW: Tensor) -> Standardised:
     return Standardised((x_BCHW - mean) / std, mean, std)
 
 
-class SparseFront(nn.Module):
+class SparseFrontEnd(nn.Module):
     """Sparse-coding layers one after the other, to stand before a network.
 
     In training mode it keeps the last code of each layer, and averages what ``ConvLca.summary`` says of each.
