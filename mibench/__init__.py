@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 
+from mibench.base.version import __version__
+
 # A tool that measures privacy reports nobody's use of it. Read when the libraries are imported, so set before any of
 # them is: onnxruntime would write a device identifier and a queue of events to the user's cache folder.
 for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
@@ -17,21 +19,20 @@ TYPE_CHECKING = False  # as typing has it, which a file in the working folder co
 if TYPE_CHECKING:
     from typing import Any
 
-    from mibench.execute.run import RunResult, plan_request, run
     from mibench.protocol.request import Request
     from mibench.results.io import load_record
     from mibench.results.record import Record
+    from mibench.session.run import RunResult, plan_request, run
 
-__version__ = "0.1.0"
 __all__ = ["Record", "Request", "RunResult", "__version__", "load_record", "plan_request", "run"]
 
 _LAZY = {
     "Record": "mibench.results.record",
     "Request": "mibench.protocol.request",
-    "RunResult": "mibench.execute.run",
+    "RunResult": "mibench.session.run",
     "load_record": "mibench.results.io",
-    "plan_request": "mibench.execute.run",
-    "run": "mibench.execute.run",
+    "plan_request": "mibench.session.run",
+    "run": "mibench.session.run",
 }
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mibench.execute.galleries import make_gallery
-from mibench.execute.records import make_record
+from mibench.assemble.galleries import make_gallery
+from mibench.assemble.records import make_record
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
-from mibench.results.report import GalleryRow
+from mibench.report import GalleryRow
 from mibench.store.store import Store, default_root
 
 PEOPLE, SIDE, MARGIN, LABEL = 10, 96, 4, 150

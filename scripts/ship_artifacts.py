@@ -16,8 +16,11 @@ import argparse
 import shutil
 from pathlib import Path
 
+from mibench.nodes.classifier import EvaluatorInputs
+from mibench.nodes.data import DataInputs
+from mibench.nodes.node import Node
+from mibench.nodes.prior import PriorInputs
 from mibench.plan.cells import Cell, expand
-from mibench.plan.node import Node
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
 from mibench.store.artifact import Artifact
@@ -86,12 +89,15 @@ def ship(cell: Cell, name: str, node: Node, store: Store, command: str) -> None:
 def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node, command: str) -> str:
     """Render the card of an artifact."""
     report = artifact.json("report.json")
-    entry = node.payload["prior"] if node.stage == "prior" else node.payload["model"]
-    if node.stage == "prior":
+    inputs = node.inputs
+    if not isinstance(inputs, PriorInputs | EvaluatorInputs) or not isinstance(source.inputs, DataInputs):
+        raise SystemExit(f"expected a prior or an evaluator, got the stage {node.stage}")
+    entry = inputs.prior if isinstance(inputs, PriorInputs) else inputs.model
+    if isinstance(inputs, PriorInputs):
         what, sanity = "The attacker's prior", f"{report['images']} images, last signals {report['last_signals']}"
     else:
         what, sanity = "A judge of reconstructions", f"accuracy {report['sanity_accuracy']}"
-    dataset = source.payload["dataset"]
+    dataset = source.inputs.dataset
     licences = {"orl": "weights MIT; trained on the ORL photographs (credit AT&T Laboratories Cambridge)"}
     return CARD.format(
         title=f"{protocol}: {name}",
@@ -99,9 +105,9 @@ def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node,
         stage=node.stage,
         protocol=protocol,
         command=command,
-        data=f"{source.label}, parameters {dataset['params']}",
-        component=f"{entry['name']} {entry['params']}",
-        seed=node.payload["seed"],
+        data=f"{source.label}, parameters {dataset.params}",
+        component=f"{entry.name} {entry.params}",
+        seed=inputs.seed,
         key=node.key,
         size=artifact.file("weights.safetensors").stat().st_size / 2**20,
         sha=artifact.files["weights.safetensors"],
@@ -109,7 +115,7 @@ def card(protocol: str, name: str, node: Node, artifact: Artifact, source: Node,
         seconds=artifact.meta["seconds"],
         threads=artifact.meta["threads"],
         torch=artifact.meta["torch"],
-        licence=licences.get(dataset["name"], "weights MIT; trained on CC0 renderings"),
+        licence=licences.get(dataset.name, "weights MIT; trained on CC0 renderings"),
     )
 
 

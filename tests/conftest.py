@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# A busy machine is no reason to fail.
+settings.register_profile("mibench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mibench")
 sys.path.insert(0, str(Path(__file__).parent))
 # In the background or under nohup some signals are ignored, and a run leaves them alone, as it should. Tests, and the
 # processes that they start, are about what happens where nobody ignores them.
@@ -36,8 +40,8 @@ def toy_registry():
 @pytest.fixture()
 def toy_run(toy_registry, tmp_path, monkeypatch):
     """Return ``toy_run(**fields of the request)``, which runs the protocol of the fake plugin in this process."""
-    from mibench.execute.run import run
     from mibench.protocol.request import Request
+    from mibench.session.run import run
 
     monkeypatch.setenv("MIBENCH_THREADS", "1")
 

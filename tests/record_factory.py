@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
+from mibench.base.canonical import digest
 from mibench.protocol.load import parse_protocol
-from mibench.results.canonical import digest
 from mibench.results.flags import compute_flags
 from mibench.results.intervals import metric_value
 from mibench.results.io import seal
 from mibench.results.normalize import record_leakage
 from mibench.results.record import CellRef, ComponentRef, MetricValue, ProtocolRef, Record
+from mibench.results.reports import EnvironmentReport, LedgerReport, SelfCheckReport
 
 CLASSES = 12
 INPUTS = ("data", "prior", "target", "reconstructions", "evaluator:net")
@@ -34,6 +37,13 @@ metrics: [{name: accuracy}]
 headline: reid@1
 seeds: [0, 1, 2]
 """
+
+
+REPORTS: dict[str, type[BaseModel]] = {
+    "self_check": SelfCheckReport,
+    "ledger": LedgerReport,
+    "environment": EnvironmentReport,
+}
 
 
 def protocol_text(*, version: str = "1.0", **settings: Any) -> str:
@@ -124,7 +134,7 @@ def make_record(
         text: the protocol's YAML.
         metrics: metrics to add or replace.
         key: cell key; derived from the other arguments by default.
-        **changes: fields of the record to replace; the record is sealed after that.
+        **changes: fields of the record to replace (reports as plain JSON); the record is sealed after that.
     """
     loaded = parse_protocol(text)
     command = f"mibench run --defense {defense} --attack {attack}"
@@ -165,12 +175,15 @@ def make_record(
             "floor": {**leak, "reid@1": metric(0.1), "reid@5": metric(0.3)},
             "undefended": leak_of(own) if plain else {**leak, "reid@1": metric(0.6), "reid@5": metric(0.7)},
         },
-        self_check={"active": True, "signals": {"targeted_success": 0.99}},
-        ledger=ledger(1000, 500),
-        environment={"torch": "2.11.0", "device": "cpu"},
+        self_check=SelfCheckReport(active=True, signals={"targeted_success": 0.99}),
+        ledger=LedgerReport.model_validate(ledger(1000, 500)),
+        environment=EnvironmentReport(packages={"torch": "2.11.0"}, device="cpu"),
         command=command,
         timings={"target": 1.5},
     )
+    changes = {
+        name: REPORTS[name].model_validate(value) if name in REPORTS else value for name, value in changes.items()
+    }
     own_key = key or seal(record).digest
     record = record.model_copy(update={"cell": record.cell.model_copy(update={"key": own_key})})
     record = record.model_copy(update={"normalized_leakage": record_leakage(record), **changes})

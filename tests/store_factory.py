@@ -1,10 +1,12 @@
-"""Builders for tests of stores: a node without inputs, and its artifact."""
+"""Builders for tests of stores: a node, and its artifact."""
 
-from mibench.plan.node import make_node
+from dataclasses import replace
+
+from node_factory import SPLIT, make_node
 
 
 def node(n=1):
-    return make_node("gold", "a node", {}, n=n)
+    return make_node("gold", split=replace(SPLIT, seed=n))
 
 
 def put(store, node, text="hello"):

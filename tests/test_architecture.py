@@ -1,6 +1,7 @@
 """The shape of the house: imports point one way, light rooms stay light, no method in the core, all is documented."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,29 +15,79 @@ ROOT = Path(mibench.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 ALLOWED = {
+    "base": set(),
     "api": set(),
-    "results": {"api"},
+    "results": {"base", "api"},
     "registry": {"api"},
-    "protocol": {"api", "results"},
-    "store": {"api", "results"},
-    "plan": {"api", "results", "registry", "protocol", "store"},
-    "stages": {"api", "registry", "protocol", "store", "plan"},
-    "leaderboard": {"api", "results", "protocol", "store"},
+    "protocol": {"base", "api"},
+    "store": {"base", "api"},
+    "nodes": {"base", "api", "registry", "protocol"},
+    "plan": {"base", "api", "registry", "protocol", "store", "nodes"},
+    "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan"},
+    "report": {"base", "results"},
+    "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
-    "execute": {"api", "results", "registry", "protocol", "store", "plan", "stages", "leaderboard"},
+    "assemble": {
+        "base",
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "nodes",
+        "plan",
+        "stages",
+        "leaderboard",
+    },
+    "execute": {"api", "registry", "store", "nodes", "plan", "stages"},
+    "session": {
+        "api",
+        "results",
+        "report",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "stages",
+        "leaderboard",
+        "assemble",
+        "execute",
+    },
     "testing": {"api"},
-    "cli": {"api", "results", "registry", "protocol", "store", "plan", "execute", "leaderboard", "analysis", "testing"},
+    "cli": {
+        "base",
+        "api",
+        "results",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "assemble",
+        "execute",
+        "session",
+        "leaderboard",
+        "analysis",
+        "testing",
+    },
 }
 """What each room may import, and no more. A room is above everything it imports."""
 
-TOP = {"__init__": {"results", "protocol", "execute"}, "__main__": {"cli"}}
+TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["leaderboard", "analysis", "results", "registry", "protocol", "store", "api"]
+LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "nodes", "store", "api", "base"]
 GENERIC = {"none", "accuracy", "torchvision"}
 """Names that mean something else too: a value, a column, a package."""
-NAMED = {("protocol/request.py", "ppa")}
-"""The default attack of a request, which the README promises."""
+NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
+"""The default attack and the default protocol of a request, which the README promises."""
+
+
+READS_NAMES = {
+    "api/column_names.py": "the one place that reads the names of published records, which state nothing else",
+    "leaderboard/render.py": "the heading of a column of published tables",
+}
+"""Modules that spell columns of metrics out, and why."""
 
 
 def place(path):
@@ -59,7 +110,7 @@ def imported(path):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             parts = name.split(".")
-            if parts[0] == "mibench" and len(parts) > 1 and parts[1] != "__version__":
+            if parts[0] == "mibench" and len(parts) > 1:
                 yield parts[1]
 
 
@@ -114,7 +165,7 @@ def test_light_rooms_import_nothing_heavy():
 def component_names():
     registry = load_registry()
     assert registry.failures == []
-    kinds = ("dataset", "prior", "defense", "attack", "metric", "model")
+    kinds = ("dataset", "prior", "defense", "attack", "metric", "model", "protocol")
     return {entry.name for kind in kinds for entry in registry.entries(kind)} - GENERIC
 
 
@@ -132,6 +183,60 @@ def test_the_core_names_no_method():
     assert len(names) > 10
     found = {(place(path), text) for path in FILES for text in string_constants(path) if text in names}
     assert found == NAMED
+
+
+def column_bases():
+    """Return how the columns of the metrics are called, without guesses, radii, judges and parts."""
+    columns = [column for entry in load_registry().entries("metric") for column in entry.spec.columns]
+    assert len(columns) > 30
+    return {re.split("[@/]", column.name)[0] for column in columns} - GENERIC
+
+
+def test_the_core_names_no_column():
+    bases = column_bases()
+    assert {"reid", "robust_acc", "attack_acc"} <= bases
+    found = {
+        (place(path), base)
+        for path in FILES
+        for text in string_constants(path)
+        for base in bases
+        if re.search(rf"(?<![a-z0-9_]){base}(?![a-z0-9_])", text)
+    }
+    assert {where for where, _ in found} == set(READS_NAMES)
+
+
+def reads_a_payload(node):
+    """Tell whether an expression takes something out of a payload: ``payload["x"]``, ``payload.get("x")``."""
+    if isinstance(node, ast.Subscript):
+        holder = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop"):
+        holder = node.func.value
+    else:
+        return False
+    return getattr(holder, "id", getattr(holder, "attr", "")) == "payload"
+
+
+def test_only_nodes_know_what_is_in_a_payload():
+    found = {
+        place(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if reads_a_payload(node)
+    }
+    assert {room.partition("/")[0] for room in found} == {"nodes"}
+
+
+FILES_OF_ARTIFACTS = {"ledger.json", "trace.json", "report.json", "measurements.json", "shared.json"}
+
+
+def test_only_nodes_name_the_files_of_artifacts():
+    named = {
+        place(path)
+        for path in FILES
+        for text in string_constants(path)
+        if text.endswith(".safetensors") or text in FILES_OF_ARTIFACTS
+    }
+    assert {room.partition("/")[0] for room in named} == {"nodes"}
 
 
 def public_definitions():
@@ -175,3 +280,49 @@ def test_everything_public_is_typed():
         if missing or node.returns is None:
             untyped.append((where, missing))
     assert untyped == []
+
+
+def distributions():
+    plugins = sorted((ROOT.parent / "plugins").glob("*/mibench_*"))
+    return [ROOT, *(path for path in plugins if (path / "__init__.py").is_file())]
+
+
+def imports_of(path, modules):
+    """Return the modules of a distribution that a module imports, wherever in it, type checking included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= parts & modules or {node.module}
+    return found & modules
+
+
+def circles(graph):
+    """Return what is left of a graph when modules that lead nowhere are taken away, again and again."""
+    left = dict(graph)
+    while leaves := {name for name, below in left.items() if not below & left.keys()}:
+        left = {name: below for name, below in left.items() if name not in leaves}
+    while tops := left.keys() - set().union(*left.values()):
+        left = {name: below for name, below in left.items() if name not in tops}
+    return left
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"c", "e"}, "e": set()}
+    assert circles(graph) == {"b": {"c"}, "c": {"b"}}
+    assert circles({"a": {"b"}, "b": set()}) == {}
+
+
+@pytest.mark.parametrize("package", distributions(), ids=lambda path: path.name)
+def test_no_distribution_has_a_circle_of_imports(package):
+    """Imports inside functions and for type checkers count: they hide a circle, they do not open it."""
+    files = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(package.rglob("*.py"))
+    }
+    assert package.name in files
+    graph = {name: imports_of(path, files.keys()) - {name} for name, path in files.items()}
+    # What a package offers on first use, it imports from below, and nobody below asks it in return.
+    assert circles(graph) == {}

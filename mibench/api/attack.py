@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import with_old_names
 from mibench.api.errors import UsageError
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import SeedPart, generator
 from mibench.api.target import Access, Ledger, TargetView
 
@@ -52,6 +54,7 @@ def _no_trainer(prior: Prior, images: ImageSet, steps: int, purpose: str) -> Pri
     raise UsageError("nothing here can train a prior; run the attack through the stage `reconstruct`")
 
 
+@with_old_names
 @dataclass
 class AttackContext:
     """What an attack may use beside the target and the prior.
@@ -87,6 +90,7 @@ class AttackContext:
         return generator(self.seed, *purpose)
 
 
+@with_old_names
 class Attack(ABC):
     """An attack component: a frozen dataclass of parameters.
 
@@ -148,7 +152,8 @@ class Attack(ABC):
 def run_attack(
     attack: Attack, classes: Sequence[int], target: TargetView, prior: Prior, ctx: AttackContext
 ) -> Iterator[ClassResult]:
-    """Attack classes one after the other and yield their results."""
+    """Attack classes one after the other and yield their results; renders are counted in the target's ledger."""
+    prior = metered(prior, target.ledger)
     shared = attack.prepare(target, prior, ctx)
     for label in classes:
         yield attack.reconstruct(label, shared, target, prior, ctx)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from mibench.api.classifier import Classifier, Outputs
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import module_getattr
 from mibench.api.errors import UsageError
 from mibench.api.precision import full_precision
 
@@ -260,3 +261,7 @@ def draw_batches(
     if not chunks:
         raise UsageError(f"drop_last drops all of {num_images} training images, for the recipe's batch is {batch}")
     return chunks
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

@@ -60,7 +60,11 @@ def suggestion(wrong: str, available: Iterable[str]) -> str:
 
 
 def unknown(what: str, wrong: str, available: Iterable[str]) -> UsageError:
-    """Build the error for a name that does not exist, with a suggestion and the list of what does."""
+    """Build the error for a name that does not exist, with a suggestion and the list of what does.
+
+    >>> print(unknown("defense", "atta", ["none", "atat"]))
+    Unknown defense 'atta'. Did you mean 'atat'? Available: atat, none.
+    """
     names = sorted(available)
     listed = ", ".join(names) if names else "nothing is installed"
     return UsageError(f"Unknown {what} {wrong!r}.{suggestion(wrong, names)} Available: {listed}.")

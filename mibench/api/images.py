@@ -31,7 +31,11 @@ def check_images(x_NCHW: Tensor, *, where: str) -> Tensor:
 
 
 def to_uint8(x_NCHW: Tensor) -> Tensor:
-    """Quantise images in [0, 1] to 8 bits, as a saved PNG would hold them."""
+    """Quantise images in [0, 1] to 8 bits, as a saved PNG would hold them.
+
+    >>> to_uint8(torch.tensor([0.0, 0.5, 1.0, 1.2])).tolist()
+    [0, 128, 255, 255]
+    """
     return (x_NCHW.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -41,7 +45,11 @@ def from_uint8(x_NCHW: Tensor) -> Tensor:
 
 
 def resize(x_NCHW: Tensor, size: int) -> Tensor:
-    """Resize to ``size`` x ``size`` pixels, bilinear with antialiasing; the identity if the size is right already."""
+    """Resize to ``size`` x ``size`` pixels, bilinear with antialiasing; the identity if the size is right already.
+
+    >>> resize(torch.zeros(2, 3, 8, 8), 4).shape
+    torch.Size([2, 3, 4, 4])
+    """
     if x_NCHW.shape[-2:] == (size, size):
         return x_NCHW
     return interpolate(x_NCHW, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -8,13 +8,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mibench.api.classifier import Classifier, Embedder
+from mibench.api.column_names import read_name
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import module_getattr
+from mibench.api.quantity import Quantity, column_name
 
 Subject = Literal["target", "reconstructions"]
 Need = Literal["target", "evaluators", "embedder"]
@@ -66,11 +69,15 @@ class MetricContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(Quantity):
     """One number with what is needed to judge it.
 
+    What it is stands in the fields of :class:`~mibench.api.quantity.Quantity`: ``role``, ``base``, ``k``,
+    ``evaluator``, ``attack``, ``part`` and ``radius``. A measurement that states none of them is read by its name
+    (``base@k/evaluator``).
+
     Attributes:
-        name: column name, e.g. ``"attack_acc@1/resnet"`` or ``"robust_acc@eps=2/255"``.
+        name: column name; made of these fields if it is left out.
         value: the estimate.
         unit: ``"fraction"``, ``"cosine"``, ``"1/255"`` ...
         higher_is_better: from the defender's point of view.
@@ -79,13 +86,23 @@ class Measurement:
         details: anything else worth keeping, plain JSON.
     """
 
-    name: str
+    name: str = ""
     value: float
     unit: str
     higher_is_better: bool
     n: int
     per_class: Sequence[float | None]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", column_name(self))
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the number is: the fields that it states, or what its name says if it states none."""
+        stated = self.stated()
+        return Quantity(**stated).named() if stated else read_name(self.name)
 
 
 class Metric(ABC):
@@ -107,9 +124,17 @@ class Metric(ABC):
 
 
 def class_means(values_N: Tensor, labels_N: Tensor, num_classes: int) -> list[float | None]:
-    """Average a per-image value over each class; ``None`` for classes without images."""
+    """Average a per-image value over each class; ``None`` for classes without images.
+
+    >>> class_means(torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 0, 2]), num_classes=3)
+    [0.5, None, 1.0]
+    """
     means: list[float | None] = []
     for label in range(num_classes):
         own = values_N[labels_N == label]
         means.append(own.double().mean().item() if len(own) else None)
     return means
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

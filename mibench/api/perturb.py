@@ -26,6 +26,9 @@ def other_class(y_B: Tensor, num_classes: int, rng: torch.Generator) -> Tensor:
 
     Raises:
         ValueError: if there is no other class.
+
+    >>> other_class(torch.tensor([0, 1, 0]), 2, torch.Generator()).tolist()
+    [1, 0, 1]
     """
     if num_classes < 2:
         raise ValueError("a wrong class needs at least 2 classes")
@@ -64,6 +67,13 @@ def pgd(
         Perturbed images (B, C, H, W), detached.
 
     Source: Madry et al., ICLR 2018, section 2.1.
+
+    >>> x, y = torch.full((1, 1, 1, 2), 0.5), torch.tensor([1])
+    >>> brighter = pgd(
+    ...     lambda x: x.flatten(1), x, y, eps=0.25, step_size=0.125, steps=4, rng=torch.Generator(), targeted=True
+    ... )
+    >>> brighter.tolist()  # towards class 1: its pixel up, the other down, both by eps
+    [[[[0.25, 0.75]]]]
     """
     sign = -1.0 if targeted else 1.0
     start = _uniform_in_ball(x_BCHW, eps, rng, norm) if random_start else torch.zeros_like(x_BCHW)

@@ -6,14 +6,17 @@ Shapes: B latents of a batch, Z size of the noise, L style layers, W size of a s
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from mibench.api.data import ImageSet
+from mibench.api.deprecated import module_getattr, with_old_names
+from mibench.api.errors import UsageError
 from mibench.api.images import resize
 from mibench.api.target import TargetView
 
@@ -30,6 +33,7 @@ class BlockState(NamedTuple):
     image: Tensor | None
 
 
+@with_old_names
 class Prior(nn.Module, ABC):
     """A trained generator. Latents are (B, L, W): one style vector per layer; simple generators have L = 1.
 
@@ -114,20 +118,6 @@ class Prior(nn.Module, ABC):
         return torch.device("cpu")
 
 
-def build_prior(component: PriorModel | GuidedPriorModel, *, channels: int, size: int, classes: int) -> Prior:
-    """Build an untrained prior of either kind; under ``torch.device("meta")`` it has its structure and no memory.
-
-    Args:
-        component: of the prior.
-        channels: of its images.
-        size: side of its images in pixels.
-        classes: of the target, for priors that it guides.
-    """
-    if isinstance(component, GuidedPriorModel):
-        return component.build(channels=channels, size=size, classes=classes)
-    return component.build(channels=channels, size=size)
-
-
 class PriorTrainer(ABC):
     """Trains a prior step by step; the core's loop calls it, reports progress, saves and restores its state."""
 
@@ -153,9 +143,13 @@ class PriorTrainer(ABC):
 class PriorModel(ABC):
     """A prior component: a frozen dataclass of parameters that builds and trains generators.
 
+    Most learn from public images alone. One whose training asks the target says ``needs_target``; then every target
+    gets a generator of its own, ``build`` is told ``classes`` and ``trainer`` is handed ``target``. Components that do
+    not need a target never get these two and may leave them out of their signatures.
+
     Attributes:
         presets: named parameter sets; one called like a protocol is that protocol's default.
-        needs_target: false; see :class:`GuidedPriorModel`.
+        needs_target: whether training asks the target.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -166,11 +160,19 @@ class PriorModel(ABC):
         return []
 
     @abstractmethod
-    def build(self, *, channels: int, size: int) -> Prior:
-        """Make an untrained prior for images of this shape. Called with torch's global generator seeded."""
+    def build(self, *, channels: int, size: int, classes: int = 0) -> Prior:
+        """Make an untrained prior for images of this shape. Called with torch's global generator seeded.
+
+        Args:
+            channels: of its images.
+            size: side of its images in pixels.
+            classes: of the target, for components that need one; else 0.
+        """
 
     @abstractmethod
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         """Return the training of ``prior`` on public images.
 
         Args:
@@ -178,6 +180,8 @@ class PriorModel(ABC):
             images: public images of the protocol; labels are those of the public identities.
             seed: derive all randomness from it with ``mibench.api.generator(seed, purpose, step)``.
             device: where to train.
+            target: white-box view of the target, frozen, which counts what the training spends; ``None`` unless the
+                component needs it (see :func:`given`).
         """
 
     def deploy(self, prior: Prior) -> Prior:
@@ -188,38 +192,66 @@ class PriorModel(ABC):
         return prior
 
 
-class GuidedPriorModel(ABC):
-    """A prior component whose training asks the target, so that every target gets a generator of its own.
+class GuidedPriorModel(PriorModel):
+    """Deprecated: derive from :class:`PriorModel`, set ``needs_target = True``, and take ``target`` by name."""
 
-    Attributes:
-        presets: as of :class:`PriorModel`.
-        needs_target: true.
-    """
-
-    presets: ClassVar[dict[str, dict[str, Any]]] = {}
     needs_target: ClassVar[bool] = True
 
-    @abstractmethod
-    def build(self, *, channels: int, size: int, classes: int) -> Prior:
-        """Make an untrained prior for images of this shape and a target with this many classes."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Warn the author of a component, when it is imported."""
+        super().__init_subclass__(**options)
+        warnings.warn(
+            f"{cls.__name__} derives from GuidedPriorModel, which goes with the next version; derive from PriorModel,"
+            " set needs_target = True, and take the target as the keyword argument `target` of trainer()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
 
-    @abstractmethod
-    def trainer(
-        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
-    ) -> PriorTrainer:
-        """Return the training of ``prior``; arguments as of :class:`PriorModel`.
 
-        Args:
-            prior: what ``build`` made.
-            images: public images of the protocol; labels are those of the public identities.
-            target: white-box view of the target, frozen; it counts what the training spends.
-            seed: derive all randomness from it with ``mibench.api.generator(seed, purpose, step)``.
-            device: where to train.
-        """
+def given(target: TargetView | None) -> TargetView:
+    """Return the target of a training that cannot do without.
 
-    def deploy(self, prior: Prior) -> Prior:
-        """Make a trained prior ready for attacks: it is frozen and on its device; by default nothing changes.
+    Raises:
+        UsageError: if there is none.
+    """
+    if target is None:
+        raise UsageError("this prior is trained on a target; pass trainer(..., target=TargetView(...))")
+    return target
 
-        Faster arithmetic belongs here, behind a check that images stay the same.
-        """
-        return prior
+
+def build_prior(component: PriorModel, *, channels: int, size: int, classes: int = 0) -> Prior:
+    """Build an untrained prior; under ``torch.device("meta")`` it has its structure and no memory.
+
+    Args:
+        component: of the prior.
+        channels: of its images.
+        size: side of its images in pixels.
+        classes: of the target; kept from components that do not need one.
+    """
+    return component.build(channels=channels, size=size, **_for_target(component, classes=classes))
+
+
+def prior_trainer(
+    component: PriorModel, prior: Prior, images: ImageSet, *, seed: int, device: torch.device,
+    target: TargetView | None,
+) -> PriorTrainer:  # fmt: skip
+    """Return the training of a prior; see :meth:`PriorModel.trainer`.
+
+    Args:
+        component: of the prior.
+        prior: what :func:`build_prior` made.
+        images: public images.
+        seed: of all its draws.
+        device: where to train.
+        target: kept from components that do not need one.
+    """
+    asked = _for_target(component, target=target)
+    return component.trainer(prior, images, seed=seed, device=device, **asked)
+
+
+def _for_target(component: PriorModel, **arguments: Any) -> dict[str, Any]:
+    return arguments if component.needs_target else {}
+
+
+if not TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

@@ -6,10 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from mibench.api.columns import Column as Column
+from mibench.api.columns import MetricFlag
+
 API_VERSION = "1"
 """Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
 
 Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol", "importer"]
+SETTABLE: tuple[Kind, ...] = ("defense", "attack", "model", "prior")
+"""Kinds whose parameters a request may set (a prior's only where an attack brings it); the rest is the protocol's."""
+READS_FILES: tuple[Kind, ...] = ("dataset", "model", "prior")
+"""Kinds that can lack files, and are asked before anything runs."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -110,47 +117,19 @@ class AttackSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column that a metric reports, so that a board can tell a sound record without importing the metric.
-
-    Attributes:
-        name: exact name. ``{evaluator}`` stands for the name of each evaluator of the protocol, ``{each}`` for each
-            value of the parameter ``each``.
-        unit: as in the measurement.
-        higher_is_better: from the defender's point of view.
-        low: least value that there can be; ``None`` for no bound.
-        high: largest value; ``None`` for no bound.
-        average: whether the value is the mean of one value per image; else it lies between those of the classes.
-        images: what is measured: all held-out images, all images that an attack ``delivered``, or ``some``.
-        optional: whether it may be absent.
-        each: a parameter of the metric that holds numbers.
-        scale: what each of them is multiplied by before it is written with up to four digits.
-    """
-
-    name: str
-    unit: str = "fraction"
-    higher_is_better: bool = False
-    low: float | None = 0.0
-    high: float | None = 1.0
-    average: bool = True
-    images: Literal["heldout", "delivered", "some"] = "delivered"
-    optional: bool = False
-    each: str = ""
-    scale: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
     """A measurement on a target or on reconstructions.
 
     Attributes:
         group: the column family it belongs to.
         columns: all columns that it reports; empty if it does not say, and then no board can check them.
+        flags: flags that its measurements may raise.
     """
 
     kind: ClassVar[Kind] = "metric"
     group: Literal["utility", "leakage", "robustness", "dependency", "cost"] = "leakage"
     columns: tuple[Column, ...] = ()
+    flags: tuple[MetricFlag, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +141,17 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
-    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module."""
+    """A frozen protocol. ``factory`` names the module that holds it and ``file`` the YAML beside that module.
+
+    Attributes:
+        file: ``package:path`` of the YAML.
+        trial: whether it only shows that everything works, and its numbers mean nothing; it is never chosen by its
+            dataset alone.
+    """
 
     kind: ClassVar[Kind] = "protocol"
     file: str = ""
+    trial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

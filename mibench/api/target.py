@@ -5,16 +5,22 @@ Shapes: B images of a batch, C channels, H = W pixels, K classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mibench.api.classifier import Classifier
+from mibench.api.classifier import Classifier, Outputs
+from mibench.api.counting import counting_view
 from mibench.api.errors import AccessError, BudgetError
+
+ANSWERS = ("forward", "outputs", "features", "stages")
+"""Methods of a classifier that run it."""
 
 
 class Access(StrEnum):
@@ -45,17 +51,48 @@ class Ledger:
 
     def add(self, other: Ledger) -> None:
         """Enter what was spent elsewhere, before a restart say."""
-        self.forward += other.forward
-        self.backward += other.backward
-        self.render += other.render
+        self.restore(Ledger(self.forward + other.forward, self.backward + other.backward, self.render + other.render))
 
     def restore(self, earlier: Ledger) -> None:
         """Go back to an earlier state, when what was spent since is done again."""
-        self.forward, self.backward, self.render = earlier.forward, earlier.backward, earlier.render
+        vars(self).update(asdict(earlier))
+
+    def enter_renders(self, images: int) -> None:
+        """Count images that the prior rendered; views of priors do."""
+        self.add(Ledger(render=images))
 
     def copy(self) -> Ledger:
         """Return the present state."""
         return Ledger(**asdict(self))
+
+
+class LiveLedger(Ledger):
+    """The ledger that a view of the target keeps.
+
+    Attributes:
+        metered: whether a view of the prior enters renders (``mibench.api.prior_view``). From then on nobody else does:
+            an attack that assigns to ``render`` is told that it need not, and is not counted twice.
+    """
+
+    __slots__ = ("metered",)  # no field: what is spent are the three numbers alone
+
+    def __init__(self) -> None:
+        self.metered = False
+        super().__init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "render" and self.metered:
+            warnings.warn(
+                "renders are counted by the view of the prior that an attack is given; what it adds to ledger.render"
+                " itself is ignored, and will be an error in the next version. Delete the line.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return
+        super().__setattr__(name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ledger) and asdict(self) == asdict(other)
 
 
 @dataclass(frozen=True)
@@ -91,7 +128,7 @@ class TargetView:
         self._classifier = classifier.eval().requires_grad_(False)
         self.access = access
         self.num_classes = classifier.num_classes
-        self.ledger = Ledger()
+        self.ledger = LiveLedger()
         self._budget = budget or Budget()
         self._classes = classes
 
@@ -126,40 +163,61 @@ class TargetView:
     def module(self) -> nn.Module:
         """Return the network itself, frozen, for attacks that read weights or statistics. White-box only.
 
-        Passes made through it directly are not counted; take outputs through the view.
+        What it is asked as a whole (a call, ``outputs``, ``features``, ``stages``) is counted as by the view, and so
+        is what a copy of it is asked. Passes through a part of it (``body``, a layer) are not: a part may run several
+        times for one answer, in a smoothed classifier say. Take outputs through the view.
         """
         self._need_white_box("the network itself")
-        return self._classifier
+        return counting_view(self._classifier, dict.fromkeys(ANSWERS, self._asked), owner=self.ledger)
 
     @contextmanager
     def spending(self) -> Iterator[Ledger]:
         """Yield a ledger that holds, after the block, what the block spent."""
         before, spent = self.ledger.copy(), Ledger()
         yield spent
-        now = self.ledger.minus(before)
-        spent.forward, spent.backward, spent.render = now.forward, now.backward, now.render
+        spent.restore(self.ledger.minus(before))
 
     def _need_white_box(self, what: str) -> None:
         if self.access is not Access.WHITE_BOX:
             raise AccessError(f"this attack declared {self.access} access; {what} needs white-box access")
 
     def _run(self, call: Callable[[Tensor], Tensor], x_BCHW: Tensor) -> Tensor:
-        self.ledger.forward += len(x_BCHW)
-        self._check(self.ledger.forward, self._budget.forward, "forward passes")
+        done = self._asked(x_BCHW)
         if self.access is not Access.WHITE_BOX:
             with torch.no_grad():
                 return call(x_BCHW.detach())
         out = call(x_BCHW)
-        if out.requires_grad:
-            out.register_hook(self._count_backward)
+        done(out)
         return out
 
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.ledger.backward += len(gradient)
-        self._check(self.ledger.backward, self._budget.backward, "gradients")
+    def _asked(self, x_BCHW: Tensor, **_: object) -> Callable[[object], None]:
+        """Count a pass of these images; return what counts their gradient, to be called with the answer."""
+        images = len(x_BCHW)
+        self.ledger.forward += images
+        self._check(self.ledger.forward, self._budget.forward, "forward passes")
+
+        def count(gradient: Tensor) -> None:
+            self.ledger.backward += images
+            self._check(self.ledger.backward, self._budget.backward, "gradients")
+
+        def answered(answer: object) -> None:
+            tensor = _first(answer)
+            if tensor is not None and tensor.requires_grad:
+                tensor.register_hook(count)
+
+        return answered
 
     def _check(self, spent: int, limit: int | None, what: str) -> None:
         if limit is not None and spent > limit * self._classes:
             raise BudgetError(
                 f"the attack spent {spent} {what}; its budget is {limit} per class x {self._classes} classes"
             )
+
+
+def _first(answer: object) -> Tensor | None:
+    """Return the tensor of an answer that all gradients of it pass: the first stage, or features, or logits."""
+    if isinstance(answer, Outputs):
+        return next(iter(answer.stages.values()), answer.features)
+    if isinstance(answer, Mapping):
+        return next(iter(answer.values()), None)
+    return answer if isinstance(answer, Tensor) else None

@@ -13,7 +13,7 @@ from mibench.cli.folder import FOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mibench.execute.recheck import Recheck
+    from mibench.assemble.recheck import Recheck
 
 DEFAULT_FOLDER = Path("leaderboards")
 FORMATS = ("json", "csv", "markdown")
@@ -88,7 +88,7 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
 
 
 def _recheck() -> Recheck:
-    from mibench.execute.recheck import Recheck
+    from mibench.assemble.recheck import Recheck
     from mibench.registry.registry import load_registry
     from mibench.store.store import default_root
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from mibench import __version__
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_OK, EXIT_PLUGIN, MibenchError
+from mibench.base.version import __version__
 from mibench.cli.lazy import LazyCommand, LazyGroup
 from mibench.execute.signals import Stopped, stoppable
 from mibench.execute.streams import divided

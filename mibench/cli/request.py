@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mibench.api.errors import UsageError, suggestion, unknown
+from mibench.api.errors import UsageError, unknown
 from mibench.api.plain import brief, check_plain
 from mibench.protocol.files import read_yaml
-from mibench.protocol.request import Request
+from mibench.protocol.request import Request, no_setting
 
 LISTS = ("protocols", "datasets", "models", "defenses", "attacks", "seeds")
 MATRIX_KEYS = tuple(Request.model_fields)
@@ -64,17 +64,14 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     {'defense.lam': 0.2, 'attack.method': 'pgd'}
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for what has no value, or one that is not plain. Keys are for the request to check.
     """
     found: dict[str, Any] = {}
     for text in texts:
         check_plain(text, "--set")
         key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not all(key.rpartition(".")[::2]):
-            close = suggestion(key.partition(".")[0], ("defense", "attack", "model")) if "." in key else ""
-            raise UsageError(
-                f"--set {brief(text)}: expected KEY=VALUE with a key like defense.lam, e.g. defense.lam=0.2.{close}"
-            )
+        if not equals:
+            raise no_setting(text)
         made = _value(value)
         check_plain(made, f"--set {key}")
         if key in found and found[key] != made:

@@ -15,9 +15,9 @@ from mibench.api.errors import EXIT_OK
 from mibench.cli.folder import FOLDER
 
 if TYPE_CHECKING:
-    from mibench.execute.run import RunResult
     from mibench.plan.plan import Plan
     from mibench.protocol.request import Request
+    from mibench.session.run import RunResult
 
 PUBLISH_TO = "leaderboards"
 
@@ -66,8 +66,8 @@ def run(ctx: click.Context, /, matrix: Path | None, dry_run: bool, as_json: bool
 def _plan_only(request: Request, *, as_json: bool) -> int:
     from mibench.cli.tables import plan_rows
     from mibench.cli.terminal import echo_json, echo_table
-    from mibench.execute.run import plan_request
     from mibench.registry.registry import load_registry
+    from mibench.session.run import plan_request
 
     plan = plan_request(request, load_registry())
     if as_json:
@@ -81,8 +81,8 @@ def _plan_only(request: Request, *, as_json: bool) -> int:
 def _run(request: Request, *, as_json: bool, quiet: bool) -> int:
     from mibench.cli.progress import ProgressDisplay
     from mibench.cli.terminal import echo_json
-    from mibench.execute import run as execution
     from mibench.registry.registry import load_registry
+    from mibench.session import run as execution
 
     registry = load_registry()
     plan = execution.plan_request(request, registry)

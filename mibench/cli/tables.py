@@ -8,14 +8,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mibench.cli.terminal import duration
-from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.columns import attack_accuracies, clean_accuracy, quantity, robust_columns
 from mibench.results.display import DASH, short, with_interval
 from mibench.results.record import MetricValue, Record
 
 if TYPE_CHECKING:
     from mibench.plan.plan import Plan
 
-TITLES = {"reid@1": "re-identified", "": "attack acc@1"}
+ATTACK_ACCURACY = "attack acc@1"
 Lookup = Callable[[Record], MetricValue | None]
 
 
@@ -91,10 +91,12 @@ def _columns(records: Sequence[Record]) -> Iterator[Column]:
     headline = records[0].protocol.headline
     judges = sorted({judge for record in done for judge in attack_accuracies(record.metrics)})
     radii = sorted({radius for record in done for radius in robust_columns(record.metrics)}, key=float)
-    yield Column("leakage ↓", TITLES.get(headline, headline), lambda r: r.metrics.get(headline), interval=True)
-    if not headline.startswith("attack_acc"):
+    lead = quantity(headline, next((r.metrics[headline] for r in done if headline in r.metrics), None))
+    title = "re-identified" if lead.role == "re_identification" and lead.k == 1 else headline
+    yield Column("leakage ↓", title, lambda r: r.metrics.get(headline), interval=True)
+    if lead.role != "attack_accuracy":
         for judge in judges:
-            title = f"{TITLES['']} {judge}".strip()
+            title = f"{ATTACK_ACCURACY} {judge}".strip()
             yield Column("leakage ↓", title, _attack_accuracy(judge), interval=True)
     yield Column("accuracy ↑", "top-1", lambda r: clean_accuracy(r.metrics), interval=True)
     for radius in radii:

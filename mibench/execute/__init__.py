@@ -1,1 +1,1 @@
-"""Executors and the run of a request."""
+"""Executors: ways to run the stages of a plan, and what they need of processes, signals and streams."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mibench.api.errors import UsageError
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.registry.registry import Registry
 from mibench.store.store import Store
 
@@ -30,7 +32,7 @@ def cpu_threads() -> int:
 
 
 @dataclass
-class Session:
+class ExecutorContext:
     """What an executor needs beside the nodes.
 
     Attributes:
@@ -47,7 +49,7 @@ class Session:
 
 
 @dataclass
-class Outcome:
+class NodeOutcomes:
     """What became of the nodes, by key.
 
     Attributes:
@@ -60,8 +62,8 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def lost(self, node: Node) -> str | None:
-        """Return why a node cannot run: the key of a failed or skipped input, if there is one."""
+    def failed_dependency(self, node: Node) -> str | None:
+        """Return the key of an input that failed or was skipped, because of which a node cannot run; else ``None``."""
         for key in node.needs.values():
             if key in self.failed or key in self.skipped:
                 return key
@@ -72,17 +74,34 @@ class Executor(ABC):
     """A way to run nodes."""
 
     @abstractmethod
-    def run(self, nodes: Sequence[Node], session: Session) -> Outcome:
+    def run(self, nodes: Sequence[Node], ctx: ExecutorContext) -> NodeOutcomes:
         """Run nodes, inputs before what needs them; nodes whose input failed are skipped.
 
         Args:
             nodes: what is not in the store yet, in an order in which inputs come first.
-            session: store, registry and resources.
+            ctx: store, registry and resources.
         """
 
 
-def skip(node: Node, lost: str, labels: Mapping[str, str], outcome: Outcome, registry: Registry) -> None:
-    """Note that a node cannot run because of a failed input."""
-    root = lost if lost in outcome.failed else outcome.skipped[lost]
+def skip(node: Node, failed: str, labels: Mapping[str, str], outcome: NodeOutcomes, registry: Registry) -> None:
+    """Note that a node cannot run because of a failed input.
+
+    Args:
+        node: the node.
+        failed: what :meth:`NodeOutcomes.failed_dependency` returned for it.
+        labels: labels of nodes by key.
+        outcome: where it is noted.
+        registry: whose life-cycle hooks are told.
+    """
+    root = failed if failed in outcome.failed else outcome.skipped[failed]
     outcome.skipped[node.key] = root
     registry.notify("mibench_stage_failed", node=node.summary(), error=f"skipped: {labels.get(root, root)} failed")
+
+
+def __getattr__(name: str) -> Any:
+    """Find what executors of others imported under its old name."""
+    renamed = {"Session": ExecutorContext, "Outcome": NodeOutcomes}
+    if name not in renamed:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is called {renamed[name].__name__} now", DeprecationWarning, stacklevel=2)
+    return renamed[name]

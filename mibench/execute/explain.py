@@ -5,10 +5,7 @@ from __future__ import annotations
 import traceback
 
 from mibench.api.errors import MibenchError
-from mibench.plan.node import Node
-
-IN_CHARGE = ("metric", "attack", "prior", "defense", "model", "dataset")
-"""Kinds of component, the one first that a stage is there to run."""
+from mibench.nodes.node import Node
 
 
 def explain(error: BaseException, node: Node | None = None) -> str:
@@ -25,6 +22,6 @@ def explain(error: BaseException, node: Node | None = None) -> str:
     what = f"{type(error).__name__}: {error}{place}"
     if isinstance(error, Exception):
         return what
-    kind = next((kind for kind in IN_CHARGE if node and kind in node.payload), None)
-    owner = f"{kind} {node.payload[kind]['name']!r}" if node and kind else "a component"
+    charged = node.inputs.in_charge() if node else None
+    owner = f"{charged[0]} {charged[1].name!r}" if charged else "a component"
     return f"{owner} tried to end the program instead of raising an error: {what}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mibench.execute.contract import Executor, Outcome, Session, cpu_threads, skip
+from mibench.execute.contract import Executor, ExecutorContext, NodeOutcomes, cpu_threads, skip
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import Ended, watched_signals
 from mibench.execute.signals import Stopped
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.stages.run import pick_device, run_node
 
 
@@ -20,25 +20,25 @@ from mibench.stages.run import pick_device, run_node
 class Inline(Executor):
     """Runs everything here, in order."""
 
-    def run(self, nodes: Sequence[Node], session: Session) -> Outcome:
+    def run(self, nodes: Sequence[Node], ctx: ExecutorContext) -> NodeOutcomes:
         """Run the nodes one by one."""
         torch.set_num_threads(cpu_threads())
-        device = pick_device(session.device)
+        device = pick_device(ctx.device)
         labels = {node.key: node.label for node in nodes}
-        outcome = Outcome()
+        outcome = NodeOutcomes()
         with watched_signals() as ended:
             for node in nodes:
-                lost = outcome.lost(node)
-                if lost is not None:
-                    skip(node, lost, labels, outcome, session.registry)
+                failed = outcome.failed_dependency(node)
+                if failed is not None:
+                    skip(node, failed, labels, outcome, ctx.registry)
                     continue
-                self._one(node, device, session, outcome, ended)
+                self._one(node, device, ctx, outcome, ended)
                 if (end := ended()) is not None:  # by a person, whatever a component made of it
                     raise end
         return outcome
 
-    def _one(self, node: Node, device: torch.device, session: Session, outcome: Outcome, ended: Ended) -> None:
-        registry, summary = session.registry, node.summary()
+    def _one(self, node: Node, device: torch.device, ctx: ExecutorContext, outcome: NodeOutcomes, ended: Ended) -> None:
+        registry, summary = ctx.registry, node.summary()
 
         def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
             registry.notify(
@@ -48,7 +48,7 @@ class Inline(Executor):
         registry.notify("mibench_stage_started", node=summary)
         began = time.monotonic()
         try:
-            run_node(node, session.store, registry, device, progress)
+            run_node(node, ctx.store, registry, device, progress)
         except Stopped:
             raise
         except BaseException as error:  # the isolation point between stages: one failed cell must not stop the others

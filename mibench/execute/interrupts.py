@@ -1,4 +1,8 @@
-"""Who wants a run to end: a person, whose signal arrives here, or a component, which only says so."""
+"""Who wants a run to end: a person, whose signal arrives here, or a component, which only says so.
+
+A component may catch the first and raise the second, so what handlers raise is noted as it happens. While plugins are
+only listed, a traceback tells as much (``mibench.registry.interrupts``).
+"""
 
 from __future__ import annotations
 

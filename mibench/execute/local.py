@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 import mibench
-from mibench.execute.contract import Executor, Outcome, Session, skip
+from mibench.execute.contract import Executor, ExecutorContext, NodeOutcomes, skip
 from mibench.execute.leases import device_slots
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.store.store import Store
 
 Inbox = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
@@ -57,7 +57,7 @@ class _Worker:
                     inbox.put((self, json.loads(line)))
         inbox.put((self, None))
 
-    def give(self, node: Node) -> None:
+    def submit(self, node: Node) -> None:
         """Hand over a node."""
         self.node, self.began = node, time.monotonic()
         if self.process.stdin is not None:
@@ -92,26 +92,26 @@ def _places() -> str:
 class Local(Executor):
     """Runs independent nodes at the same time in worker processes."""
 
-    def run(self, nodes: Sequence[Node], session: Session) -> Outcome:
+    def run(self, nodes: Sequence[Node], ctx: ExecutorContext) -> NodeOutcomes:
         """Run the nodes on as many workers as there are slots and independent nodes."""
         if not nodes:
-            return Outcome()
-        slots = device_slots(session.device, min(session.workers, len(nodes)), torch.cuda.device_count())
-        return _Run(nodes, session, slots).loop()
+            return NodeOutcomes()
+        slots = device_slots(ctx.device, min(ctx.workers, len(nodes)), torch.cuda.device_count())
+        return _Run(nodes, ctx, slots).loop()
 
 
 class _Run:
     """The scheduling of one call."""
 
-    def __init__(self, nodes: Sequence[Node], session: Session, slots: list[str]) -> None:
+    def __init__(self, nodes: Sequence[Node], ctx: ExecutorContext, slots: list[str]) -> None:
         self.waiting = list(nodes)
         self.pending = {node.key for node in nodes}
         self.labels = {node.key: node.label for node in nodes}
-        self.session, self.outcome = session, Outcome()
+        self.ctx, self.outcome = ctx, NodeOutcomes()
         self.inbox: Inbox = queue.Queue()
         self.workers = [self._start(device) for device in slots]
 
-    def loop(self) -> Outcome:
+    def loop(self) -> NodeOutcomes:
         try:
             while self.pending:
                 self._hand_out()
@@ -126,23 +126,23 @@ class _Run:
         return self.outcome
 
     def _start(self, device: str) -> _Worker:
-        return _Worker(self.session.store, device, self.inbox)
+        return _Worker(self.ctx.store, device, self.inbox)
 
     def _hand_out(self) -> None:
         for node in list(self.waiting):
-            lost = self.outcome.lost(node)
-            if lost is not None:
+            failed = self.outcome.failed_dependency(node)
+            if failed is not None:
                 self.waiting.remove(node)
                 self.pending.discard(node.key)
-                skip(node, lost, self.labels, self.outcome, self.session.registry)
+                skip(node, failed, self.labels, self.outcome, self.ctx.registry)
         idle = [worker for worker in self.workers if worker.ready and worker.node is None]
         for worker in idle:
             ready = next((n for n in self.waiting if not self.pending & set(n.needs.values())), None)
             if ready is None:
                 return
             self.waiting.remove(ready)
-            self.session.registry.notify("mibench_stage_started", node=ready.summary())
-            worker.give(ready)
+            self.ctx.registry.notify("mibench_stage_started", node=ready.summary())
+            worker.submit(ready)
 
     def _on_message(self, worker: _Worker, message: dict[str, Any] | None) -> None:
         if message is None:
@@ -152,7 +152,7 @@ class _Run:
         if event == "ready":
             worker.ready = True
         elif event == "progress" and worker.node is not None:
-            self.session.registry.notify("mibench_stage_progress", node=worker.node.summary(), **message)
+            self.ctx.registry.notify("mibench_stage_progress", node=worker.node.summary(), **message)
         else:
             self._finish(worker, message.get("error"))
 
@@ -164,10 +164,10 @@ class _Run:
         seconds = time.monotonic() - worker.began
         if error is None:
             self.outcome.seconds[node.key] = seconds
-            self.session.registry.notify("mibench_stage_finished", node=node.summary(), seconds=seconds)
+            self.ctx.registry.notify("mibench_stage_finished", node=node.summary(), seconds=seconds)
         else:
             self.outcome.failed[node.key] = error
-            self.session.registry.notify("mibench_stage_failed", node=node.summary(), error=error)
+            self.ctx.registry.notify("mibench_stage_failed", node=node.summary(), error=error)
 
     def _replace(self, worker: _Worker) -> None:
         code = worker.process.wait()

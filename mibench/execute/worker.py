@@ -19,7 +19,7 @@ from mibench.execute.signals import Stopped, stoppable
 from mibench.execute.streams import prepare
 
 if TYPE_CHECKING:
-    from mibench.execute.contract import Session
+    from mibench.execute.contract import ExecutorContext
     from mibench.execute.interrupts import Ended
 
 
@@ -50,7 +50,7 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     # Heavy, so imported when signals are heard already.
     import torch
 
-    from mibench.execute.contract import Session, cpu_threads
+    from mibench.execute.contract import ExecutorContext, cpu_threads
     from mibench.execute.interrupts import watched_signals
     from mibench.registry.registry import load_registry
     from mibench.stages.run import pick_device
@@ -64,15 +64,15 @@ def _serve(orders: Iterable[str], answers: IO[bytes]) -> None:
     _send(answers, event="ready")
     with watched_signals() as ended:
         for line in orders:
-            _run(json.loads(line), Session(store, registry, str(device)), answers, ended)
+            _run(json.loads(line), ExecutorContext(store, registry, str(device)), answers, ended)
             if (end := ended()) is not None:  # by a signal, whatever a component made of it
                 raise end
 
 
-def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: Ended) -> None:
+def _run(order: Mapping[str, Any], ctx: ExecutorContext, answers: IO[bytes], ended: Ended) -> None:
     """Run one node and say what became of it."""
     from mibench.execute.explain import explain
-    from mibench.plan.node import Node
+    from mibench.nodes.node import Node
     from mibench.stages.run import pick_device, run_node
 
     def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
@@ -80,7 +80,7 @@ def _run(order: Mapping[str, Any], session: Session, answers: IO[bytes], ended: 
 
     node = Node.from_json(order)
     try:
-        run_node(node, session.store, session.registry, pick_device(session.device), progress)
+        run_node(node, ctx.store, ctx.registry, pick_device(ctx.device), progress)
     except Stopped:
         raise
     except BaseException as error:  # the isolation point between stages

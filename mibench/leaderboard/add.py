@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mibench.api.errors import MibenchError
+from mibench.base.files import write_atomic
 from mibench.leaderboard.board import load_board
-from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.finding import Finding
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.rules import check_record
 from mibench.leaderboard.variants import component_digest
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.display import printable
-from mibench.results.io import file_name, load_record, save_record, write_atomic
+from mibench.results.io import file_name, load_record, save_record
 from mibench.results.record import MetricValue, Record
 from mibench.store.locks import Locks
 
@@ -24,7 +25,7 @@ class RefusedError(MibenchError):
 
 
 Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
-"""Further rules, which need more than a record and its protocol (see ``mibench.execute.recheck``)."""
+"""Further rules, which need more than a record and its protocol (see ``mibench.assemble.recheck``)."""
 
 
 def add_records(

@@ -11,7 +11,7 @@ from mibench.leaderboard.rows import Row, flag_fewer, make_rows
 
 
 @dataclass(frozen=True)
-class Section:
+class ProtocolBoard:
     """The board of one protocol version.
 
     Attributes:
@@ -35,7 +35,7 @@ class Section:
 class Board:
     """One or more sections, each with its own ranking: numbers of different protocols are not comparable."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[ProtocolBoard, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -82,7 +82,7 @@ def rank(rows: Sequence[Row]) -> list[Row]:
     return ranked
 
 
-def _section(board: BoardFolder, by_attack: bool) -> Section:
+def _section(board: BoardFolder, by_attack: bool) -> ProtocolBoard:
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
@@ -92,7 +92,7 @@ def _section(board: BoardFolder, by_attack: bool) -> Section:
         rows = [replace(row, rank=0) for row in rank(make_rows(records, each_attack=True))]
     else:
         rows = rank(flag_fewer(make_rows(records, protocol.attacks)))
-    return Section(board.id, loaded.digest, protocol.summary, protocol.headline, protocol.seeds, tuple(rows))
+    return ProtocolBoard(board.id, loaded.digest, protocol.summary, protocol.headline, protocol.seeds, tuple(rows))
 
 
 def _low_is_good(value: float, row: Row) -> float:

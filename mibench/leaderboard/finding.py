@@ -24,7 +24,7 @@ class Finding(NamedTuple):
     text: str
 
 
-class Rule(NamedTuple):
+class BoardRule(NamedTuple):
     """A rule: its identifier and the function that yields one sentence per violation."""
 
     id: str

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from mibench.leaderboard.finding import differs
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.agreement import judges_agree, ranks_agree
-from mibench.results.averages import average_of, is_share
-from mibench.results.columns import clean_accuracy, epsilon, radius_in_name
+from mibench.results.averages import average_of
+from mibench.results.columns import clean_accuracy, is_share, quantity, radius
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.intervals import class_interval
 from mibench.results.normalize import record_leakage
@@ -64,7 +64,7 @@ def shares_are_averages(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """The share of images that were hit is the mean of the shares of the classes, each counted by its images."""
     for place, metrics in groups(record):
         for name, metric in metrics.items():
-            if is_share(name):
+            if is_share(name, metric):
                 yield from average_fits(f"{place}.{name}", metric)
 
 
@@ -84,8 +84,7 @@ def average_fits(field: str, metric: MetricValue) -> Iterator[str]:
 
 def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """Where ranks are stated, the shares of a column family are those of the ranks."""
-    stated = record.ledger.get("failed")
-    failed = len(stated) if isinstance(stated, dict) else 0
+    failed = len(record.ledger.failed)
     for place, metrics in groups(record):
         for found in ranks_agree(metrics, failed if place == "metrics" else None):
             yield differs(f"{place}.{found.field}", found.expected, found.got)
@@ -118,7 +117,8 @@ def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str
 
 def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[str]:
     """All columns of one place that count reconstructions count the same ones."""
-    leak = {name: metric.n for name, metric in metrics.items() if metric.group == "leakage" and is_share(name)}
+    shares = {name: metric.n for name, metric in metrics.items() if is_share(name, metric)}
+    leak = {name: n for name, n in shares.items() if metrics[name].group == "leakage"}
     common = max(leak.values(), key=list(leak.values()).count, default=0)
     yield from (
         differs(f"{place}.{name}.n", f"{common} as in its neighbours", n) for name, n in leak.items() if n != common
@@ -126,9 +126,9 @@ def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[str]:
 
 
 def radii_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
-    """The radius that a robust column states is the one in its name."""
+    """The radius that a robust column states in its details is the one in its name, or beside it."""
     for name, metric in record.metrics.items():
-        named, stated = radius_in_name(name), epsilon(name, metric)
+        named, stated = quantity(name, metric).radius, radius(name, metric)
         if named is not None and stated is not None and abs(named - stated) > 1e-3 * named:
             yield differs(f"metrics.{name}.details.eps", named, stated)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from mibench.leaderboard.finding import differs
 from mibench.leaderboard.record_rules import is_sha256
@@ -14,7 +13,6 @@ from mibench.results.record import Record
 
 FREE_BYTES, BYTES_PER_IMAGE = 256 * 1024, 100
 """Published records have 60 to 80 KiB for some 5 000 images, counted once for each column."""
-QUERIES = ("forward", "backward", "render")
 
 
 def components_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
@@ -54,30 +52,29 @@ def classes_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[s
 def ledger_is_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
     """Queries of every class and their sum, within the protocol's budget."""
     ledger, budget = record.ledger, protocol.protocol.budget.model_dump(mode="json")
-    per_class = ledger.get("per_class")
     attacked = set(record.classes) if record.attacked is None else set(map(str, record.attacked))
-    if not isinstance(per_class, dict) or set(per_class) != attacked:
-        yield differs("ledger.per_class", f"queries of {len(attacked)} classes", "others" if per_class else "nothing")
+    if set(ledger.per_class) != attacked:
+        got = "others" if ledger.per_class else "nothing"
+        yield differs("ledger.per_class", f"queries of {len(attacked)} classes", got)
         return
-    shared, total = _spent(ledger.get("shared")), _spent(ledger.get("total"))
-    each = {label: _spent(part) for label, part in per_class.items()}
-    if shared is None or total is None or None in each.values():
-        yield differs("ledger", f"whole numbers of {', '.join(QUERIES)} as shared, per_class and total", "others")
+    if ledger.shared is None or ledger.total is None:
+        yield differs("ledger", "queries as shared, per_class and total", "others")
         return
-    summed = {name: shared[name] + sum(part[name] for part in each.values() if part) for name in QUERIES}
-    if total != summed:
-        yield differs("ledger.total", f"the sum {summed}", total)
-    if ledger.get("budget") != budget:
-        yield differs("ledger.budget", f"the protocol's {budget}", ledger.get("budget"))
-    if not isinstance(ledger.get("trace"), dict):
-        yield differs("ledger.trace", "first and last loss, or an empty object", ledger.get("trace"))
+    summed = ledger.shared.plus(list(ledger.per_class.values()))
+    if ledger.total != summed:
+        yield differs("ledger.total", f"the sum {summed.model_dump()}", ledger.total.model_dump())
+    stated = ledger.budget.model_dump() if ledger.budget else None
+    if stated != budget:
+        yield differs("ledger.budget", f"the protocol's {budget}", stated)
+    if ledger.trace is None:
+        yield differs("ledger.trace", "first and last loss, or an empty object", "nothing")
     yield from _failures(record)
 
 
 def self_check_is_there(record: Record, _: LoadedProtocol) -> Iterator[str]:
     """The defense said whether it was active."""
-    if not isinstance(record.self_check.get("active"), bool):
-        yield differs("self_check.active", "true or false, as the defense reported", record.self_check.get("active"))
+    if record.self_check.active is None:
+        yield differs("self_check.active", "true or false, as the defense reported", None)
 
 
 def flags_are_computed(record: Record, _: LoadedProtocol) -> Iterator[str]:
@@ -109,17 +106,10 @@ def _prescribed(protocol: Protocol) -> dict[str, tuple[str, str]]:
     }
 
 
-def _spent(part: Any) -> Mapping[str, int] | None:
-    fits = (
-        isinstance(part, dict) and set(part) == set(QUERIES) and all(type(n) is int and n >= 0 for n in part.values())
-    )
-    return part if fits else None
-
-
 def _failures(record: Record) -> Iterator[str]:
     """Classes that failed, and who chose among images, are named as they can be."""
-    failed, chosen = record.ledger.get("failed", {}), record.ledger.get("chosen_by")
-    if not isinstance(failed, dict) or not set(failed) <= set(record.classes):
+    failed, chosen = record.ledger.failed, record.ledger.chosen_by
+    if not set(failed) <= set(record.classes):
         yield differs("ledger.failed", "attacked classes and the reason of each", failed)
     if chosen is not None and chosen not in record.inputs:
         yield differs("ledger.chosen_by", "one of the evaluators", chosen)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mibench.leaderboard.board import Board, Section
+from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
 from mibench.leaderboard.rows import Row
@@ -70,7 +70,7 @@ def to_csv(board: Board) -> str:
     return out.getvalue()
 
 
-def _table(section: Section) -> TextTable:
+def _table(section: ProtocolBoard) -> TextTable:
     radii = _radii(section.rows)
     columns = ("rank", "defense", "model", "leakage ↓", "attack acc@1 ↓", "normalised ↓", "accuracy ↑")
     robust = tuple(f"robust ε={eps}/255 ↑" for eps in radii)
@@ -87,7 +87,7 @@ def _table(section: Section) -> TextTable:
     )  # fmt: skip
 
 
-def _cells(row: Row, section: Section, radii: Iterable[str]) -> tuple[str, ...]:
+def _cells(row: Row, section: ProtocolBoard, radii: Iterable[str]) -> tuple[str, ...]:
     name = f"{row.defense} ({row.note})" if row.note else row.defense
     cells = [
         str(row.rank) if row.rank else short(None),
@@ -115,7 +115,7 @@ def _radii(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(sorted({eps for row in rows for eps in row.robust}, key=float))
 
 
-def _head(section: Section) -> dict[str, Any]:
+def _head(section: ProtocolBoard) -> dict[str, Any]:
     return {
         "protocol": section.protocol,
         "digest": section.digest,

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mibench.results.canonical import digest
+from mibench.base.canonical import digest
+from mibench.results.differing_params import variant_note
 from mibench.results.record import Record
-from mibench.results.variants import variant_note
 
 
 class Variant(NamedTuple):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mibench.leaderboard.add import Recheck, slot
 from mibench.leaderboard.board import load_board
-from mibench.leaderboard.checks import check_record
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.record import Record
 

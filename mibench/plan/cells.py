@@ -1,25 +1,26 @@
-"""From a request to cells: the matrix, with the control cells that every leakage number needs."""
+"""Cells: what a request asks for as nodes, with the control cells that every leakage number needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mibench.api.errors import UsageError, unknown
+from mibench.api.errors import UsageError
+from mibench.base.canonical import digest
+from mibench.nodes.classifier import EvaluatorInputs
+from mibench.nodes.node import Node
+from mibench.plan.choose import Chooser
 from mibench.plan.compatibility import check_compatibility
+from mibench.plan.context import make_context
 from mibench.plan.facts import Facts
-from mibench.plan.graph import Graph, ProtocolContext
+from mibench.plan.graph import Graph
 from mibench.plan.known import check_images
-from mibench.plan.node import Node
-from mibench.plan.resolve import Resolved, join, parse_choice, resolve
+from mibench.plan.matrix import load_protocols, make_matrix
+from mibench.plan.resolve import Resolved, parse_choice
 from mibench.plan.settings import Settings
-from mibench.protocol.load import LoadedProtocol, load_protocol
-from mibench.protocol.request import DEFAULT_PROTOCOL, Request
-from mibench.protocol.schema import Component
-from mibench.protocol.split import choose_classes, split_identities
-from mibench.registry.build import JOINT
+from mibench.protocol.load import LoadedProtocol
+from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
-from mibench.results.canonical import digest
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cell:
         prior: the generator that the attack uses, the protocol's unless it brings its own.
         seed: target seed.
         target: node of the defended classifier.
-        evidence: node of the reconstructions.
+        reconstructions: node of what the attack makes of it.
         measures: metric name to node.
         gold: metric name to node, on held-out images.
         floor: metric name to node, on samples that nobody optimised.
@@ -50,7 +51,7 @@ class Cell:
     prior: Resolved
     seed: int
     target: Node
-    evidence: Node
+    reconstructions: Node
     measures: Mapping[str, Node]
     gold: Mapping[str, Node] = field(default_factory=dict)
     floor: Mapping[str, Node] = field(default_factory=dict)
@@ -59,23 +60,24 @@ class Cell:
     @property
     def prior_node(self) -> Node:
         """Node of that generator."""
-        return self.graph.nodes[self.evidence.needs["prior"]]
+        return self.graph.nodes[self.reconstructions.needs["prior"]]
 
     @property
     def inputs(self) -> dict[str, Node]:
-        """What a record states the digest of, by role: data, target, prior, the evaluators that take part, evidence."""
+        """What a record states the digest of, by role: data, target, prior, judges that take part, reconstructions."""
         nodes = {"data": self.graph.data("private"), "target": self.target, "prior": self.prior_node}
-        nodes["reconstructions"] = self.evidence
+        nodes["reconstructions"] = self.reconstructions
         measured = (node for group in (self.measures, self.gold, self.floor) for node in group.values())
-        for node in (self.evidence, *measured):
-            judges = (role for role in node.needs if role.startswith("evaluator:"))
-            nodes |= {role: self.graph.nodes[node.needs[role]] for role in judges}
+        for node in (self.reconstructions, *measured):
+            judges = {role: ref for role, ref in node.inputs.refs().items() if ref.stage == EvaluatorInputs.stage}
+            nodes |= {role: self.graph.nodes[ref.key] for role, ref in judges.items()}
         return nodes
 
     @property
     def label(self) -> str:
         """What people read."""
-        return f"{self.loaded.id} · {self.model.name} · {self.defense.asked} × {self.attack.asked} · seed {self.seed}"
+        names = f"{self.model.name} · {self.defense.requested} × {self.attack.requested}"
+        return f"{self.loaded.id} · {names} · seed {self.seed}"
 
 
 def expand(request: Request, registry: Registry, facts: Facts | None = None) -> list[Cell]:
@@ -89,13 +91,7 @@ def expand(request: Request, registry: Registry, facts: Facts | None = None) -> 
     Raises:
         UsageError: for unknown names, parameters, values or seeds.
     """
-    facts = facts or Facts(registry)
-    settings = Settings(request.settings, facts)
-    cells: list[Cell] = []
-    for loaded in _once(load_protocol(registry, name, request.variant) for name in _protocols(request, registry)):
-        cells.extend(_Builder(loaded, request, facts, settings).cells())
-    settings.check_all_used()
-    return cells
+    return _expand(load_protocols(request, registry), request, facts or Facts(registry))
 
 
 def expand_loaded(loaded: LoadedProtocol, request: Request, facts: Facts) -> list[Cell]:
@@ -104,176 +100,90 @@ def expand_loaded(loaded: LoadedProtocol, request: Request, facts: Facts) -> lis
     Raises:
         UsageError: as :func:`expand`.
     """
+    return _expand([loaded], request, facts)
+
+
+def _expand(protocols: list[LoadedProtocol], request: Request, facts: Facts) -> list[Cell]:
     settings = Settings(request.settings, facts)
-    cells = _Builder(loaded, request, facts, settings).cells()
+    cells = [cell for one in protocols for cell in _cells(Chooser(one, facts, settings), request)]
     settings.check_all_used()
     return cells
 
 
-def _protocols(request: Request, registry: Registry) -> list[str]:
-    if not request.datasets:
-        return list(request.protocols or (DEFAULT_PROTOCOL,))
-    for dataset in request.datasets:
-        registry.get("dataset", dataset)
-    names = request.protocols or tuple(entry.spec.name for entry in registry.entries("protocol"))
-    found = [n for n in names if load_protocol(registry, n).protocol.dataset.name in request.datasets]
-    if not found:
-        raise UsageError(f"no protocol on {', '.join(request.datasets)} among: {', '.join(names)}")
-    # A dataset alone means its main protocol: the first that is not a smoke test.
-    return found if request.protocols else [n for n in found if n != "smoke"][:1] or found[:1]
+def _cells(chooser: Chooser, request: Request) -> list[Cell]:
+    context = make_context(chooser)
+    check_images(context, chooser.facts)
+    matrix, cells = make_matrix(chooser, request), _Cells(chooser, Graph(context, chooser.facts.registry.files))
+    return [
+        cells.make(model, defense, attack, seed)
+        for model in matrix.models
+        for seed in matrix.seeds
+        for attack in matrix.attacks
+        for defense in (chooser.undefended, *matrix.defenses)
+    ]
 
 
-def _once(protocols: Iterable[LoadedProtocol]) -> Iterable[LoadedProtocol]:
-    """Return each protocol once, however it was spelled.
+class _Cells:
+    """Makes the cells of one protocol in its graph."""
 
-    Raises:
-        UsageError: if two have one name and differ, because results go by that name.
-    """
-    found: dict[str, LoadedProtocol] = {}
-    for loaded in protocols:
-        known = found.setdefault(loaded.id, loaded)
-        if known.digest != loaded.digest:
-            raise UsageError(
-                f"{known.asked} and {loaded.asked} differ and are both called {loaded.id}; rename one of them."
-            )
-    return found.values()
+    def __init__(self, chooser: Chooser, graph: Graph) -> None:
+        self._chooser, self._graph = chooser, graph
+        self._compatible: set[tuple[str, str]] = set()
 
-
-def _distinct(choices: Iterable[Resolved]) -> list[Resolved]:
-    """Return each component once, however it was spelled."""
-    found: dict[str, Resolved] = {}
-    for choice in choices:
-        found.setdefault(digest(choice.entry()), choice)
-    return list(found.values())
-
-
-class _Builder:
-    """Builds the cells of one protocol."""
-
-    def __init__(self, loaded: LoadedProtocol, request: Request, facts: Facts, settings: Settings) -> None:
-        self.loaded, self.request, self.facts, self.settings = loaded, request, facts, settings
-        self.registry = facts.registry
-        self.protocol = loaded.protocol
-        self._fitting: set[str] = set()
-        self.graph = Graph(self._fixed(), self.registry.files)
-        plain = self.protocol.undefended
-        self.undefended = replace(self._resolve("defense", plain, plain=True), asked=plain.name)
-
-    def cells(self) -> list[Cell]:
-        plain = self.protocol.model
-        request = self.request
-        models = _distinct(self._named("model", text, plain) for text in request.models or (plain.name,))
-        seeds = dict.fromkeys(request.seeds or self.protocol.seeds[:1])
-        budgets = self.protocol.attacks
-        attacks = _distinct(self._named("attack", t, budgets.get(parse_choice(t).name)) for t in request.attacks)
-        named = _distinct(self._named("defense", text, self.protocol.undefended) for text in request.defenses)
-        defenses = [defense for defense in named if defense.entry() != self.undefended.entry()]
-        made: list[Cell] = []
-        for model in models:
-            for seed in seeds:
-                for attack in attacks:
-                    made.append(self._cell(model, self.undefended, attack, seed))
-                    made += [self._cell(model, defense, attack, seed) for defense in defenses]
-        return made
-
-    def _cell(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
-        graph, label = self.graph, f"{defense.asked} · {model.name} · seed {seed}"
-        target, prior = graph.target(model, defense, seed), self._prior(attack)
-        if prior.overridden:
-            attack = replace(attack, overridden=True)
-        evidence = graph.reconstruct(target, attack, seed, f"{attack.asked} on {label}", prior)
-        plain = graph.target(model, self.undefended, seed)
-        plain_label = f"{self.undefended.name} · {model.name} · seed {seed}"
-        floor = self._resolve("attack", self.protocol.floor, plain=True)
-        floor_node = graph.reconstruct(plain, floor, seed, f"{floor.name} on {plain_label}", self._prior(floor))
-        attacked = graph.reconstruct(plain, attack, seed, f"{attack.asked} on {plain_label}", prior)
+    def make(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
+        graph, undefended = self._graph, self._chooser.undefended
+        prior = self._prior(attack)
+        attack = replace(attack, overridden=attack.overridden or prior.overridden)
+        floor = self._chooser.frozen("attack", graph.fixed.protocol.floor)
+        target, plain = graph.target(model, defense, seed), graph.target(model, undefended, seed)
+        label, plain_label = _label(model, defense.requested, seed), _label(model, undefended.name, seed)
+        attacked_label, floor_label = f"{attack.requested} on {label}", f"{floor.name} on {plain_label}"
+        reconstructions = graph.reconstruct(target, attack, seed, attacked_label, prior)
+        floor_images = graph.reconstruct(plain, floor, seed, floor_label, self._prior(floor))
+        plain_attacked = f"{attack.requested} on {plain_label}"
+        plain_images = graph.reconstruct(plain, attack, seed, plain_attacked, prior)
         return Cell(
-            self.loaded, graph, model, defense, attack, prior, seed, target, evidence,
+            self._chooser.loaded, graph, model, defense, attack, prior, seed, target, reconstructions,
             measures={
-                **self._measures("target", target, None, label),
-                **self._measures("reconstructions", target, evidence, f"{attack.asked} on {label}"),
+                **self._measures(target, None, label),
+                **self._measures(target, reconstructions, attacked_label),
             },
-            gold=self._measures("reconstructions", plain, graph.gold(), "gold"),
-            floor=self._measures("reconstructions", plain, floor_node, "floor"),
-            undefended=self._measures("reconstructions", plain, attacked, f"{attack.asked} on {plain_label}"),
+            gold=self._measures(plain, graph.gold(), "gold"),
+            floor=self._measures(plain, floor_images, "floor"),
+            undefended=self._measures(plain, plain_images, plain_attacked),
         )  # fmt: skip
 
+    def _measures(self, target: Node, images: Node | None, label: str) -> dict[str, Node]:
+        """Measure a target, or images, with the protocol's metrics on that."""
+        subject = "target" if images is None else "reconstructions"
+        return {
+            metric.name: self._graph.measure(metric, target=target, images=images, label=label)
+            for metric in self._graph.fixed.metrics
+            if metric.traits.subject == subject
+        }
+
     def _prior(self, attack: Resolved) -> Resolved:
-        choice = attack.settled.prior
-        # Settings are for a prior that the attack brings; the protocol's own is frozen.
-        prior = self._resolve("prior", parse_choice(choice), settable=True) if choice else self.graph.fixed.prior
+        """Return the prior that an attack brings, else the protocol's.
+
+        One that comes out as the protocol's own is that: a record must not call it overridden.
+        """
+        frozen, choice = self._graph.fixed.prior, attack.settled.prior
+        prior = self._chooser.changed("prior", parse_choice(choice)) if choice else frozen
         if prior.traits.needs_target and attack.traits.access != "white-box":
             raise UsageError(
                 f"attack {attack.name!r} declares {attack.traits.access} access; the prior {prior.name!r} is trained"
                 " with the target's gradients. Choose a prior that is trained on public images alone."
             )
-        pair = digest({"attack": attack.entry(), "prior": prior.entry()})
-        if pair not in self._fitting:
-            check_compatibility(
-                self.facts, attack, prior, self.protocol.image, len(self.graph.fixed.identities.private)
-            )
-            self._fitting.add(pair)
-        # The very same generator must not be trained twice under two names.
-        return self.graph.fixed.prior if prior.entry() == self.graph.fixed.prior.entry() else prior
+        self._check_compatible(attack, prior)
+        return frozen if prior.entry() == frozen.entry() else prior
 
-    def _measures(self, subject: str, target: Node, evidence: Node | None, label: str) -> dict[str, Node]:
-        return {
-            metric.name: self.graph.measure(metric, target=target, evidence=evidence, label=label)
-            for metric in self.graph.fixed.metrics
-            if metric.traits.subject == subject
-        }
+    def _check_compatible(self, attack: Resolved, prior: Resolved) -> None:
+        pair = digest(attack.entry().json()), digest(prior.entry().json())
+        if pair not in self._compatible:
+            fixed = self._graph.fixed
+            check_compatibility(self._chooser.facts, attack, prior, fixed.protocol.image, len(fixed.identities.private))
+            self._compatible.add(pair)
 
-    def _named(self, kind: str, text: str, frozen: Component | None) -> Resolved:
-        """Resolve what was typed: a bare name is what the protocol froze under it, with a preset it is that preset."""
-        if kind == "defense" and JOINT in text:
-            return join(
-                self.facts, [self._named(kind, part, frozen) for part in text.split(JOINT)], self.undefended.name
-            )
-        choice = frozen if frozen and text == frozen.name else parse_choice(text)
-        made = replace(self._resolve(kind, choice), asked=text)
-        another = kind == "attack" and choice is not frozen  # a preset by name is an attack of its own
-        if frozen is None or frozen.name != made.name or another:
-            return made
-        return replace(made, overridden=made.params != self._resolve(kind, frozen, plain=True).params)
 
-    def _resolve(self, kind: str, choice: Component, *, plain: bool = False, settable: bool = False) -> Resolved:
-        overrides = {}
-        if settable or (not plain and kind in ("defense", "attack", "model")):
-            self.registry.get(kind, choice.name)
-            overrides = self.settings.overrides(kind, choice.name)
-        made = resolve(self.facts, kind, choice, protocol=self.protocol.name, overrides=overrides)
-        self.registry.files.update(made.settled.files)
-        return made
-
-    def _fixed(self) -> ProtocolContext:
-        protocol = self.protocol
-        dataset = self._resolve("dataset", protocol.dataset)
-        available = self.facts.identities(dataset.entry())
-        identities = split_identities(protocol.split, available)
-        fixed = ProtocolContext(
-            protocol,
-            identities,
-            "test" if self.loaded.variant == "test" else "val",
-            dataset,
-            self._resolve("prior", protocol.prior),
-            self._resolve("dataset", protocol.prior.source.dataset) if protocol.prior.source else None,
-            self._embedder(protocol.embedder),
-            {choice.name: self._resolve("model", choice.model, plain=True) for choice in protocol.evaluators},
-            tuple(self._resolve("metric", choice) for choice in protocol.metrics),
-            self._attacked(dataset, identities.private),
-        )
-        check_images(fixed, self.facts)
-        return fixed
-
-    def _attacked(self, dataset: Resolved, private: Sequence[int]) -> list[int] | None:
-        choice = self.protocol.attack_classes
-        if choice is None:
-            return None
-        return choose_classes(choice, private, self.facts.groups(dataset.entry()) if choice.balance else {})
-
-    def _embedder(self, choice: Component) -> Resolved:
-        found = self._resolve("model", choice, plain=True)
-        if getattr(found.registered.spec, "role", "") != "embedder":
-            names = [e.spec.name for e in self.registry.entries("model") if getattr(e.spec, "role", "") == "embedder"]
-            raise unknown("embedder", choice.name, names)
-        return found
+def _label(model: Resolved, defense: str, seed: int) -> str:
+    return f"{defense} · {model.name} · seed {seed}"

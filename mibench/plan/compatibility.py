@@ -8,7 +8,6 @@ from mibench.api.errors import UsageError
 from mibench.plan.facts import Facts
 from mibench.plan.resolve import Resolved
 from mibench.protocol.schema import ImageShape
-from mibench.registry.build import build_component
 
 
 def check_compatibility(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, classes: int) -> None:
@@ -22,7 +21,7 @@ def check_compatibility(facts: Facts, attack: Resolved, prior: Resolved, image: 
     if not attack.traits.checks_prior:
         return
     where = {"image": image.model_dump(mode="json"), "classes": classes}
-    question = {"ask": "fit", "attack": attack.entry(), "prior": prior.entry(), **where}
+    question = {"ask": "fit", "attack": attack.entry().json(), "prior": prior.entry().json(), **where}
     told = facts.memo.ask(question, lambda: _look(facts, attack, prior, image, classes))
     if told:
         raise UsageError(told)
@@ -35,13 +34,14 @@ def _look(facts: Facts, attack: Resolved, prior: Resolved, image: ImageShape, cl
     from mibench.api.prior import build_prior
 
     sketched = None
-    with contextlib.suppress(Exception), torch.device("meta"):
-        component = build_component(facts.registry, "prior", prior.entry())
-        sketched = build_prior(component, channels=image.channels, size=image.size, classes=classes)
+    with contextlib.suppress(Exception):
+        component = facts.components.build("prior", prior.entry())
+        with torch.device("meta"):
+            sketched = build_prior(component, channels=image.channels, size=image.size, classes=classes)
     if sketched is None:
         return None
     try:
-        build_component(facts.registry, "attack", attack.entry()).check_prior(sketched, classes)
+        facts.components.build("attack", attack.entry()).check_prior(sketched, classes)
     except UsageError as error:
         return str(error)
     return ""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from mibench.api.errors import UsageError
+from mibench.nodes.inputs import Inputs
+from mibench.nodes.measure import MeasureInputs
+from mibench.nodes.node import Node
+from mibench.nodes.prior import PriorInputs
+from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.plan.facts import Facts
-from mibench.plan.node import Node
 from mibench.plan.resolve import parse_choice, resolve
 from mibench.protocol.schema import Component, Protocol
-
-LIGHT = {"data": 5.0, "gold": 1.0, "measure": 3.0}
-NAMED = {"prior": "prior", "reconstruct": "attack", "measure": "metric"}
+from mibench.registry.entry import Entry
 
 
 class Durations:
@@ -26,41 +26,43 @@ class Durations:
     def __init__(self, protocol: Protocol, facts: Facts) -> None:
         self._protocol, self._facts = protocol, facts
         self._frozen: dict[str, Component] = {
-            **{f"reconstruct/{name}": choice for name, choice in protocol.attacks.items()},
-            f"reconstruct/{protocol.floor.name}": protocol.floor,
-            f"prior/{protocol.prior.name}": protocol.prior,
-            **{f"measure/{choice.name}": choice for choice in protocol.metrics},
+            **{f"{ReconstructInputs.timed_as}/{name}": choice for name, choice in protocol.attacks.items()},
+            f"{ReconstructInputs.timed_as}/{protocol.floor.name}": protocol.floor,
+            f"{PriorInputs.timed_as}/{protocol.prior.name}": protocol.prior,
+            **{f"{MeasureInputs.timed_as}/{choice.name}": choice for choice in protocol.metrics},
         }
 
     def of(self, node: Node) -> float | None:
         """Return expected seconds on two CPU cores; ``None`` if nothing is known."""
-        if node.stage in NAMED:
-            return self._named(node.stage, node.payload[NAMED[node.stage]])
-        known = self._protocol.expected_seconds.get("target" if node.stage == "pretrain" else node.stage)
-        if node.stage in ("target", "pretrain") and not self._means(
-            "model", self._protocol.model, node.payload["model"]
-        ):
+        inputs = node.inputs
+        if inputs.timed_by_component:
+            return self._named(inputs)
+        components = inputs.components()
+        if not all(self._means(*components[field], getattr(self._protocol, field)) for field in inputs.timed_for):
             return None
-        if known is not None and node.stage == "target":
-            known *= self._facts.cost(node.payload["defense"])
-            return known if math.isfinite(known) else None  # an estimate is no reason to stop
-        return LIGHT.get(node.stage) if known is None else known
+        known = self._protocol.expected_seconds.get(inputs.timed_as)
+        if known is None:
+            return inputs.light_seconds
+        for kind, entry in components.values():
+            known *= self._facts.cost(entry) if kind == "defense" else 1.0
+        return known if math.isfinite(known) else None  # an estimate is no reason to stop
 
-    def _named(self, stage: str, entry: Mapping[str, Any]) -> float | None:
-        own = f"{stage}/{entry['name']}"
+    def _named(self, inputs: Inputs) -> float | None:
+        kind, entry = inputs.components()[inputs.runs]
+        own = f"{inputs.timed_as}/{entry.name}"
         for key, seconds in self._protocol.expected_seconds.items():
             if key == own or key.startswith(f"{own}/"):
-                choice = self._frozen.get(key) or parse_choice(key.removeprefix(f"{stage}/"))
-                if self._means(NAMED[stage], choice, entry):
+                choice = self._frozen.get(key) or parse_choice(key.removeprefix(f"{inputs.timed_as}/"))
+                if self._means(kind, entry, choice):
                     return seconds
-        return LIGHT.get(stage)
+        return inputs.light_seconds
 
-    def _means(self, kind: str, choice: Component, entry: Mapping[str, Any]) -> bool:
-        if choice.name != entry["name"]:
+    def _means(self, kind: str, entry: Entry, choice: Component) -> bool:
+        if choice.name != entry.name:
             return False
         try:
             meant = resolve(self._facts, kind, choice, protocol=self._protocol.name).params
         except UsageError:  # a preset whose files are not here, say
             return False
         # What acts only in deployment is no part of a prior's entry.
-        return all(name in meant and meant[name] == value for name, value in entry["params"].items())
+        return all(name in meant and meant[name] == value for name, value in entry.params.items())

@@ -17,8 +17,10 @@ from mibench.api import params
 from mibench.api.errors import UsageError
 from mibench.api.params import Names
 from mibench.plan.memo import Memo
-from mibench.registry.build import JOINT, build_component
+from mibench.registry.build import Components
+from mibench.registry.entry import Entry
 from mibench.registry.files import PREFIX, digest_of_path
+from mibench.registry.joint import join_names
 from mibench.registry.registry import Registry
 
 
@@ -89,15 +91,19 @@ class Settled:
 
 
 class Facts:
-    """Asks components, through a memory.
+    """Asks components, through a memory; what has to be asked is built and validated once.
 
     Args:
         registry: where components are found.
         memo: of earlier answers.
+
+    Attributes:
+        components: those that had to be asked.
     """
 
     def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
         self.registry, self.memo = registry, memo or Memo()
+        self.components = Components(registry)
 
     @classmethod
     def beside(cls, registry: Registry, store: Path) -> Facts:
@@ -142,65 +148,66 @@ class Facts:
             UsageError: if they cannot be combined.
         """
         values = {name: dict(part.params) for name, part in parts.items()}
-        entry = {"name": JOINT.join(parts), "params": values}
+        entry = Entry(join_names(parts), "", values)
         files = {found: path for part in parts.values() for found, path in part.files.items()}
         self.registry.files.update(files)
         answer = self.memo.ask(
-            {"ask": "join", **entry}, lambda: _start(build_component(self.registry, "defense", entry))
+            {"ask": "join", "name": entry.name, "params": values},
+            lambda: _start(self.components.build("defense", entry)),
         )
         return Settled(values, **answer, files=files)
 
-    def cost(self, entry: Mapping[str, Any]) -> float:
+    def cost(self, entry: Entry) -> float:
         """Return the cost of a defense's training step in units of plain training's."""
-        question = {"ask": "cost", "name": entry["name"], "params": entry["params"]}
+        question = {"ask": "cost", "name": entry.name, "params": dict(entry.params)}
 
         def cost() -> float | str:
-            stated = float(build_component(self.registry, "defense", entry).cost())
+            stated = float(self.components.build("defense", entry).cost())
             return stated if math.isfinite(stated) else str(stated)  # as JSON holds it
 
         return float(self.memo.ask(question, cost))
 
-    def identities(self, entry: Mapping[str, Any]) -> int:
+    def identities(self, entry: Entry) -> int:
         """Return how many identities a dataset has."""
-        question = {"ask": "identities", "name": entry["name"], "params": entry["params"]}
-        return int(self.memo.ask(question, lambda: build_component(self.registry, "dataset", entry).num_identities()))
+        question = {"ask": "identities", "name": entry.name, "params": dict(entry.params)}
+        return int(self.memo.ask(question, lambda: self.components.build("dataset", entry).num_identities()))
 
-    def groups(self, entry: Mapping[str, Any]) -> dict[str, list[str]]:
+    def groups(self, entry: Entry) -> dict[str, list[str]]:
         """Return by attribute the group of each identity of a dataset."""
 
         def ask() -> dict[str, list[str]]:
-            found = build_component(self.registry, "dataset", entry).groups()
+            found = self.components.build("dataset", entry).groups()
             return {attribute: [str(group) for group in own] for attribute, own in found.items()}
 
-        answer = self.memo.ask({"ask": "groups", "name": entry["name"], "params": entry["params"]}, ask)
+        answer = self.memo.ask({"ask": "groups", "name": entry.name, "params": dict(entry.params)}, ask)
         return {attribute: list(own) for attribute, own in answer.items()}
 
-    def fewest_images(self, entry: Mapping[str, Any], identities: Sequence[int]) -> int | None:
+    def fewest_images(self, entry: Entry, identities: Sequence[int]) -> int | None:
         """Return how many images the identity with the fewest has; ``None`` if the dataset does not say."""
 
         def count() -> dict[str, Any]:
-            dataset = build_component(self.registry, "dataset", entry)
+            dataset = self.components.build("dataset", entry)
             numbers = [dataset.num_images(identity) for identity in identities]
             return {"fewest": min((number for number in numbers if number is not None), default=None)}
 
-        question = {"ask": "images", "name": entry["name"], "params": entry["params"], "identities": list(identities)}
+        question = {"ask": "images", "name": entry.name, "params": dict(entry.params), "identities": list(identities)}
         fewest: int | None = self.memo.ask(question, count)["fewest"]
         return fewest
 
-    def missing(self, kind: str, entry: Mapping[str, Any]) -> list[str]:
+    def missing(self, kind: str, entry: Entry) -> list[str]:
         """Return what a component lacks before it can work. Only that it lacks nothing is remembered."""
-        if not self.traits(kind, entry["name"]).states_missing:
+        if not self.traits(kind, entry.name).states_missing:
             return []
         found: list[str] = []
 
         def complete() -> bool | None:
-            found.extend(build_component(self.registry, kind, entry).missing())
+            found.extend(self.components.build(kind, entry).missing())
             return None if found else True
 
-        self.memo.ask({"ask": "complete", "kind": kind, "name": entry["name"], "params": entry["params"]}, complete)
+        self.memo.ask({"ask": "complete", "kind": kind, "name": entry.name, "params": dict(entry.params)}, complete)
         return found
 
-    def check_recipe(self, entry: Mapping[str, Any], **recipe: int) -> None:
+    def check_recipe(self, entry: Entry, **recipe: int) -> None:
         """Let a defense refuse a recipe (see :meth:`mibench.api.Defense.check_recipe`).
 
         Raises:
@@ -208,10 +215,10 @@ class Facts:
         """
 
         def accepted() -> bool:
-            build_component(self.registry, "defense", entry).check_recipe(**recipe)
+            self.components.build("defense", entry).check_recipe(**recipe)
             return True
 
-        self.memo.ask({"ask": "recipe", "name": entry["name"], "params": entry["params"], **recipe}, accepted)
+        self.memo.ask({"ask": "recipe", "name": entry.name, "params": dict(entry.params), **recipe}, accepted)
 
     def _places(self, kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Return digest and path of each parameter that names a file; no digest if there is none."""
@@ -237,6 +244,7 @@ class Facts:
             if not found:
                 raise UsageError(_absent(made, owner, parameter, settings[parameter]))
         answer: dict[str, Any] = {"params": {**params.canonical(made), **files}}
+        self.components.remember(kind, Entry(name, "", answer["params"]), made)
         if kind == "attack":
             return {**answer, "prior": made.prior_choice(), "uses_evaluator": bool(made.uses_evaluator())}
         return {**answer, **_start(made)} if kind == "defense" else answer

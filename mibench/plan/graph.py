@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
 
-from mibench.plan.node import Node, make_node
+from mibench.nodes.classifier import EvaluatorInputs, PretrainInputs, TargetInputs
+from mibench.nodes.data import DataInputs
+from mibench.nodes.gold import GoldInputs
+from mibench.nodes.inputs import Inputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.measure import MeasureInputs
+from mibench.nodes.node import Node
+from mibench.nodes.prior import PriorInputs
+from mibench.nodes.reconstruct import ReconstructInputs
+from mibench.plan.context import ProtocolContext
 from mibench.plan.resolve import Resolved
-from mibench.protocol.schema import Evaluator, Protocol, Recipe
-from mibench.protocol.split import Identities
-
-
-@dataclass(frozen=True)
-class ProtocolContext:
-    """What every cell of a protocol shares.
-
-    Attributes:
-        protocol: the protocol.
-        identities: private and public identities.
-        part: ``"test"``, or ``"val"`` for the validation variant.
-        dataset: resolved dataset.
-        prior: resolved prior.
-        source: dataset that the prior learns from, if it is not the protocol's.
-        embedder: resolved embedder.
-        evaluators: resolved evaluator architectures by name.
-        metrics: resolved metrics.
-        attacked: classes that are attacked; ``None`` is all.
-    """
-
-    protocol: Protocol
-    identities: Identities
-    part: str
-    dataset: Resolved
-    prior: Resolved
-    source: Resolved | None
-    embedder: Resolved
-    evaluators: Mapping[str, Resolved]
-    metrics: tuple[Resolved, ...]
-    attacked: Sequence[int] | None = None
-
-    @property
-    def some_classes(self) -> dict[str, list[int]]:
-        """What the payload of a node on attacked classes holds beside the rest: nothing if they are all."""
-        return {} if self.attacked is None else {"attacked": list(self.attacked)}
+from mibench.protocol.schema import Evaluator, Recipe
+from mibench.protocol.split import HoldOut, PrivateSplit
 
 
 class Graph:
@@ -52,7 +27,7 @@ class Graph:
     Attributes:
         fixed: what every cell shares.
         nodes: all nodes so far, by key.
-        split: the payload that decides which private images train, validate and test.
+        split: what decides which private images train, validate and test.
 
     Args:
         fixed: what every cell shares.
@@ -63,20 +38,16 @@ class Graph:
         self.fixed = fixed
         self._files = {} if files is None else files
         self.nodes: dict[str, Node] = {}
-        image = fixed.protocol.image
-        self._image, self._judged = (shape.model_dump(mode="json") for shape in (image.seen, image.judged))
-        self.split = {
-            **fixed.protocol.split.model_dump(mode="json", exclude={"private", "public", "private_from"}),
-            "identities": fixed.identities.private,
-        }
+        self._seen, self._judged = fixed.protocol.image.seen, fixed.protocol.image.judged
+        self.split = PrivateSplit.of(fixed.protocol.split, fixed.identities.private)
 
-    def data(self, part: str, *, judged: bool = False) -> Node:
-        """Images of the ``"private"`` or ``"public"`` identities, as the target sees them or as judges do."""
-        image = self._judged if judged else self._image
-        identities = getattr(self.fixed.identities, part)
-        label = f"{self.fixed.dataset.name} · {len(identities)} {part} identities"
-        entry = self.fixed.dataset.entry()
-        return self._add(make_node("data", label, {}, dataset=entry, identities=identities, image=image))
+    def data(self, group: Literal["private", "public"], *, judged: bool = False) -> Node:
+        """Images of the private or the public identities, as the target sees them or as judges do."""
+        dataset, people = self.fixed.dataset, self.fixed.identities
+        identities = people.private if group == "private" else people.public
+        label = f"{dataset.name} · {len(identities)} {group} identities"
+        image = self._judged if judged else self._seen
+        return self._add(DataInputs(dataset=dataset.entry(), identities=identities, image=image), label)
 
     def prior(self, prior: Resolved | None = None, target: Node | None = None) -> Node:
         """A prior trained on public identities: the protocol's, or another that an attack brings.
@@ -86,15 +57,17 @@ class Graph:
             target: what its training may ask, if it wants to.
         """
         prior = prior or self.fixed.prior
-        needs, label = {"public": self._prior_images()}, f"{prior.asked} on public identities"
-        extra: dict[str, Any] = {}
-        if prior.traits.needs_target and target is not None:
-            needs["target"] = target
-            label = f"{prior.asked} for {target.label}"
-            extra["classes"] = len(self.fixed.identities.private)
-        seed, entry = self.fixed.protocol.prior.seed, prior.entry()
-        entry["params"], _ = prior.traits.split(prior.params)
-        return self._add(make_node("prior", label, needs, prior=entry, seed=seed, image=self._image, **extra))
+        guide = target if prior.traits.needs_target else None
+        trained, _ = prior.traits.split(prior.params)
+        inputs = PriorInputs(
+            public=self._prior_images().ref,
+            target=guide.ref if guide else None,
+            prior=replace(prior.entry(), params=trained),
+            seed=self.fixed.protocol.prior.seed,
+            image=self._seen,
+            classes=len(self.fixed.identities.private) if guide else None,
+        )
+        return self._add(inputs, f"{prior.requested} {f'for {guide.label}' if guide else 'on public identities'}")
 
     def evaluators(self) -> dict[str, Node]:
         """The judges that are trained on the private data."""
@@ -102,55 +75,52 @@ class Graph:
 
     def target(self, model: Resolved, defense: Resolved, seed: int) -> Node:
         """The defended classifier."""
-        label = f"{defense.asked} · {model.name} · seed {seed}"
-        return self._classifier("target", label, model, self.fixed.protocol.recipe, seed, defense)
+        label = f"{defense.requested} · {model.name} · seed {seed}"
+        return self._target(label, model, self.fixed.protocol.recipe, seed, defense)
 
     def reconstruct(self, target: Node, attack: Resolved, seed: int, label: str, prior: Resolved | None = None) -> Node:
         """What an attack makes of a target, with the protocol's prior or its own."""
-        needs = {"target": target, "prior": self.prior(prior, target)}
-        if attack.traits.needs_public:
-            needs["public"] = self._prior_images()
-        if attack.settled.uses_evaluator:
-            needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
-        inputs: dict[str, Any] = {"budget": self.fixed.protocol.budget.model_dump(mode="json")}
-        used, image = prior or self.fixed.prior, self.fixed.protocol.image.model_dump(mode="json")
-        if deployed := used.traits.split(used.params)[1]:
-            inputs["deploy"] = deployed
-        inputs |= self.fixed.some_classes
-        return self._add(
-            make_node("reconstruct", label, needs, attack=attack.entry(), seed=seed, image=image, **inputs)
+        prior, protocol = prior or self.fixed.prior, self.fixed.protocol
+        _, deployed = prior.traits.split(prior.params)
+        inputs = ReconstructInputs(
+            target=target.ref,
+            prior=self.prior(prior, target).ref,
+            public=self._prior_images().ref if attack.traits.needs_public else None,
+            evaluators=self._judges() if attack.settled.uses_evaluator else {},
+            attack=attack.entry(),
+            seed=seed,
+            image=protocol.image,
+            budget=protocol.budget,
+            deploy=deployed or None,
+            attacked=self.fixed.attacked,
         )
+        return self._add(inputs, label)
 
     def gold(self) -> Node:
         """Held-out private images, to be measured like reconstructions."""
-        needs = {"private": self.data("private", judged=True)}
-        inputs = {"split": self.split, "part": self.fixed.part, **self.fixed.some_classes}
-        return self._add(make_node("gold", "held-out private images", needs, **inputs))
+        private = self.data("private", judged=True).ref
+        fixed = self.fixed
+        inputs = GoldInputs(private=private, split=self.split, split_name=fixed.split_name, attacked=fixed.attacked)
+        return self._add(inputs, "held-out private images")
 
-    def measure(self, metric: Resolved, *, target: Node, evidence: Node | None, label: str) -> Node:
-        """One metric on a target, or on reconstructions."""
-        judged = evidence is not None
-        needs: dict[str, Node] = {"private": self.data("private", judged=judged)}
-        extra: dict[str, Any] = {"image": self._image} if judged and self._image != self._judged else {}
-        if metric.traits.subject == "target" or "target" in metric.traits.needs:
-            needs["target"] = target
-        if evidence is not None:
-            needs["evidence"] = evidence
-        if "evaluators" in metric.traits.needs:
-            needs |= {f"evaluator:{name}": node for name, node in self.evaluators().items()}
-        if "embedder" in metric.traits.needs:
-            extra["embedder"] = self.fixed.embedder.entry()
-        return self._add(
-            make_node(
-                "measure",
-                f"{metric.name} · {label}",
-                needs,
-                metric=metric.entry(),
-                split=self.split,
-                part=self.fixed.part,
-                **extra,
-            )
+    def measure(self, metric: Resolved, *, target: Node, images: Node | None, label: str) -> Node:
+        """One metric on a target, or on images."""
+        traits, judged = metric.traits, images is not None
+        inputs = MeasureInputs(
+            private=self.data("private", judged=judged).ref,
+            target=target.ref if traits.subject == "target" or "target" in traits.needs else None,
+            evidence=images.ref if images else None,
+            evaluators=self._judges() if "evaluators" in traits.needs else {},
+            metric=metric.entry(),
+            embedder=self.fixed.embedder.entry() if "embedder" in traits.needs else None,
+            split=self.split,
+            split_name=self.fixed.split_name,
+            image=self._seen if judged and self._seen != self._judged else None,
         )
+        return self._add(inputs, f"{metric.name} · {label}")
+
+    def _judges(self) -> dict[str, Ref]:
+        return {name: node.ref for name, node in self.evaluators().items()}
 
     def _prior_images(self) -> Node:
         source, choice = self.fixed.source, self.fixed.protocol.prior.source
@@ -158,65 +128,63 @@ class Graph:
             return self.data("public")
         identities = list(range(choice.identities))
         label = f"{source.name} · {len(identities)} public identities"
-        return self._add(make_node("data", label, {}, dataset=source.entry(), identities=identities, image=self._image))
+        return self._add(DataInputs(dataset=source.entry(), identities=identities, image=self._seen), label)
 
     def _evaluator(self, choice: Evaluator) -> Node:
-        model = self.fixed.evaluators[choice.name]
-        return self._classifier("evaluator", f"{choice.name} · {model.name}", model, choice.recipe, choice.seed)
-
-    def _classifier(
-        self, stage: Any, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None = None
-    ) -> Node:
-        judged = stage == "evaluator"
-        needs = {"private": self.data("private", judged=judged)}
-        inputs: dict[str, Any] = {} if defense is None else {"defense": defense.entry()}
-        start = self._start(label, model, recipe, seed, defense)
-        if start is not None:
-            needs["start"] = start
-            inputs["start"] = start.stage
-            if start.stage != "pretrain" and recipe.start == "public":
-                needs["pretrain"] = self._pretrain(model, recipe, judged=judged)
-        return self._add(
-            make_node(
-                stage,
-                label,
-                needs,
-                model=model.entry(),
-                recipe=recipe.model_dump(mode="json"),
-                seed=seed,
-                image=self._judged if judged else self._image,
-                split=self.split,
-                precision=self.fixed.protocol.precision,
-                **inputs,
-            )
+        model, recipe = self.fixed.evaluators[choice.name], choice.recipe
+        start = self._pretrain(model, recipe, judged=True).ref if recipe.start == "public" else None
+        inputs = EvaluatorInputs(
+            private=self.data("private", judged=True).ref,
+            start=start,
+            model=model.entry(),
+            recipe=recipe,
+            seed=choice.seed,
+            image=self._judged,
+            split=self.split,
+            precision=self.fixed.protocol.precision,
         )
+        return self._add(inputs, f"{choice.name} · {model.name}")
 
-    def _start(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved | None) -> Node | None:
+    def _target(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved) -> Node:
+        start = self._start(label, model, recipe, seed, defense)
+        both = start is not None and start.stage != PretrainInputs.stage and recipe.start == "public"
+        inputs = TargetInputs(
+            private=self.data("private").ref,
+            start=start.ref if start else None,
+            pretrain=self._pretrain(model, recipe, judged=False).ref if both else None,
+            model=model.entry(),
+            defense=defense.entry(),
+            recipe=recipe,
+            seed=seed,
+            image=self._seen,
+            split=self.split,
+            precision=self.fixed.protocol.precision,
+        )
+        return self._add(inputs, label)
+
+    def _start(self, label: str, model: Resolved, recipe: Recipe, seed: int, defense: Resolved) -> Node | None:
         """Return the training that comes before, if the defense or the recipe wants one."""
-        if defense and defense.settled.start is not None:
-            return self._classifier("target", f"{label} · start", model, recipe.before_another(), seed, defense.start())
-        judge, starts = defense is None, defense is not None and defense.settled.starts
-        return self._pretrain(model, recipe, judged=judge) if starts or recipe.start == "public" else None
+        if defense.settled.start is not None:
+            return self._target(f"{label} · start", model, recipe.before_another(), seed, defense.start())
+        wanted = defense.settled.starts or recipe.start == "public"
+        return self._pretrain(model, recipe, judged=False) if wanted else None
 
     def _pretrain(self, model: Resolved, recipe: Recipe, *, judged: bool) -> Node:
         """Plain training on the public identities; one for all seeds and defenses."""
         plain = recipe.before_another().model_copy(update={"start": "random"})
         split = self.fixed.protocol.split
-        extra = {"validation": {"images": split.val, "seed": split.seed}} if plain.validates else {}
-        return self._add(
-            make_node(
-                "pretrain",
-                f"{model.name} on public identities",
-                {"public": self.data("public", judged=judged)},
-                model=model.entry(),
-                recipe=plain.model_dump(mode="json"),
-                seed=0,
-                image=self._judged if judged else self._image,
-                classes=len(self.fixed.identities.public),
-                precision=self.fixed.protocol.precision,
-                **extra,
-            )
+        inputs = PretrainInputs(
+            public=self.data("public", judged=judged).ref,
+            model=model.entry(),
+            recipe=plain,
+            seed=0,
+            image=self._judged if judged else self._seen,
+            classes=len(self.fixed.identities.public),
+            precision=self.fixed.protocol.precision,
+            validation=HoldOut(images=split.val, seed=split.seed) if plain.validates else None,
         )
+        return self._add(inputs, f"{model.name} on public identities")
 
-    def _add(self, node: Node) -> Node:
-        return self.nodes.setdefault(node.key, replace(node, files=self._files))
+    def _add(self, inputs: Inputs, label: str) -> Node:
+        node = Node(inputs, label, self._files)
+        return self.nodes.setdefault(node.key, node)

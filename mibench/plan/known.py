@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mibench.api.errors import UsageError
+from mibench.api.specs import READS_FILES
+from mibench.nodes.classifier import TargetInputs
+from mibench.nodes.node import Node
+from mibench.plan.context import ProtocolContext
 from mibench.plan.facts import Facts
-from mibench.plan.graph import ProtocolContext
-from mibench.plan.node import Node
-
-FILES = {"dataset": "dataset", "prior": "prior", "model": "model", "embedder": "model"}
-"""Role in a payload to kind of component, for those that read files."""
 
 
 def check_images(fixed: ProtocolContext, facts: Facts) -> None:
@@ -20,7 +17,7 @@ def check_images(fixed: ProtocolContext, facts: Facts) -> None:
         UsageError: for an identity with too few images, or a part that is measured and has none.
     """
     split = fixed.protocol.split
-    if fixed.part == "val" and not split.val:
+    if fixed.split_name == "val" and not split.val:
         raise UsageError(
             "the validation variant measures on validation images, and split.val is 0; set it to 1 or more"
         )
@@ -43,17 +40,11 @@ def check_node(node: Node, facts: Facts) -> None:
     Raises:
         UsageError: if files are missing or unreadable, or a defense finds that it cannot train as the protocol does.
     """
-    missing = [line for role, kind in FILES.items() for line in _missing(facts, kind, node.payload.get(role))]
+    reading = [(kind, entry) for kind, entry in node.inputs.components().values() if kind in READS_FILES]
+    missing = [line for kind, entry in reading for line in facts.missing(kind, entry)]
     if missing:
         raise UsageError(" ".join(missing))
-    if node.stage == "target":
-        recipe, split = node.payload["recipe"], node.payload["split"]
-        images = len(split["identities"]) * split["train"]
-        facts.check_recipe(node.payload["defense"], num_images=images, batch=recipe["batch"], epochs=recipe["epochs"])
-
-
-def _missing(facts: Facts, kind: str, entry: Any) -> list[str]:
-    # What a prior that is trained on the target needs is the target.
-    if entry is None or facts.traits(kind, entry["name"]).needs_target:
-        return []
-    return facts.missing(kind, entry)
+    if isinstance(node.inputs, TargetInputs):
+        recipe, split = node.inputs.recipe, node.inputs.split
+        images = len(split.identities) * split.train
+        facts.check_recipe(node.inputs.defense, num_images=images, batch=recipe.batch, epochs=recipe.epochs)

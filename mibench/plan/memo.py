@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api.files import sha256_of_file
-from mibench.results.canonical import digest
-from mibench.results.io import write_atomic
+from mibench.base.canonical import digest
+from mibench.base.files import write_atomic
 
 KEPT = 8
 """Files of answers that stay, so that environments which share a store do not take turns in forgetting."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mibench.nodes.node import Node
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
 from mibench.plan.facts import Facts
 from mibench.plan.known import check_node
-from mibench.plan.node import Node
-from mibench.plan.provenance import STAMP, differing, made_by, read_stamp, sources_of
+from mibench.plan.provenance import made_by, sources_of
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
+from mibench.store.stamp import differing
 from mibench.store.store import Store
 
 
@@ -121,7 +122,7 @@ def _visit(
     artifact = store.find(node.stage, node.key)
     if artifact is not None:
         reason = "shipped with its plugin" if store.is_shipped(artifact) else "in the store"
-        if changed := _changed(artifact, facts.registry):
+        if changed := _changed(artifact, node, facts.registry):
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
@@ -133,11 +134,10 @@ def _visit(
 
 def _why(node: Node, store: Store, registry: Registry) -> str:
     """Say why a node has to run, and whether it continues."""
-    work = store.root / "work" / node.key
-    if not any(path.is_file() and path.name != STAMP and path.suffix != ".tmp" for path in work.glob("*")):
+    if not store.has_checkpoint(node.key):
         return "not in the store"
-    found = read_stamp(work)
-    other = differing(found, made_by(registry, node.payload))
+    found = store.checkpoint_stamp(node.key)
+    other = differing(found, made_by(registry, node.inputs))
     if not other:
         return "continues from a checkpoint"
     return "begins again: its checkpoint " + (
@@ -145,8 +145,8 @@ def _why(node: Node, store: Store, registry: Registry) -> str:
     )
 
 
-def _changed(artifact: Artifact, registry: Registry) -> str:
+def _changed(artifact: Artifact, node: Node, registry: Registry) -> str:
     """Return what of an artifact's components has other source code now than when it was made, e.g. ``attack``."""
     made = artifact.meta.get("sources", {})
-    now = sources_of(registry, artifact.payload) if made else {}
+    now = sources_of(registry, node.inputs) if made else {}
     return ", ".join(role for role in sorted(made) if made[role] != now[role])

@@ -9,7 +9,8 @@ from typing import Any
 from mibench.api.errors import UsageError, unknown
 from mibench.plan.facts import Facts, Settled, Traits
 from mibench.protocol.schema import Component
-from mibench.registry.build import JOINT
+from mibench.registry.entry import Entry
+from mibench.registry.joint import join_names
 from mibench.registry.registered import Registered
 
 
@@ -24,7 +25,7 @@ class Resolved:
         settled: all parameters as plain JSON, and what the component says with them.
         overridden: whether the parameters differ from what the protocol froze, or else (also for a preset of an attack
             that was asked for by name) from the preset.
-        asked: what to type to get it again: ``name``, or ``name/preset``.
+        requested: what to type to get it again: ``name``, or ``name/preset``.
         overrides: the parameters that the user set.
         parts: the defenses that are used together; empty for a single component.
     """
@@ -34,28 +35,28 @@ class Resolved:
     preset: str | None
     settled: Settled
     overridden: bool = False
-    asked: str = ""
+    requested: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Resolved, ...] = ()
 
     @property
     def name(self) -> str:
         """Registered name; several names joined by ``+``."""
-        return JOINT.join(part.name for part in self.parts) or self.registered.spec.name
+        return join_names(part.name for part in self.parts) or self.registered.spec.name
 
     @property
     def version(self) -> str:
         """Version of the numbers."""
-        return JOINT.join(part.version for part in self.parts) or self.registered.spec.version
+        return join_names(part.version for part in self.parts) or self.registered.spec.version
 
     @property
     def params(self) -> Mapping[str, Any]:
         """All parameters as plain JSON; of several, by the name of each."""
         return self.settled.params
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> Entry:
         """Return what of it enters a key."""
-        return {"name": self.name, "version": self.version, "params": dict(self.params)}
+        return Entry(self.name, self.version, dict(self.params))
 
     def start(self) -> Resolved:
         """Return the defense that this one starts from: the same component with other parameters."""
@@ -78,9 +79,9 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
     names = [part.name for part in parts]
     for name in names:
         if name == undefended:
-            raise UsageError(f"{JOINT.join(names)}: {name!r} is the undefended control; leave it out.")
+            raise UsageError(f"{join_names(names)}: {name!r} is the undefended control; leave it out.")
         if names.count(name) > 1:
-            raise UsageError(f"{JOINT.join(names)}: {name!r} is named twice.")
+            raise UsageError(f"{join_names(names)}: {name!r} is named twice.")
     first = parts[0]
     return Resolved(
         first.registered,
@@ -88,7 +89,7 @@ def join(facts: Facts, parts: Sequence[Resolved], undefended: str) -> Resolved:
         None,
         facts.join({part.name: part.settled for part in parts}),
         any(part.overridden for part in parts),
-        JOINT.join(part.asked for part in parts),
+        join_names(part.requested for part in parts),
         {f"{part.name}.{key}": value for part in parts for key, value in part.overrides.items()},
         tuple(parts),
     )
@@ -124,6 +125,6 @@ def resolve(
     base = {**(traits.presets[preset] if preset else {}), **frozen}
     settled = facts.settle(kind, choice.name, {**base, **(overrides or {})})
     default = facts.settle(kind, choice.name, base) if overrides else settled
-    asked = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
+    requested = f"{choice.name}/{choice.preset}" if choice.preset else choice.name
     changed = settled.params != default.params
-    return Resolved(registered, traits, preset, settled, changed, asked, dict(overrides or {}))
+    return Resolved(registered, traits, preset, settled, changed, requested, dict(overrides or {}))

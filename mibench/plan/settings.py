@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mibench.api.errors import UsageError, suggestion
+from mibench.api.specs import SETTABLE
 from mibench.plan.facts import Facts
-
-KINDS = ("defense", "attack", "model", "prior")
 
 
 class Settings:
@@ -17,23 +16,17 @@ class Settings:
     A parameter in a group has a dotted name, ``attack.search.lr``.
 
     Args:
-        raw: setting to value, as typed.
+        raw: setting to value, as a request holds them.
         facts: of the components.
-
-    Raises:
-        UsageError: for a setting without a dot.
     """
 
     def __init__(self, raw: Mapping[str, Any], facts: Facts) -> None:
-        for key in raw:
-            if "." not in key:
-                raise UsageError(f"--set {key}=...: expected KIND.PARAMETER or NAME.PARAMETER, e.g. defense.lam=0.2")
         self._raw = raw
         self._facts = facts
         self._used: set[str] = set()
-        self._asked: dict[str, set[str]] = {kind: set() for kind in KINDS}
-        registered = (entry.spec.name for kind in KINDS for entry in facts.registry.entries(kind))
-        self._known = sorted({*KINDS, *registered}, key=len, reverse=True)
+        self._asked: dict[str, set[str]] = {kind: set() for kind in SETTABLE}
+        registered = (entry.spec.name for kind in SETTABLE for entry in facts.registry.entries(kind))
+        self._known = sorted({*SETTABLE, *registered}, key=len, reverse=True)
 
     def overrides(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings for one component and remember that they were used; a name beats a kind.
@@ -70,8 +63,8 @@ class Settings:
     def _explain(self, key: str) -> str:
         prefix, parameter = self._split(key)
         names = {name for asked in self._asked.values() for name in asked}
-        if prefix not in KINDS:
-            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*KINDS, *names])}"
+        if prefix not in SETTABLE:
+            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*SETTABLE, *names])}"
         if prefix == "prior" and not self._asked[prefix]:
             return f"--set {key}: no requested attack brings a prior of its own, and the protocol's is frozen"
         fields = {field for name in self._asked[prefix] for field in self._facts.traits(prefix, name).fields}

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from mibench.api.errors import PluginError, UsageError
 from mibench.api.plain import brief, misread
 from mibench.api.specs import ProtocolSpec, Spec
+from mibench.base.canonical import digest
 from mibench.protocol.files import read_text
 from mibench.protocol.schema import Protocol
 from mibench.protocol.strict_yaml import parse_yaml
-from mibench.results.canonical import digest
 
 Variant = Literal["test", "validation"]
 
@@ -38,14 +38,14 @@ class LoadedProtocol:
         variant: ``"test"`` or ``"validation"``.
         digest: sha256 of the canonical JSON of its content.
         text: the YAML as it was written.
-        asked: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
+        requested: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
     """
 
     protocol: Protocol
     variant: Variant
     digest: str
     text: str
-    asked: str
+    requested: str
 
     @property
     def id(self) -> str:
@@ -62,7 +62,7 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
     """
     if name.lower().endswith((".yaml", ".yml")):
         text = read_text(Path(name), "the protocol file")
-        return parse_protocol(text, variant, source=name, asked=name)
+        return parse_protocol(text, variant, source=name, requested=name)
     bare, _, version = name.partition("@")
     spec = registry.get("protocol", bare).spec
     if version and version != spec.version:
@@ -76,7 +76,7 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
 
 
 def parse_protocol(
-    text: str, variant: Variant = "test", *, source: str = "protocol", asked: str | None = None
+    text: str, variant: Variant = "test", *, source: str = "protocol", requested: str | None = None
 ) -> LoadedProtocol:
     """Validate the YAML of a protocol.
 
@@ -98,7 +98,7 @@ def parse_protocol(
         told = "; ".join(f"{'.'.join(problem.path)} = {brief(problem.given)}: {problem.reason}" for problem in wrong)
         raise UsageError(f"{source} is not a valid protocol: {told}")
     found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds"}))
-    return LoadedProtocol(protocol, variant, found, text, asked or protocol.id)
+    return LoadedProtocol(protocol, variant, found, text, requested or protocol.id)
 
 
 def protocol_path(spec: Spec) -> Path:

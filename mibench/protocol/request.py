@@ -10,10 +10,11 @@ from annotated_types import Ge, Lt
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 from pydantic import ModelWrapValidatorHandler as Handler
 
-from mibench.api.errors import UsageError
+from mibench.api.errors import UsageError, suggestion
 from mibench.api.folders import named_folder
 from mibench.api.params import STRICT
 from mibench.api.plain import brief, check_plain, misread
+from mibench.api.specs import SETTABLE
 
 DEFAULT_PROTOCOL = "orl64"
 DEVICE = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]*))?", re.ASCII)
@@ -39,6 +40,23 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise ValueError("nothing is selected; name at least one")
     return names
+
+
+def no_setting(text: str) -> UsageError:
+    """Return the error for what is no setting: without a value, or whose key is not two names with a dot between."""
+    kind = text.partition(".")[0]
+    close = suggestion(kind, SETTABLE) if "." in text and kind not in SETTABLE else ""
+    return UsageError(
+        f"--set {brief(text)}: expected KEY=VALUE with a key like defense.lam (KIND.PARAMETER or NAME.PARAMETER), e.g."
+        f" defense.lam=0.2.{close}"
+    )
+
+
+def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
+    for key in settings:
+        if not all(key.rpartition(".")[::2]):
+            raise no_setting(key)
+    return settings
 
 
 def _device(name: str) -> str:
@@ -83,7 +101,7 @@ class Request(BaseModel):
     defenses: Annotated[tuple[Name, ...], AfterValidator(_some)] = ("none",)
     attacks: Annotated[tuple[Name, ...], AfterValidator(_some)] = ("ppa",)
     seeds: tuple[Annotated[int, Ge(0), Lt(2**63)], ...] = ()
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: Annotated[dict[str, Any], AfterValidator(_dotted)] = Field(default_factory=dict)
     variant: Literal["test", "validation"] = "test"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     executor: Name = "inline"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mibench.api.errors import UsageError
 from mibench.protocol.schema import ClassChoice, Split
 
 
 def permutation(n: int, *purpose: str | int) -> list[int]:
-    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved)."""
+    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved).
+
+    >>> permutation(5, "identities", 0)
+    [0, 2, 3, 1, 4]
+    """
     prefix = ":".join(str(part) for part in purpose)
 
     def rank(i: int) -> bytes:
@@ -39,6 +42,9 @@ def split_identities(split: Split, available: int) -> Identities:
 
     Raises:
         UsageError: if the dataset has fewer identities than the protocol wants.
+
+    >>> split_identities(Split(private=2, public=2, train=1, val=0, test=1), available=5)
+    Identities(private=[0, 2], public=[1, 3])
     """
     if split.private + split.public > available:
         wanted = f"{split.private} private and {split.public} public identities"
@@ -128,11 +134,52 @@ def split_images(split: Split, labels: Sequence[int], identities: Sequence[int])
     return parts
 
 
-def private_indices(payload: Mapping[str, Any], labels: Sequence[int]) -> ImageSplit:
-    """Return which private images train, validate and test, from the split in a node's payload."""
-    numbers = {name: payload[name] for name in ("seed", "train", "val", "test")}
-    split = Split(private=len(payload["identities"]), public=1, **numbers)
-    return split_images(split, labels, payload["identities"])
+@dataclass(frozen=True)
+class PrivateSplit:
+    """What decides which private images train, validate and test.
+
+    Attributes:
+        seed: seed of the permutations.
+        train: images per identity that train.
+        val: images per identity for choosing parameters.
+        test: images per identity that are reported on.
+        identities: identity of each class.
+    """
+
+    seed: int
+    train: int
+    val: int
+    test: int
+    identities: list[int]
+
+    @classmethod
+    def of(cls, split: Split, identities: Sequence[int]) -> PrivateSplit:
+        """Return that part of a protocol's split."""
+        return cls(split.seed, split.train, split.val, split.test, list(identities))
+
+
+def private_indices(split: PrivateSplit, labels: Sequence[int]) -> ImageSplit:
+    """Return which private images train, validate and test.
+
+    Raises:
+        UsageError: if a class has too few images.
+    """
+    people = len(split.identities)
+    whole = Split(seed=split.seed, private=people, public=1, train=split.train, val=split.val, test=split.test)
+    return split_images(whole, labels, split.identities)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which public images validate a public pre-training.
+
+    Attributes:
+        images: how many of each identity; 0 for none.
+        seed: of the choice.
+    """
+
+    images: int
+    seed: int
 
 
 def hold_out(labels: Sequence[int], images: int, seed: int) -> ImageSplit:

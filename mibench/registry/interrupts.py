@@ -1,4 +1,10 @@
-"""Tell a real interruption from code that raises one itself."""
+"""Tell a real interruption from code that raises one itself, by where it was raised.
+
+Runs of stages watch the handlers of signals instead (``mibench.execute.interrupts``), which is exact, also where a
+component catches what a handler raises and raises something else. Here that cannot be: plugins are asked in any thread,
+and in processes that were just begun, and handlers can be changed in the main thread alone. A plugin that is asked has
+no reason to catch ``KeyboardInterrupt``, so the last frame of the traceback is enough.
+"""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import accumulate
 from statistics import fmean
 from typing import NamedTuple
 
+from mibench.api.quantity import Quantity
 from mibench.results.averages import COUNTS
-from mibench.results.columns import ATTACK_ACCURACY, top_k
+from mibench.results.columns import quantity
 from mibench.results.record import MetricValue
 
 _ROUNDING = 1e-9
@@ -31,38 +33,37 @@ class Contradiction(NamedTuple):
 def ranks_agree(metrics: Mapping[str, MetricValue], failed: int | None = None) -> Iterator[Contradiction]:
     """Ranks of images determine the share of hits at any number of guesses.
 
-    A column ``base@k`` may state in ``details["ranks"]`` how many classes its judge ranks before the right one, image
-    by image and class after class; 0 is a hit. All columns of that base and judge are compared.
+    A share of hits may state in ``details["ranks"]`` how many classes its judge ranks before the right one, image by
+    image and class after class; 0 is a hit. All columns of its family are compared.
 
     Args:
         metrics: columns of one place.
         failed: on how many classes the attack failed; ``None`` if that is not known.
     """
     for name, metric in metrics.items():
-        at, ranks = top_k(name), metric.details.get("ranks")
-        if at is None or ranks is None:
+        at, ranks = quantity(name, metric), metric.details.get("ranks")
+        if at.k is None or ranks is None:
             continue
         if not isinstance(ranks, list) or not all(type(rank) is int and rank >= 0 for rank in ranks):
             yield Contradiction(f"{name}.details.ranks", "whole numbers from 0 on", ranks)
         elif not ranks or len(ranks) != metric.n:
             yield Contradiction(f"{name}.n", f"{len(ranks)}, the number of its ranks", metric.n)
         else:
-            family = {other: there for other in metrics if (there := top_k(other)) and there[::2] == at[::2]}
-            for other, there in family.items():
-                yield from _hits_agree(other, metrics[other], [rank < there.k for rank in ranks], failed)
+            for other, k in _family(metrics, at).items():
+                yield from _hits_agree(other, metrics[other], [rank < k for rank in ranks], failed)
 
 
 def judges_agree(metrics: Mapping[str, MetricValue]) -> Iterator[Contradiction]:
     """Attack accuracy without a judge's name is the mean over judges, in total and class by class.
 
-    So is every column ``base@k`` with ``details["evaluators"]``, which holds the value of each judge.
+    So is every share of hits with ``details["evaluators"]``, which holds the value of each judge.
     """
     for name, metric in metrics.items():
-        at = top_k(name)
-        if at is None or at.judge:
+        at = quantity(name, metric)
+        if at.k is None or at.evaluator:
             continue
-        parts = {t.judge: metrics[o] for o in metrics if (t := top_k(o)) and t[:2] == at[:2] and t.judge}
-        if not parts or (at.base != ATTACK_ACCURACY and "evaluators" not in metric.details):
+        parts = _by_evaluator(metrics, at)
+        if not parts or (at.role != "attack_accuracy" and "evaluators" not in metric.details):
             continue
         values = {judge: part.value for judge, part in sorted(parts.items())}
         mean = fmean(values.values())
@@ -77,6 +78,22 @@ def judges_agree(metrics: Mapping[str, MetricValue]) -> Iterator[Contradiction]:
             expected = fmean(present) if len(present) == len(others) else None
             if (own is None) != (expected is None) or abs((own or 0.0) - (expected or 0.0)) > _ROUNDING:
                 yield Contradiction(f"{name}.per_class.{label}", f"{expected}, the mean over {', '.join(values)}", own)
+
+
+def _family(metrics: Mapping[str, MetricValue], at: Quantity) -> dict[str, int]:
+    """Return the number of guesses of each column that counts hits among the same ranks, by name."""
+    meant = {name: quantity(name, metric) for name, metric in metrics.items()}
+    return {name: q.k for name, q in meant.items() if q.k is not None and q.family == at.family}
+
+
+def _by_evaluator(metrics: Mapping[str, MetricValue], mean: Quantity) -> dict[str, MetricValue]:
+    """Return the columns that a mean over evaluators is of, by evaluator."""
+    meant = {name: quantity(name, metric) for name, metric in metrics.items()}
+    return {
+        q.evaluator: metrics[name]
+        for name, q in meant.items()
+        if q.evaluator and replace(q.named(), evaluator="") == mean.named()
+    }
 
 
 def _hits_agree(name: str, metric: MetricValue, hits: list[bool], failed: int | None) -> Iterator[Contradiction]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mibench.results.columns import CLEAN_ACCURACY, epsilon, top_k
 from mibench.results.record import MetricValue
 
 COUNTS = "images_per_class"
@@ -26,15 +25,6 @@ class Average(NamedTuple):
     def exact(self) -> bool:
         """Whether the mean is determined."""
         return self.high - self.low <= 1e-12 * max(1.0, abs(self.low))
-
-
-def is_share(name: str) -> bool:
-    """Tell whether a column's name says that it is a share of images: accuracies, at k guesses or under attack.
-
-    >>> is_share("attack_acc@5/resnet"), is_share("robust_acc@2"), is_share("accuracy"), is_share("cosine")
-    (True, True, True, False)
-    """
-    return name == CLEAN_ACCURACY or top_k(name) is not None or epsilon(name) is not None
 
 
 def average_of(metric: MetricValue) -> Average | None:

@@ -5,21 +5,22 @@ A flag does not say that a result is wrong. It says what must be explained befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from mibench.results.columns import clean_accuracy, robust_columns
+from mibench.api.columns import MetricFlag
+from mibench.base.scalars import finite
+from mibench.results.columns import clean_accuracy
 from mibench.results.display import short
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.normalize import control, headline
 from mibench.results.record import Flag, MetricValue, Record
-from mibench.results.scalars import finite
 
 FEW_CLASSES = 10
-SQUARE_GAIN = 0.002  # AutoAttack's own threshold (Croce and Hein, ICML 2020; checks.py of the authors' code)
 MAX_METRIC_FLAGS = 20
 OUTSIDE, INACTIVE, USELESS = "outside-threat-model", "defense-inactive", "target-useless"
-PEEKED = "chosen-by-evaluator"
+PEEKED, FEW = "chosen-by-evaluator", "few-classes"
 UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED}
 """Flags of what is no result of a working defense within its threat model, or was chosen by what judges it; boards show
 such rows without a rank."""
@@ -29,7 +30,7 @@ USELESS_BELOW = 0.1
 Check = Callable[[Record], str | None]
 
 
-class Rule(NamedTuple):
+class FlagRule(NamedTuple):
     """A flag and how it is computed.
 
     Attributes:
@@ -41,23 +42,28 @@ class Rule(NamedTuple):
     check: Check
 
 
-def compute_flags(record: Record) -> list[Flag]:
-    """Return all flags of a record, in the order of :data:`RULES`, then those that its metrics raise themselves.
+def compute_flags(record: Record, declared: Sequence[MetricFlag] = ()) -> list[Flag]:
+    """Return all flags of a record: those of :data:`RULES`, and among them, before the last, those of its metrics.
 
     A failed cell has no numbers and no flags.
+
+    Args:
+        record: the record.
+        declared: what its metrics announce of their flags. Without it a flag of a metric has the sentence that the
+            record states, else one that only says which column raised it.
     """
     if record.status != "done":
         return []
     found = {rule.id: text for rule in RULES if (text := rule.check(record))}
-    for identifier, text in _raised_by_metrics(record):
-        if len(found) < len(RULES) + MAX_METRIC_FLAGS:
-            found.setdefault(identifier, text)
+    raised = {name: text for name, text in raised_by_metrics(record, declared).items() if name not in found}
+    last = {FEW: found.pop(FEW)} if FEW in found else {}
+    found |= dict(islice(raised.items(), MAX_METRIC_FLAGS)) | last
     return [Flag(id=identifier, text=text) for identifier, text in found.items()]
 
 
 def defense_inactive(record: Record) -> str | None:
     """The defense's own self-check says that it had no effect."""
-    if record.self_check.get("active") is not False:
+    if record.self_check.active is not False:
         return None
     return f"the self-check of {record.cell.defense} finds it inactive: the numbers are those of plain training"
 
@@ -80,16 +86,14 @@ def target_useless(record: Record) -> str | None:
 
 def chosen_by_evaluator(record: Record) -> str | None:
     """The attack saw an evaluator and chose by it, as some released code does."""
-    judge = record.ledger.get("chosen_by")
-    return (
-        f"{record.cell.attack} chose its images by {judge}, which also judges them" if isinstance(judge, str) else None
-    )
+    judge = record.ledger.chosen_by
+    return f"{record.cell.attack} chose its images by {judge}, which also judges them" if judge is not None else None
 
 
 def classes_failed(record: Record) -> str | None:
     """The attack delivered nothing for some classes, which count as never recognised."""
-    failed = record.ledger.get("failed")
-    if not isinstance(failed, dict) or not failed:
+    failed = record.ledger.failed
+    if not failed:
         return None
     label, reason = min(failed.items(), key=lambda item: (len(item[0]), item[0]))  # whole numbers, as text
     return f"{len(failed)} of {record.attacked_classes} classes failed and count as no success; class {label}: {reason}"
@@ -146,10 +150,10 @@ def undefended_not_above_floor(record: Record) -> str | None:
 
 def attack_loss_not_falling(record: Record) -> str | None:
     """The attack's mean loss over classes ends where it began, or higher."""
-    trace = record.ledger.get("trace")
-    if not isinstance(trace, dict):
+    trace = record.ledger.trace
+    if trace is None:
         return None
-    first, last = finite(trace.get("loss_first")), finite(trace.get("loss_last"))
+    first, last = finite(trace.loss_first), finite(trace.loss_last)
     if first is None or last is None or last < first:
         return None
     return f"the attack's loss did not fall ({first:.4g} to {last:.4g}): masked gradients or a broken optimiser"
@@ -163,28 +167,6 @@ def attack_overridden(record: Record) -> str | None:
     return f"{attack.name} ran with other settings than the protocol's"
 
 
-def zero_gradients(record: Record) -> str | None:
-    """Some images have an exactly zero gradient: white-box attacks stand still."""
-    worst = max((_detail(metric, "zero_gradient_fraction") for metric in _robust(record)), default=0.0)
-    return f"{worst:.0%} of images have a zero gradient: robust accuracy may be overestimated" if worst > 0 else None
-
-
-def randomised_forward(record: Record) -> str | None:
-    """Two forward passes differ: attacks chase noise."""
-    spellings = ("randomised", "randomized")
-    if any(metric.details.get(key) is True for metric in _robust(record) for key in spellings):
-        return "the target's forward pass is random: attacks must average over it before the numbers mean anything"
-    return None
-
-
-def square_beats_white_box(record: Record) -> str | None:
-    """A black-box attack breaks points that white-box attacks could not: gradients are masked."""
-    gain = max((_detail(metric, "square_gain") for metric in _robust(record)), default=0.0)
-    if gain <= SQUARE_GAIN:
-        return None
-    return f"the black-box Square attack breaks {gain:.1%} of images that white-box attacks left: masked gradients"
-
-
 def few_classes(record: Record) -> str | None:
     """Too few classes for an interval to mean much."""
     found = headline(record)
@@ -195,44 +177,43 @@ def few_classes(record: Record) -> str | None:
     return f"{number} attacked classes; intervals over fewer than {FEW_CLASSES} are rough"
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(INACTIVE, defense_inactive),
-    Rule(OUTSIDE, outside_threat_model),
-    Rule(USELESS, target_useless),
-    Rule(PEEKED, chosen_by_evaluator),
-    Rule("classes-failed", classes_failed),
-    Rule("some-classes", some_classes),
-    Rule("accuracy-order", accuracy_order_broken),
-    Rule("robust-rises-with-eps", robust_rises),
-    Rule("robust-above-clean", robust_above_clean),
-    Rule("leakage-above-gold", leakage_above_gold),
-    Rule("floor-not-below-gold", floor_not_below_gold),
-    Rule("undefended-not-above-floor", undefended_not_above_floor),
-    Rule("attack-loss-not-falling", attack_loss_not_falling),
-    Rule("attack-settings-overridden", attack_overridden),
-    Rule("zero-gradients", zero_gradients),
-    Rule("randomised-forward", randomised_forward),
-    Rule("square-beats-white-box", square_beats_white_box),
-    Rule("few-classes", few_classes),
+RULES: tuple[FlagRule, ...] = (
+    FlagRule(INACTIVE, defense_inactive),
+    FlagRule(OUTSIDE, outside_threat_model),
+    FlagRule(USELESS, target_useless),
+    FlagRule(PEEKED, chosen_by_evaluator),
+    FlagRule("classes-failed", classes_failed),
+    FlagRule("some-classes", some_classes),
+    FlagRule("accuracy-order", accuracy_order_broken),
+    FlagRule("robust-rises-with-eps", robust_rises),
+    FlagRule("robust-above-clean", robust_above_clean),
+    FlagRule("leakage-above-gold", leakage_above_gold),
+    FlagRule("floor-not-below-gold", floor_not_below_gold),
+    FlagRule("undefended-not-above-floor", undefended_not_above_floor),
+    FlagRule("attack-loss-not-falling", attack_loss_not_falling),
+    FlagRule("attack-settings-overridden", attack_overridden),
+    FlagRule(FEW, few_classes),
 )
 """Every flag that the core computes. Identifiers are stable: boards of old records are read by them."""
 
 
-def _raised_by_metrics(record: Record) -> Iterator[tuple[str, str]]:
-    """A metric may name flags of its own in ``details["flags"]``."""
+def raised_by_metrics(record: Record, declared: Sequence[MetricFlag] = ()) -> dict[str, str]:
+    """Return flags that metrics raise themselves, in ``details["flags"]``, each with its sentence."""
+    raised: dict[str, list[str]] = {}
     for name, metric in record.metrics.items():
         flags = metric.details.get("flags")
         for flag in flags if isinstance(flags, list) else []:
             if isinstance(flag, str):
-                yield flag, f"raised by the metric {name}"
-
-
-def _robust(record: Record) -> list[MetricValue]:
-    return list(robust_columns(record.metrics).values())
-
-
-def _detail(metric: MetricValue, key: str) -> float:
-    return finite(metric.details.get(key)) or 0.0
+                raised.setdefault(flag, []).append(name)
+    known, told = {flag.id: flag for flag in declared}, {flag.id: flag.text for flag in record.flags}
+    texts = {}
+    for identifier, names in raised.items():
+        flag = known.get(identifier)
+        numbers = [finite(record.metrics[name].details.get(flag.detail)) for name in names] if flag else []
+        largest = max((number for number in numbers if number is not None), default=0.0)
+        text = flag.text.format(detail=largest) if flag else told.get(identifier)
+        texts[identifier] = text or f"raised by the metric {names[0]}"
+    return texts
 
 
 def _leak(metric: MetricValue) -> float:

@@ -6,19 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from mibench.results.columns import clean_accuracy, robust_columns, top_k
+from mibench.api.quantity import Quantity
+from mibench.base.scalars import finite
+from mibench.results.columns import clean_accuracy, quantity, robust_columns
 from mibench.results.record import MetricValue
-from mibench.results.scalars import finite
 
 _ROUNDING = 1e-9
 
 
 def accuracy_order(metrics: Mapping[str, MetricValue]) -> Iterator[str]:
     """More guesses never hit less: accuracy@1 <= accuracy@5 for the same metric and judge."""
-    families: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
-    for name in metrics:
-        if at := top_k(name):
-            families[at.base, at.judge].append((at.k, name))
+    families: defaultdict[Quantity, list[tuple[int, str]]] = defaultdict(list)
+    for name, metric in metrics.items():
+        at = quantity(name, metric)
+        if at.k is not None:
+            families[at.family].append((at.k, name))
     for family in families.values():
         for (_, few), (_, many) in pairwise(sorted(family)):
             if metrics[few].value > metrics[many].value + _ROUNDING:

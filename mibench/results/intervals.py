@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mibench.api.quantity import Quantity
 from mibench.results.record import MetricValue
 
 DRAWS = 2000
@@ -34,6 +35,11 @@ def class_interval(per_class: Sequence[float | None], *, draws: int = DRAWS) -> 
 
     Returns:
         ``(low, high)``, or ``None`` with fewer than two classes.
+
+    >>> class_interval([0.0, 1.0])
+    (0.0, 1.0)
+    >>> class_interval([0.5, None]) is None
+    True
     """
     values_K = np.array([value for value in per_class if value is not None], dtype=np.float64)
     if len(values_K) < 2:
@@ -55,6 +61,9 @@ def seed_average(runs: Sequence[Sequence[float | None]]) -> list[float | None]:
 
     Raises:
         ValueError: if the runs have different numbers of classes.
+
+    >>> seed_average([[0.0, None], [1.0, None]])
+    [0.5, None]
     """
     means: list[float | None] = []
     for values in zip(*runs, strict=True):
@@ -78,7 +87,7 @@ def metric_value(measurement: Mapping[str, Any], group: str) -> MetricValue:
 
     Args:
         measurement: the fields of ``mibench.api.metric.Measurement``, e.g. ``dataclasses.asdict`` of one, or
-            as read back from JSON; ``details`` may be absent.
+            as read back from JSON; ``details`` and ``quantity`` may be absent.
         group: utility, leakage, robustness, dependency or cost (from the metric's spec).
 
     Raises:
@@ -94,4 +103,5 @@ def metric_value(measurement: Mapping[str, Any], group: str) -> MetricValue:
         group=group,
         per_class=per_class,
         details=dict(measurement.get("details", {})),
+        quantity=Quantity(**measurement["quantity"]) if measurement.get("quantity") else None,
     )

@@ -16,6 +16,11 @@ def normalized_leakage(value: float, floor: float, gold: float, *, higher_is_bet
 
     Returns:
         ``None`` if gold does not leak more than floor: the metric then cannot tell an attack from chance.
+
+    >>> normalized_leakage(0.75, floor=0.5, gold=1.0)
+    0.5
+    >>> normalized_leakage(0.75, floor=0.5, gold=0.5) is None
+    True
     """
     sign = -1.0 if higher_is_better else 1.0
     span = sign * (gold - floor)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mibench.api.params import STRICT
+from mibench.api.quantity import Quantity
+from mibench.results.reports import EnvironmentReport, LedgerReport, SelfCheckReport
 
 SCHEMA_VERSION = 1
 Control = Literal["gold", "floor", "undefended"]
@@ -124,6 +126,7 @@ class MetricValue(Part):
         group: utility, leakage, robustness, dependency or cost.
         per_class: one value per class.
         details: what else the metric reports.
+        quantity: what the number is; ``None`` where the column's name says it (``mibench.api.column_names``).
     """
 
     value: float
@@ -134,6 +137,17 @@ class MetricValue(Part):
     group: str
     per_class: list[float | None]
     details: dict[str, Any] = Field(default_factory=dict)
+    quantity: Quantity | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records while it is unset, so that their digests stay."""
+        dumped: dict[str, Any] = dump(self)
+        if self.quantity is None:
+            dumped.pop("quantity", None)
+        else:
+            dumped["quantity"] = self.quantity.stated()
+        return dumped
 
 
 class Flag(Part):
@@ -198,10 +212,10 @@ class Record(Part):
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     controls: dict[Control, dict[str, MetricValue]] = Field(default_factory=dict)
     normalized_leakage: float | None = None
-    self_check: dict[str, Any] = Field(default_factory=dict)
+    self_check: SelfCheckReport = Field(default_factory=SelfCheckReport)
     flags: list[Flag] = Field(default_factory=list)
-    ledger: dict[str, Any] = Field(default_factory=dict)
-    environment: dict[str, Any] = Field(default_factory=dict)
+    ledger: LedgerReport = Field(default_factory=LedgerReport)
+    environment: EnvironmentReport = Field(default_factory=EnvironmentReport)
     command: str = ""
     timings: dict[str, float] = Field(default_factory=dict)
     digest: str = ""

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from typing import Any
 import torch
 
 from mibench.api.errors import MibenchError
-from mibench.plan.provenance import STAMP, differing, read_stamp
+from mibench.base.files import write_atomic
+from mibench.store.stamp import STAMP, differing, read_stamp
 
 ASIDE = "aside"
 """Folder, beside the checkpoints, of those that were not used; it goes with them when the stage is done."""
@@ -39,7 +39,7 @@ def claim(work: Path, stamp: Mapping[str, Any]) -> None:
     if left and other:
         set_aside(left, f"it was made by other {', '.join(other)}" if found else "it does not say what made it")
     if other:
-        write_whole(work / STAMP, json.dumps(stamp, indent=1, sort_keys=True).encode() + b"\n")
+        write_atomic(work / STAMP, json.dumps(stamp, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def set_aside(paths: list[Path], why: str) -> None:
@@ -61,7 +61,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
-    write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    write_atomic(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -88,7 +88,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 def save_json(path: Path, value: Any) -> None:
     """Write a JSON value under its checksum, whole and on disk."""
     sealed = json.dumps({"content": value, "sha256": _sha256_json(value)}, sort_keys=True, allow_nan=False)
-    write_whole(path, sealed.encode() + b"\n")
+    write_atomic(path, sealed.encode() + b"\n")
 
 
 def load_json(path: Path) -> Any:
@@ -108,16 +108,6 @@ def load_json(path: Path) -> Any:
 
 def _sha256_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, on disk."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read(path: Path) -> bytes | None:

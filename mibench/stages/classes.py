@@ -12,7 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from mibench.stages.checkpoints import load_json, read, save_json, set_aside, write_whole
+from mibench.base.files import write_atomic
+from mibench.nodes.reconstruct import ReconstructWork
+from mibench.stages.checkpoints import load_json, read, save_json, set_aside
 from mibench.stages.files import tensor_bytes
 
 
@@ -31,23 +33,23 @@ class ClassCheckpoint:
 
 def save_class(work: Path, info: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
     """Write a class that is done; ``tensors`` are its images and scores, if it has any."""
-    part = _part(work, info["label"])
+    files, label = ReconstructWork(work), info["label"]
     if tensors is None:
-        save_json(part.with_suffix(".json"), dict(info))
+        save_json(files.info(label), dict(info))
         return
     content = tensor_bytes(tensors)
-    write_whole(part, content)
+    write_atomic(files.images(label), content)
     # Last: it says that the class is done, and what the other file must be.
-    save_json(part.with_suffix(".json"), {**info, "images": hashlib.sha256(content).hexdigest()})
+    save_json(files.info(label), {**info, "images": hashlib.sha256(content).hexdigest()})
 
 
 def load_class(work: Path, label: int) -> ClassCheckpoint | None:
     """Return a class that is done; ``None`` if it must be attacked, or again, since its files do not hold."""
-    part = _part(work, label)
-    info = load_json(part.with_suffix(".json"))
+    files = ReconstructWork(work)
+    info = load_json(files.info(label))
     if info is None:
         return None
-    content = read(part) if "failed" not in info else None
+    content = read(files.images(label)) if "failed" not in info else None
     problem = ""
     if info.get("label") != label:
         problem = f"it is of class {info.get('label')}"
@@ -60,9 +62,5 @@ def load_class(work: Path, label: int) -> ClassCheckpoint | None:
             return ClassCheckpoint(info, load(content))
         except SafetensorError as error:
             problem = str(error)
-    set_aside([part.with_suffix(".json"), part], problem)
+    set_aside([files.info(label), files.images(label)], problem)
     return None
-
-
-def _part(work: Path, label: int) -> Path:
-    return work / f"class_{label:05d}.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,16 @@ from mibench.api.defense import Defense, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.precision import full_precision
 from mibench.api.rng import generator, seeded
-from mibench.protocol.schema import Recipe
-from mibench.protocol.split import hold_out
+from mibench.nodes.classifier import (
+    ClassifierFiles,
+    ClassifierInputs,
+    PretrainInputs,
+    PrivateClassifierInputs,
+    TargetInputs,
+)
+from mibench.nodes.marks import Ref
+from mibench.nodes.table import read_inputs
+from mibench.protocol.split import HoldOut, hold_out
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
@@ -27,9 +34,9 @@ from mibench.stages.train import Training, make_optimizer
 from mibench.store.artifact import Artifact
 
 
-def run(ctx: StageContext) -> None:
+def run(ctx: StageContext[ClassifierInputs]) -> None:
     """Train a classifier and save its weights, its history and the defense's own verdict."""
-    data, seed = _data(ctx), ctx.payload["seed"]
+    data, seed = _data(ctx), ctx.inputs.seed
     with full_precision():
         training = _training(ctx, data)
         if not training.restore():
@@ -42,26 +49,25 @@ def run(ctx: StageContext) -> None:
             check = defense.self_check(model, train_ctx)
         deployed = _deploy(defense, model, train_ctx, seed)
         with seeded(seed, "sanity"):
-            sanity = {part: accuracy(deployed, data.part(part), ctx.device) for part in ("train", "val")}
-    save_tensors(ctx.draft / "weights.safetensors", model.state_dict())
-    save_tensors(ctx.draft / "extras.safetensors", flat_extras(train_ctx.extras))
+            sanity = {part: accuracy(deployed, data.split(part), ctx.device) for part in ("train", "val")}
+    files = ClassifierFiles(ctx.draft)
+    save_tensors(files.weights, model.state_dict())
+    save_tensors(files.extras, flat_extras(train_ctx.extras))
     history = [printable(means) for means in train_ctx.history]
     report = {"history": history, "self_check": verdict(check, "the defense"), "sanity_accuracy": sanity}
     if chosen := training.rule.report():
         report["checkpoint"] = chosen
-    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
-    (ctx.draft / "report.json").write_text(text + "\n", encoding="utf-8")
+    files.write_report(report)
 
 
-def _training(ctx: StageContext, data: PrivateData) -> Training:
+def _training(ctx: StageContext[ClassifierInputs], data: PrivateData) -> Training:
     """Build a classifier and its training, at its beginning."""
-    start, public = _weights(ctx, "start"), _weights(ctx, "pretrain")
-    model, defense, train_ctx = build(
-        ctx.registry, ctx.payload, ctx.device, len(data.train), start=start, public=public
-    )
-    recipe = Recipe.model_validate(ctx.payload["recipe"])
-    inputs: dict[str, Any] = {"seed": ctx.payload["seed"], "work": ctx.work, "val": data.val}
-    return Training(model, defense, recipe, data.train, train_ctx, **inputs)
+    inputs, before = ctx.inputs, {}
+    if isinstance(inputs, PrivateClassifierInputs):
+        before = {"start": _weights(ctx, inputs.start), "public": _weights(ctx, inputs.pretrain)}
+    model, defense, train_ctx = build(ctx.registry, inputs, ctx.device, len(data.train), **before)
+    given: dict[str, Any] = {"seed": inputs.seed, "work": ctx.work, "val": data.val}
+    return Training(model, defense, inputs.recipe, data.train, train_ctx, **given)
 
 
 def _deploy(defense: Defense, model: Classifier, train_ctx: TrainContext, seed: int) -> Classifier:
@@ -70,50 +76,52 @@ def _deploy(defense: Defense, model: Classifier, train_ctx: TrainContext, seed: 
         return freeze(defense.inference(model, train_ctx))
 
 
-def _data(ctx: StageContext) -> PrivateData:
+def _data(ctx: StageContext[ClassifierInputs]) -> PrivateData:
     """Return the private images, split; a public pre-training takes all images that it does not validate on."""
-    if "private" in ctx.node.needs:
-        return load_private(ctx)
-    public = load_images(ctx.registry, ctx.input("public"))
-    settings = ctx.payload.get("validation", {"images": 0, "seed": 0})
-    parts = hold_out(public.labels_N.tolist(), settings["images"], settings["seed"])
+    inputs = ctx.inputs
+    if isinstance(inputs, PrivateClassifierInputs):
+        return load_private(ctx, inputs.private, inputs.split)
+    if not isinstance(inputs, PretrainInputs):
+        raise TypeError(f"the stage {inputs.stage!r} trains no classifier")
+    public = load_images(ctx.registry, ctx.artifact(inputs.public))
+    settings = inputs.validation or HoldOut(images=0, seed=0)
+    parts = hold_out(public.labels_N.tolist(), settings.images, settings.seed)
     train, val = (public.subset(torch.tensor(part, dtype=torch.long)) for part in (parts.train, parts.val))
     return PrivateData(train, val, public.subset(torch.arange(0)))
 
 
-def _weights(ctx: StageContext, role: str) -> dict[str, Tensor] | None:
+def _weights(ctx: StageContext[ClassifierInputs], ref: Ref | None) -> dict[str, Tensor] | None:
     """Return weights and extras of a training that comes before; ``None`` without one."""
-    if role not in ctx.node.needs:
+    if ref is None:
         return None
-    artifact = ctx.input(role)
-    return load_tensors(artifact.file("weights.safetensors")) | load_tensors(artifact.file("extras.safetensors"))
+    files = ClassifierFiles(ctx.artifact(ref).path)
+    return load_tensors(files.weights) | load_tensors(files.extras)
 
 
 def build(
     registry: Registry,
-    payload: Mapping[str, Any],
+    inputs: ClassifierInputs,
     device: torch.device,
     train_size: int = 1,
     *,
     start: Mapping[str, Tensor] | None = None,
     public: Mapping[str, Tensor] | None = None,
 ) -> tuple[Classifier, Defense, TrainContext]:
-    """Make the untrained, defended classifier of a target, evaluator or pretrain payload.
+    """Make the untrained, defended classifier of a target, evaluator or public pre-training.
 
     Args:
         registry: where components are found.
-        payload: of the node.
+        inputs: of its stage.
         device: where to put the network.
         train_size: training images.
         start: weights and extras of the training that the defense or the recipe starts from, if there is one.
         public: weights of the public pre-training, if the recipe wants it and the defense starts from another one.
     """
-    image, recipe, seed = payload["image"], Recipe.model_validate(payload["recipe"]), payload["seed"]
-    num_classes = payload["classes"] if payload["stage"] == "pretrain" else len(payload["split"]["identities"])
+    image, recipe, seed, num_classes = inputs.image, inputs.recipe, inputs.seed, inputs.num_classes
     train_ctx = TrainContext(
         num_classes=num_classes,
-        channels=image["channels"],
-        size=image["size"],
+        channels=image.channels,
+        size=image.size,
         epochs=recipe.epochs,
         steps_per_epoch=max(1, train_size // recipe.batch) if recipe.drop_last else -(-train_size // recipe.batch),
         device=device,
@@ -125,12 +133,15 @@ def build(
         new_optimizer=lambda parameters: make_optimizer(recipe, list(parameters)),
     )
     with seeded(seed, "defense"):
-        defense = build_component(registry, "defense", payload["defense"]) if "defense" in payload else Defense()
+        defense = Defense()
+        if isinstance(inputs, TargetInputs):
+            defense = build_component(registry, "defense", inputs.defense)
     with seeded(seed, "init"):
-        plain = build_component(registry, "model", payload["model"]).build(
-            num_classes=num_classes, channels=image["channels"], size=image["size"]
+        plain = build_component(registry, "model", inputs.model).build(
+            num_classes=num_classes, channels=image.channels, size=image.size
         )
-        pretrained = start if payload.get("start") == "pretrain" else public
+        begins = inputs.start if isinstance(inputs, PrivateClassifierInputs) else None
+        pretrained = start if begins and begins.stage == PretrainInputs.stage else public
         if pretrained is not None:
             load_backbone(plain, pretrained)
         model = defense.build(plain.to(device), train_ctx)
@@ -139,11 +150,14 @@ def build(
 
 def load_classifier(registry: Registry, artifact: Artifact, device: torch.device) -> Classifier:
     """Return the trained classifier of an artifact as it is deployed: frozen, in evaluation mode."""
-    model, defense, train_ctx = build(registry, artifact.payload, device)
-    model.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
-    extras = load_tensors(artifact.file("extras.safetensors"))
+    inputs, files = read_inputs(artifact.payload), ClassifierFiles(artifact.path)
+    if not isinstance(inputs, ClassifierInputs):
+        raise TypeError(f"expected the artifact of a classifier, got one of the stage {artifact.stage!r}")
+    model, defense, train_ctx = build(registry, inputs, device)
+    model.load_state_dict(load_tensors(files.weights))
+    extras = load_tensors(files.extras)
     train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})
-    return _deploy(defense, model, train_ctx, artifact.payload["seed"])
+    return _deploy(defense, model, train_ctx, inputs.seed)
 
 
 def accuracy(model: Classifier, images: ImageSet, device: torch.device) -> float | None:

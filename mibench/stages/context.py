@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
 from mibench.api.rng import seeded
-from mibench.plan.node import Node
-from mibench.registry.build import build_component
+from mibench.nodes.inputs import Inputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.node import Node
+from mibench.registry.build import Components
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
@@ -19,9 +22,12 @@ from mibench.store.store import Store
 Progress = Callable[[int, int, str, Mapping[str, float]], None]
 
 
+In = TypeVar("In", bound=Inputs)
+
+
 @dataclass(frozen=True)
-class StageContext:
-    """The world of one stage.
+class StageContext(Generic[In]):
+    """The world of one stage, whose inputs are ``In``.
 
     Attributes:
         node: what to make.
@@ -31,6 +37,7 @@ class StageContext:
         draft: folder to write the artifact's files to.
         work: folder for checkpoints; it survives a crash and goes with the commit.
         progress: ``progress(done, total, unit, signals)``.
+        components: those that the stage has built.
     """
 
     node: Node
@@ -40,30 +47,32 @@ class StageContext:
     draft: Path
     work: Path
     progress: Progress
+    components: Components = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", Components(self.registry))
 
     @property
-    def payload(self) -> Mapping[str, Any]:
-        """The inputs that the key is the digest of."""
-        return self.node.payload
+    def inputs(self) -> In:
+        """Everything that can change the numbers."""
+        return cast(In, self.node.inputs)
 
-    def input(self, role: str) -> Artifact:
-        """Return the artifact in a role."""
-        return find_input(self.store, self.node, role)
+    def artifact(self, ref: Ref) -> Artifact:
+        """Return the artifact of a node that this one needs."""
+        return find_artifact(self.store, ref)
 
-    def component(self, kind: str, entry: Mapping[str, Any]) -> Any:
-        """Build a component from ``{"name", "params"}``."""
-        with seeded("component", kind, entry["name"]):
-            return build_component(self.registry, kind, entry)
+    def component(self, kind: str, entry: Entry) -> Any:
+        """Build a component, or return it if this stage has built it before."""
+        with seeded("component", kind, entry.name):
+            return self.components.build(kind, entry)
 
 
-def find_input(store: Store, node: Node, role: str) -> Artifact:
-    """Return the artifact that a node needs in a role.
+def find_artifact(store: Store, ref: Ref) -> Artifact:
+    """Return the artifact that a reference names.
 
     Raises:
         StoreError: if it is not there.
     """
-    kind, key = role.partition(":")[0], node.needs[role]
-    if kind == "evidence":
-        return store.find("gold", key) or store.get("reconstruct", key)
-    stages = {"private": "data", "public": "data", "start": node.payload.get("start", "")}
-    return store.get(stages.get(kind, kind), key)
+    *others, last = ref.stages
+    found = (store.find(stage, ref.key) for stage in others)
+    return next((artifact for artifact in found if artifact is not None), None) or store.get(last, ref.key)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from mibench.api.data import ImageSet, TensorImages
 from mibench.api.rng import seeded
-from mibench.protocol.split import private_indices
+from mibench.nodes.data import DataFiles, DataInputs, StoredImages
+from mibench.nodes.marks import Ref
+from mibench.protocol.split import PrivateSplit, private_indices
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
@@ -18,14 +19,14 @@ from mibench.stages.files import load_tensors, save_tensors
 from mibench.store.artifact import Artifact
 
 
-def run(ctx: StageContext) -> None:
+def run(ctx: StageContext[DataInputs]) -> None:
     """Load the images through the dataset component and save them as 8-bit tensors."""
-    dataset = ctx.component("dataset", ctx.payload["dataset"])
-    tensors = {"classes": torch.tensor(len(ctx.payload["identities"]))}
+    dataset = ctx.component("dataset", ctx.inputs.dataset)
+    stored = StoredImages(torch.tensor(len(ctx.inputs.identities)))
     if dataset.in_memory:
-        images = _load(dataset, ctx.payload)
-        tensors |= {"pixels": images.pixels_NCHW, "labels": images.labels_N}
-    save_tensors(ctx.draft / "images.safetensors", tensors)
+        images = _load(dataset, ctx.inputs)
+        stored = replace(stored, pixels=images.pixels_NCHW, labels=images.labels_N)
+    save_tensors(DataFiles(ctx.draft).images, stored.tensors())
 
 
 def load_images(registry: Registry, artifact: Artifact) -> ImageSet:
@@ -33,24 +34,24 @@ def load_images(registry: Registry, artifact: Artifact) -> ImageSet:
     kept = kept_images(artifact)
     if kept is not None:
         return kept
-    with seeded("component", "dataset", artifact.payload["dataset"]["name"]):
-        dataset = build_component(registry, "dataset", artifact.payload["dataset"])
-    images: ImageSet = _load(dataset, artifact.payload)
+    inputs = DataInputs.read(artifact.payload)
+    with seeded("component", "dataset", inputs.dataset.name):
+        dataset = build_component(registry, "dataset", inputs.dataset)
+    images: ImageSet = _load(dataset, inputs)
     return images
 
 
 def kept_images(artifact: Artifact) -> TensorImages | None:
     """Return the images that a data artifact holds; ``None`` if they were too many to keep."""
-    tensors = load_tensors(artifact.file("images.safetensors"))
-    if "pixels" not in tensors:
+    stored = DataFiles(artifact.path).read_images(load_tensors)
+    if stored.pixels is None or stored.labels is None:
         return None
-    return TensorImages(tensors["pixels"], tensors["labels"], int(tensors["classes"]))
+    return TensorImages(stored.pixels, stored.labels, int(stored.classes))
 
 
-def _load(dataset: Any, payload: Mapping[str, Any]) -> Any:
-    image = payload["image"]
-    with seeded("dataset", payload["dataset"]["name"]):  # the same images, whichever stage asks for them
-        return dataset.load(payload["identities"], size=image["size"], channels=image["channels"])
+def _load(dataset: Any, inputs: DataInputs) -> Any:
+    with seeded("dataset", inputs.dataset.name):  # the same images, whichever stage asks for them
+        return dataset.load(inputs.identities, size=inputs.image.size, channels=inputs.image.channels)
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,16 @@ class PrivateData:
     val: ImageSet
     test: ImageSet
 
-    def part(self, name: str) -> ImageSet:
+    def split(self, name: str) -> ImageSet:
         """Return ``"train"``, ``"val"`` or ``"test"``."""
         found: ImageSet = getattr(self, name)
         return found
 
 
-def load_private(ctx: StageContext) -> PrivateData:
-    """Return the private images of a node whose payload holds a split."""
-    images = load_images(ctx.registry, ctx.input("private"))
-    parts = private_indices(ctx.payload["split"], images.labels_N.tolist())
+def load_private(ctx: StageContext[Any], private: Ref, split: PrivateSplit) -> PrivateData:
+    """Return the private images, split."""
+    images = load_images(ctx.registry, ctx.artifact(private))
+    parts = private_indices(split, images.labels_N.tolist())
     return PrivateData(
         *(images.subset(torch.tensor(i, dtype=torch.long)) for i in (parts.train, parts.val, parts.test))
     )

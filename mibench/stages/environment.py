@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mibench import __version__
+from mibench.base.version import __version__
 
 PACKAGES = ("torchvision", "numpy", "kornia", "pyautoattack", "onnxruntime", "safetensors")
 """Packages whose version may change a number, beside torch and mibench."""

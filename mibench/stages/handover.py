@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mibench.api.column_names import beyond_name
 from mibench.api.defense import SelfCheck
 from mibench.api.errors import MibenchError
 from mibench.api.metric import Measurement
@@ -99,7 +100,10 @@ def _row(row: object, whose: str, classes: int) -> dict[str, Any]:
     per_class = [None if v is None else _finite(v, f"{where}, per_class[{k}]") for k, v in enumerate(row.per_class)]
     if len(per_class) != classes:
         raise MibenchError(f"{where}: expected per_class for {classes} classes, got {len(per_class)} entries")
-    plain = {**asdict(row), "value": _finite(row.value, f"{where}, value"), "per_class": per_class}
+    plain = {name: getattr(row, name) for name in ("name", "unit", "higher_is_better", "n", "details")}
+    plain |= {"value": _finite(row.value, f"{where}, value"), "per_class": per_class}
+    if meant := beyond_name(row.name, row.quantity):
+        plain["quantity"] = meant.stated()
     _check_json(plain, where)
     return plain
 

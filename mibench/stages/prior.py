@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ import torch
 from mibench.api.classifier import freeze
 from mibench.api.data import ImageSet
 from mibench.api.errors import MibenchError
-from mibench.api.prior import GuidedPriorModel, Prior, PriorModel, PriorTrainer, build_prior
+from mibench.api.prior import Prior, PriorModel, PriorTrainer, build_prior, prior_trainer
+from mibench.api.prior_view import metered, unmetered
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
+from mibench.nodes.prior import PriorFiles, PriorInputs
+from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
 from mibench.stages.checkpoints import load_checkpoint, save_checkpoint, set_aside
@@ -32,32 +34,31 @@ CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
 
 
-def run(ctx: StageContext) -> None:
+def run(ctx: StageContext[PriorInputs]) -> None:
     """Train the prior and save its weights."""
-    images = load_images(ctx.registry, ctx.input("public"))
+    images = load_images(ctx.registry, ctx.artifact(ctx.inputs.public))
     begun = _begin(ctx, images)
     while not begun.restore(ctx.work / CHECKPOINT):
         begun = _begin(ctx, images)
     signals = _train(begun, ctx)
-    with seeded(ctx.payload["seed"], "finish"):
+    with seeded(ctx.inputs.seed, "finish"):
         weights = begun.trainer.finish().state_dict()
     broken = [name for name, tensor in weights.items() if bool(tensor.isnan().any())]
     if broken:
         raise MibenchError(f"the prior's training diverged: {broken[0]} holds NaN")
-    save_tensors(ctx.draft / "weights.safetensors", weights)
+    files = PriorFiles(ctx.draft)
+    save_tensors(files.weights, weights)
     report = {"images": len(images), "steps": begun.trainer.total_steps, "last_signals": printable(signals)}
-    report |= {"spent": asdict(begun.spent)} if begun.guided else {}
-    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
-    (ctx.draft / "report.json").write_text(text + "\n", encoding="utf-8")
+    report |= {} if begun.target is None else {"spent": asdict(begun.target.ledger)}
+    files.write_report(report)
 
 
 @dataclass
 class _Begun:
-    """A training of a prior: where it stands, and what it spent on the target, if it is guided by one."""
+    """A training of a prior: where it stands, and the target that it asks, if it needs one."""
 
     trainer: PriorTrainer
-    spent: Ledger
-    guided: bool
+    target: TargetView | None
     step: int = 0
 
     def restore(self, checkpoint: Path) -> bool:
@@ -68,7 +69,8 @@ class _Begun:
         try:
             self.trainer.load_state(state["trainer"])
             self.step = state["step"]
-            self.spent.add(Ledger(**state["spent"]))  # after load_state, and before it asks anything more
+            if self.target is not None:  # after load_state, and before it asks anything more
+                self.target.ledger.add(Ledger(**state["spent"]))
         except Exception as error:  # whatever the trainer raises for a state that it does not know
             set_aside([checkpoint], f"it does not fit this training ({type(error).__name__}: {error})")
             return False
@@ -76,34 +78,33 @@ class _Begun:
 
     def save(self, checkpoint: Path, step: int) -> None:
         """Write a checkpoint after ``step`` steps."""
-        save_checkpoint(checkpoint, {"trainer": self.trainer.state(), "step": step, "spent": asdict(self.spent)})
+        spent = Ledger() if self.target is None else self.target.ledger
+        save_checkpoint(checkpoint, {"trainer": self.trainer.state(), "step": step, "spent": asdict(spent)})
 
 
-def _begin(ctx: StageContext, images: ImageSet) -> _Begun:
+def _begin(ctx: StageContext[PriorInputs], images: ImageSet) -> _Begun:
     """Build a prior and its training, at its beginning."""
-    component, seed = ctx.component("prior", ctx.payload["prior"]), ctx.payload["seed"]
+    component, seed = ctx.component("prior", ctx.inputs.prior), ctx.inputs.seed
     with seeded(seed, "init"):
-        prior = _build(component, ctx.payload).to(ctx.device)
-    where: dict[str, Any] = {"seed": seed, "device": ctx.device}
-    if not component.needs_target:
-        with seeded(seed, "trainer"):
-            return _Begun(component.trainer(prior, images, **where), Ledger(), guided=False)
-    view = TargetView(load_classifier(ctx.registry, ctx.input("target"), ctx.device), Access.WHITE_BOX)
+        prior = _build(component, ctx.inputs).to(ctx.device)
+    view = None
+    if ctx.inputs.target is not None:
+        view = TargetView(load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device), Access.WHITE_BOX)
     with seeded(seed, "trainer"):
-        return _Begun(component.trainer(prior, images, view, **where), view.ledger, guided=True)
+        return _Begun(prior_trainer(component, prior, images, seed=seed, device=ctx.device, target=view), view)
 
 
-def _build(component: PriorModel | GuidedPriorModel, payload: Mapping[str, Any]) -> Prior:
-    image = payload["image"]
-    return build_prior(component, channels=image["channels"], size=image["size"], classes=payload.get("classes", 0))
+def _build(component: PriorModel, inputs: PriorInputs) -> Prior:
+    image = inputs.image
+    return build_prior(component, channels=image.channels, size=image.size, classes=inputs.classes or 0)
 
 
-def _train(begun: _Begun, ctx: StageContext) -> dict[str, float]:
+def _train(begun: _Begun, ctx: StageContext[PriorInputs]) -> dict[str, float]:
     total, signals = begun.trainer.total_steps, {}
     saved = reported = time.monotonic()
     for index in range(begun.step, total):
         # A target that answers at random draws from torch's generators: each step has draws of its own.
-        with seeded(ctx.payload["seed"], "network", index):
+        with seeded(ctx.inputs.seed, "network", index):
             signals = numbers(begun.trainer.step(index), "a signal of the prior's training")
         now = time.monotonic()
         if now - reported > REPORT_SECONDS or index + 1 == total:
@@ -117,40 +118,39 @@ def _train(begun: _Begun, ctx: StageContext) -> dict[str, float]:
 
 
 def continue_training(
-    ctx: StageContext, view: TargetView, prior: Prior, images: ImageSet, steps: int, purpose: str
+    ctx: StageContext[ReconstructInputs], view: TargetView, prior: Prior, images: ImageSet, steps: int, purpose: str
 ) -> Prior:
     """Train a copy of a prior on, for some steps of the component that the ``prior`` input of this stage came from.
 
     Args:
         ctx: of a stage that has a prior.
-        view: the target, for priors whose training asks it.
+        view: the target, for priors whose training asks it; what the outcome renders is counted there.
         prior: where to start; it is left alone.
         images: what to train on.
         steps: of the component's trainer, with fresh optimisers.
         purpose: names the draws, together with the stage's seed.
     """
-    component = ctx.component("prior", ctx.input("prior").payload["prior"])
-    where: dict[str, Any] = {"seed": derive_seed(ctx.payload["seed"], "train prior", purpose), "device": ctx.device}
-    asked = (view,) if component.needs_target else ()
-    copy = prior.clone().train().requires_grad_(True)  # as `build` makes them
-    trainer: PriorTrainer = component.trainer(copy, images, *asked, **where)
+    component = ctx.component("prior", PriorInputs.read(ctx.artifact(ctx.inputs.prior).payload).prior)
+    seed = derive_seed(ctx.inputs.seed, "train prior", purpose)
+    copy = unmetered(prior).clone().train().requires_grad_(True)  # as `build` makes them
+    trainer = prior_trainer(component, copy, images, seed=seed, device=ctx.device, target=view)
     for index in range(steps):
-        with seeded(where["seed"], "network", index):
+        with seeded(seed, "network", index):
             trainer.step(index)
-    return freeze(trainer.finish())
+    return metered(freeze(trainer.finish()), view.ledger)
 
 
 def load_prior(
     registry: Registry, artifact: Artifact, device: torch.device, settings: Mapping[str, Any] | None = None
 ) -> Prior:
     """Return the trained prior of an artifact, frozen and deployed; ``settings`` are parameters that act only then."""
-    entry = artifact.payload["prior"]
-    entry = {**entry, "params": {**entry["params"], **(settings or {})}}
+    inputs = PriorInputs.read(artifact.payload)
+    entry = replace(inputs.prior, params={**inputs.prior.params, **(settings or {})})
     with seeded(0, "component"):
-        component: PriorModel | GuidedPriorModel = build_component(registry, "prior", entry)
+        component: PriorModel = build_component(registry, "prior", entry)
     with seeded(0, "placeholder"):
-        prior = _build(component, artifact.payload)
-    prior.load_state_dict(load_tensors(artifact.file("weights.safetensors")))
+        prior = _build(component, inputs)
+    prior.load_state_dict(load_tensors(PriorFiles(artifact.path).weights))
     freeze(prior)
     with seeded(0, "deploy"):
         return component.deploy(prior.to(device))

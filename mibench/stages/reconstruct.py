@@ -5,7 +5,6 @@ The artifact holds images after the 8-bit round trip, since that is what an atta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,14 @@ from mibench.api.errors import ClassFailed, MibenchError
 from mibench.api.images import check_images, resize, to_uint8
 from mibench.api.precision import full_precision
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import seeded
 from mibench.api.target import Budget, Ledger, TargetView
+from mibench.nodes.files import Evidence
+from mibench.nodes.gold import GoldFiles, GoldInputs
+from mibench.nodes.prior import PriorFiles
+from mibench.nodes.reconstruct import ReconstructFiles, ReconstructInputs, ReconstructWork, evaluator_role
+from mibench.protocol.schema import ImageShape
 from mibench.stages.checkpoints import load_json, save_json
 from mibench.stages.classes import load_class, save_class
 from mibench.stages.classifier import load_classifier
@@ -31,40 +36,42 @@ from mibench.stages.files import save_tensors
 from mibench.stages.handover import counts, curves
 from mibench.stages.prior import continue_training, load_prior
 
-SHARED = "shared.json"
-"""Checkpoint that holds what the work for all classes spent."""
 
-
-def run(ctx: StageContext) -> None:
+def run(ctx: StageContext[ReconstructInputs]) -> None:
     """Attack every class that is not whole in the checkpoint folder, then put the classes together."""
-    attack: Attack = ctx.component("attack", ctx.payload["attack"])
-    classifier = load_classifier(ctx.registry, ctx.input("target"), ctx.device)
-    classes = ctx.payload.get("attacked") or list(range(classifier.num_classes))
+    attack: Attack = ctx.component("attack", ctx.inputs.attack)
+    classifier = load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device)
+    classes = ctx.inputs.attacked or list(range(classifier.num_classes))
     done = {label: found for label in classes if (found := load_class(ctx.work, label))}
     todo = [label for label in classes if label not in done]
     ctx.progress(len(done), len(classes), "classes", {})
-    if todo or load_json(ctx.work / SHARED) is None:
-        view = TargetView(classifier, attack.access, classes=len(classes), budget=Budget(**ctx.payload["budget"]))
+    if todo or load_json(ReconstructWork(ctx.work).shared) is None:
+        view = TargetView(
+            classifier, attack.access, classes=len(classes), budget=Budget(**ctx.inputs.budget.model_dump())
+        )
         for found in done.values():
             view.ledger.add(Ledger(**found.info["spent"]))  # the budget holds over restarts
         _attack(ctx, attack, view, todo, len(classes))
     _assemble(ctx, classes)
 
 
-def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int], total: int) -> None:
-    prior = load_prior(ctx.registry, ctx.input("prior"), ctx.device, ctx.payload.get("deploy"))
-    image, seed = ctx.payload["image"], ctx.payload["seed"]
-    context = AttackContext(seed, image["size"], image["channels"], ctx.device, deliver=image.get("deliver"))
+def _attack(
+    ctx: StageContext[ReconstructInputs], attack: Attack, view: TargetView, todo: list[int], total: int
+) -> None:
+    inputs, image, seed = ctx.inputs, ctx.inputs.image, ctx.inputs.seed
+    prior = load_prior(ctx.registry, ctx.artifact(inputs.prior), ctx.device, inputs.deploy)
+    prior = metered(prior, view.ledger)
+    context = AttackContext(seed, image.size, image.channels, ctx.device, deliver=image.deliver)
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
-    if attack.needs_public:
-        context.public = load_images(ctx.registry, ctx.input("public"))
-    if attack.uses_evaluator():
-        context.evaluator = load_classifier(ctx.registry, ctx.input(_judge(ctx)), ctx.device)
+    if inputs.public:
+        context.public = load_images(ctx.registry, ctx.artifact(inputs.public))
+    if inputs.judge:
+        context.evaluator = load_classifier(ctx.registry, ctx.artifact(inputs.evaluators[inputs.judge]), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
     with view.spending() as spent, full_precision(), seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)
-    save_json(ctx.work / SHARED, counts(spent, f"the attack {ctx.payload['attack']['name']!r}"))
+    save_json(ReconstructWork(ctx.work).shared, counts(spent, f"the attack {inputs.attack.name!r}"))
     for position, label in enumerate(todo):
         with view.spending() as spent, full_precision(), seeded(seed, "network", label):
             result = _reconstruct(attack, label, shared, view, prior, context)
@@ -76,7 +83,7 @@ def _attack(ctx: StageContext, attack: Attack, view: TargetView, todo: list[int]
         else:
             _check(result, label, image, where)
             info["trace"] = curves(result.trace, where)
-            images = to_uint8(resize(result.images_NCHW.detach().cpu(), image.get("deliver", image["size"])))
+            images = to_uint8(resize(result.images_NCHW.detach().cpu(), image.judged.size))
             save_class(ctx.work, info, {"images": images, "scores": result.scores_N.float()})
         ctx.progress(total - len(todo) + position + 1, total, "classes", _last(info["trace"]))
 
@@ -90,18 +97,14 @@ def _reconstruct(
         return failed
 
 
-def _judge(ctx: StageContext) -> str:
-    return min(role for role in ctx.node.needs if role.startswith("evaluator:"))
-
-
-def _check(result: object, label: int, image: Mapping[str, Any], where: str) -> None:
+def _check(result: object, label: int, image: ImageShape, where: str) -> None:
     if not isinstance(result, ClassResult):
         raise MibenchError(f"{where}: expected a ClassResult, got a {type(result).__name__}")
     if result.label != label:
         raise MibenchError(f"{where}: it says that it is of class {result.label}")
     images_NCHW, scores_N = check_images(result.images_NCHW, where=where), result.scores_N
-    sides = dict.fromkeys((image["size"], image.get("deliver", image["size"])))
-    shapes = [(image["channels"], side, side) for side in sides]
+    sides = dict.fromkeys((image.size, image.judged.size))
+    shapes = [(image.channels, side, side) for side in sides]
     if tuple(images_NCHW.shape[1:]) not in shapes or not len(images_NCHW):
         wanted = " or ".join(map(str, shapes))
         raise MibenchError(f"{where}: expected at least one image of shape {wanted}, got {tuple(images_NCHW.shape)}")
@@ -110,7 +113,7 @@ def _check(result: object, label: int, image: Mapping[str, Any], where: str) -> 
         raise MibenchError(f"{where}: expected a score for each of {len(images_NCHW)} images, got {got}")
 
 
-def _assemble(ctx: StageContext, classes: list[int]) -> None:
+def _assemble(ctx: StageContext[ReconstructInputs], classes: list[int]) -> None:
     found = {label: load_class(ctx.work, label) for label in classes}
     lost = [label for label, part in found.items() if part is None]
     if lost:
@@ -124,34 +127,36 @@ def _assemble(ctx: StageContext, classes: list[int]) -> None:
     labels = [label for label, part in parts.items() if str(label) not in failed for _ in part.tensors["images"]]
     images, scores = (torch.cat([tensors[name] for tensors in done]) for name in ("images", "scores"))
     save_evidence(ctx.draft, images, torch.tensor(labels), scores)
-    _write_json(ctx.draft / "ledger.json", _ledger(ctx, infos, failed))
-    _write_json(ctx.draft / "trace.json", {str(label): info["trace"] for label, info in infos.items()})
+    files = ReconstructFiles(ctx.draft)
+    files.write_ledger(_ledger(ctx, infos, failed))
+    files.write_trace({str(label): info["trace"] for label, info in infos.items()})
 
 
-def _ledger(ctx: StageContext, infos: Mapping[int, Mapping[str, Any]], failed: Mapping[str, str]) -> dict[str, Any]:
+def _ledger(
+    ctx: StageContext[ReconstructInputs], infos: Mapping[int, Mapping[str, Any]], failed: Mapping[str, str]
+) -> dict[str, Any]:
     """What was spent; beside it, only where it applies, failed classes, a peeked-at judge, and the prior's training."""
-    shared = load_json(ctx.work / SHARED)
+    shared = load_json(ReconstructWork(ctx.work).shared)
     if shared is None:
         raise MibenchError("what the attack shares between classes was damaged; the same command makes it again")
     spent = {str(label): info["spent"] for label, info in infos.items()}
     total = {name: shared[name] + sum(part[name] for part in spent.values()) for name in shared}
-    ledger = {"shared": shared, "per_class": spent, "total": total, "budget": ctx.payload["budget"]}
+    ledger = {"shared": shared, "per_class": spent, "total": total, "budget": ctx.inputs.budget.model_dump(mode="json")}
     if failed:
         ledger["failed"] = dict(failed)
-    if any(role.startswith("evaluator:") for role in ctx.node.needs):
-        ledger["chosen_by"] = _judge(ctx)
-    trained = ctx.input("prior").json("report.json").get("spent")
+    if ctx.inputs.judge:
+        ledger["chosen_by"] = evaluator_role(ctx.inputs.judge)
+    trained = PriorFiles(ctx.artifact(ctx.inputs.prior).path).spent()
     if trained:
         ledger["prior_training"] = trained
     return ledger
 
 
-def run_gold(ctx: StageContext) -> None:
+def run_gold(ctx: StageContext[GoldInputs]) -> None:
     """Put held-out private images where reconstructions would be."""
-    data = load_private(ctx)
-    heldout = data.part(ctx.payload["part"])
+    heldout = load_private(ctx, ctx.inputs.private, ctx.inputs.split).split(ctx.inputs.split_name)
     order = torch.argsort(heldout.labels_N, stable=True)
-    if attacked := ctx.payload.get("attacked"):
+    if attacked := ctx.inputs.attacked:
         order = order[torch.isin(heldout.labels_N[order], torch.tensor(attacked))]
     images = to_uint8(heldout.images(order))
     save_evidence(ctx.draft, images, heldout.labels_N[order], torch.zeros(len(images)))
@@ -159,12 +164,8 @@ def run_gold(ctx: StageContext) -> None:
 
 def save_evidence(folder: Path, pixels_NCHW: Tensor, labels_N: Tensor, scores_N: Tensor) -> None:
     """Write images (uint8), intended classes and the attack's own scores."""
-    save_tensors(folder / "evidence.safetensors", {"pixels": pixels_NCHW, "labels": labels_N, "scores": scores_N})
+    save_tensors(GoldFiles(folder).evidence, Evidence(pixels_NCHW, labels_N, scores_N).tensors())
 
 
 def _last(trace: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(series[-1]) for name, series in trace.items() if series and series[-1] is not None}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mibench.api.errors import MibenchError, UsageError
 from mibench.api.rng import seeded
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
+from mibench.nodes.table import function_of
 from mibench.plan.provenance import made_by, sources_of
 from mibench.protocol.request import DEVICE
 from mibench.registry.registry import Registry
-from mibench.stages import classifier, data, measure, prior, reconstruct
 from mibench.stages.checkpoints import claim
-from mibench.stages.context import Progress, StageContext, find_input
+from mibench.stages.context import Progress, StageContext, find_artifact
 from mibench.stages.environment import describe
 from mibench.stages.handover import numbers
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
-
-STAGES: dict[str, Callable[[StageContext], None]] = {
-    "data": data.run,
-    "prior": prior.run,
-    "evaluator": classifier.run,
-    "pretrain": classifier.run,
-    "target": classifier.run,
-    "reconstruct": reconstruct.run,
-    "gold": reconstruct.run_gold,
-    "measure": measure.run,
-}
 
 
 def run_node(node: Node, store: Store, registry: Registry, device: torch.device, progress: Progress) -> Artifact:
@@ -50,19 +40,19 @@ def run_node(node: Node, store: Store, registry: Registry, device: torch.device,
         found = store.find(node.stage, node.key)
         if found is not None:
             return found
-        began = time.monotonic()
-        inputs = {role: find_input(store, node, role).content for role in node.needs}
+        began, work_on = time.monotonic(), function_of(type(node.inputs))
+        inputs = {role: find_artifact(store, ref).content for role, ref in node.inputs.refs().items()}
         environment = describe(device)
         work = store.work(node.key)
         compute = {name: environment[name] for name in ("device_name", "threads")}
-        stamp = {**made_by(registry, node.payload), **compute, "inputs": inputs}
+        stamp = {**made_by(registry, node.inputs), **compute, "inputs": inputs}
         meta: dict[str, object] = {"label": node.label, **environment}
-        meta |= {"sources": sources_of(registry, node.payload), "inputs": inputs}
-        context = StageContext(node, store, registry, device, Path(), work, _plain(progress))
+        meta |= {"sources": sources_of(registry, node.inputs), "inputs": inputs}
+        context: StageContext[Any] = StageContext(node, store, registry, device, Path(), work, _plain(progress))
         with store.commit(node.stage, node.key, node.payload, meta) as draft, seeded(node.stage, node.key):
             claim(work, stamp)
             # Seeded: code of components may draw where no stage expects it to.
-            STAGES[node.stage](replace(context, draft=draft))
+            work_on(replace(context, draft=draft))
             meta["seconds"] = round(time.monotonic() - began, 3)
     made = store.find(node.stage, node.key)
     if made is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api.files import sha256_of_file
-from mibench.results.canonical import digest
+from mibench.base.canonical import digest
 
 MANIFEST = "manifest.json"
 STORE_VERSION = 1

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mibench.results.io import sync_folder
+from mibench.base.files import sync_folder
 
 _DRAFT = re.compile(r"\.([0-9a-f]{64})-[0-9a-f]+")
 

@@ -18,11 +18,12 @@ from typing import Any
 
 from mibench.api.errors import StoreError, UsageError
 from mibench.api.folders import home_folder, named_folder
-from mibench.results.io import sync_folder
+from mibench.base.files import sync_folder
 from mibench.store.artifact import MANIFEST, Artifact, inspect, read_artifact, write_manifest
 from mibench.store.aside import exists, make_folder, set_aside
 from mibench.store.drafts import drafts, flush, make_draft, share
 from mibench.store.locks import Locks
+from mibench.store.stamp import has_checkpoint, read_stamp
 from mibench.store.trouble import reason, saving, unreadable
 
 _log = logging.getLogger(__name__)
@@ -130,6 +131,14 @@ class Store:
     def is_shipped(self, artifact: Artifact) -> bool:
         """Tell whether an artifact comes from a read-only layer."""
         return not artifact.path.is_relative_to(self.root)
+
+    def has_checkpoint(self, key: str) -> bool:
+        """Tell whether an artifact was begun and can perhaps be continued."""
+        return has_checkpoint(self.root / "work" / key)
+
+    def checkpoint_stamp(self, key: str) -> dict[str, Any]:
+        """Return what made the checkpoints of an unfinished artifact; empty if that is not known."""
+        return read_stamp(self.root / "work" / key)
 
     def work(self, key: str) -> Path:
         """Return the folder for checkpoints of an unfinished artifact; it survives a crash."""

@@ -74,7 +74,7 @@ class PriorContract(ComponentContract):
         require(largest_difference(mean, mean[:1].expand_as(mean)) <= self.tolerance, "truncation 0 leaves differences")
 
     def test_renders_images(self) -> None:
-        """Latents render to finite float32 (B, C, H, W), the same each time, alone or in a batch; ``crop_and_resize`` does what it says."""
+        """Latents render to finite float32 (B, C, H, W), the same each time, alone or batched; resized as asked."""
         prior = self.prior()
         latent_BLW = self.latents(prior)
         with torch.no_grad(), global_rng_untouched("render"):

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from mibench.api import params
+from mibench.base.canonical import canonical_json
 from mibench.registry.registry import load_registry
-from mibench.results.canonical import canonical_json
 
 KINDS = ("dataset", "model", "prior", "defense", "attack", "metric", "executor")
 FROZEN = "30375a466e2b26acd633593ac77ffd47580293238b6607cd40f0fe0612ffcac2"

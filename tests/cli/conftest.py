@@ -10,11 +10,11 @@ from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from node_factory import make_node
 from record_factory import make_record
 
-import mibench.execute as mibench_execute
+import mibench.session as mibench_session
 from mibench.cli.main import main
-from mibench.plan.node import make_node
 from mibench.plan.plan import PlannedNode
 from mibench.protocol.request import Request
 from mibench.results.record import Failure, Record
@@ -44,7 +44,7 @@ def mibench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 def planned(stage: str, label: str, *, reused: bool, seconds: float | None) -> PlannedNode:
-    return PlannedNode(make_node(stage, label, {}, x=label), reused, "in the store" if reused else "not there", seconds)
+    return PlannedNode(make_node(stage, label), reused, "in the store" if reused else "not there", seconds)
 
 
 @dataclass
@@ -109,8 +109,8 @@ class Pretence:
 def pretence(monkeypatch: pytest.MonkeyPatch) -> Pretence:
     """Replace planning and execution."""
     made = Pretence()
-    module = ModuleType("mibench.execute.run")
+    module = ModuleType("mibench.session.run")
     module.plan_request, module.run = made.plan_request, made.run
-    monkeypatch.setitem(sys.modules, "mibench.execute.run", module)
-    monkeypatch.setattr(mibench_execute, "run", module, raising=False)
+    monkeypatch.setitem(sys.modules, "mibench.session.run", module)
+    monkeypatch.setattr(mibench_session, "run", module, raising=False)
     return made

@@ -207,7 +207,7 @@ def _knobs():
 @given(st.sampled_from(["lam", "steps", "on", "pair", "name"]), values)
 def test_any_setting_is_taken_or_refused(name, value):
     from mibench.api import params
-    from mibench.results.canonical import digest
+    from mibench.base.canonical import digest
 
     try:
         read = parse_settings([f"defense.{name}={value}"])

@@ -13,7 +13,7 @@ def test_a_signal_is_answered_with_one_line_and_its_code(mibench, pretence, monk
     def run(*_arguments):
         signal.raise_signal(number)
 
-    monkeypatch.setattr("mibench.execute.run.run", run)
+    monkeypatch.setattr("mibench.session.run.run", run)
     ended = mibench("run", "--quiet")
     assert ended.code == code
     assert ended.err == f"Ended by {number.name}. The same command continues where this one stopped.\n"
@@ -26,5 +26,5 @@ def test_a_terminal_that_is_gone_changes_nothing(mibench, pretence, monkeypatch)
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(click, "echo", gone)
-    monkeypatch.setattr("mibench.execute.run.run", lambda *_: signal.raise_signal(signal.SIGHUP))
+    monkeypatch.setattr("mibench.session.run.run", lambda *_: signal.raise_signal(signal.SIGHUP))
     assert entry.main(["run", "--quiet"]) == 129

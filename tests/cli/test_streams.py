@@ -58,10 +58,10 @@ def run(request, registry, plan=None):
     noise("stage")
     return SimpleNamespace(records=[], record_paths=[], failures=[("a cell", "sad")], planned=plan, report=None,
                            published=[], exit_code=1)
-pretended = ModuleType("mibench.execute.run")
+pretended = ModuleType("mibench.session.run")
 pretended.run = run
 pretended.plan_request = lambda request, registry: SimpleNamespace(protocol_ids=["toy@1"], cells=[], nodes=[])
-sys.modules["mibench.execute.run"] = pretended
+sys.modules["mibench.session.run"] = pretended
 sys.exit(main())
 """
 )

@@ -90,7 +90,7 @@ def test_the_counts_of_the_readme_are_those_of_the_plugins():
     registry = load_registry()
     defenses = [entry for entry in registry.entries("defense") if entry.distribution.startswith("mibench-")]
     attacks = [entry for entry in registry.entries("attack") if entry.distribution.startswith("mibench-")]
-    white = [entry for entry in attacks if entry.spec.access == "white-box" and not entry.spec.baseline]
+    white = [entry for entry in attacks if entry.spec.access == "white-box" and not entry.spec.baseline]  # type: ignore[attr-defined]
     assert (len(defenses), len(white)) == (18, 12)
     assert "[eighteen defenses and controls]" in readme
     assert "[twelve white-box attacks]" in readme

@@ -33,13 +33,13 @@ def test_nothing_is_set_once_torch_has_read_it():
 
 
 def test_planning_sets_it_before_torch_is_imported(toy_registry, tmp_path, monkeypatch):
-    from mibench.execute.run import plan_request
     from mibench.protocol.request import Request
+    from mibench.session.run import plan_request
 
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delitem(sys.modules, "torch")
     seen = []
-    monkeypatch.setattr("mibench.execute.run.make_plan", lambda *_: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    monkeypatch.setattr("mibench.session.run.make_plan", lambda *_: seen.append(os.environ.get("GOMP_SPINCOUNT")))
     plan_request(Request(protocols=("toy",), store=tmp_path, device="cpu"), toy_registry)
     assert seen == ["1000"]

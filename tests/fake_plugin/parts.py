@@ -25,7 +25,6 @@ from mibench.api import (
     Defense,
     Embedder,
     FlatNames,
-    GuidedPriorModel,
     ImageSet,
     InferenceOnly,
     InputFile,
@@ -204,18 +203,20 @@ class Plain(Defense):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guided(GuidedPriorModel):
+class Guided(PriorModel):
     """A linear prior whose training looks at the target's features, one pass of two images per step."""
+
+    needs_target = True
 
     steps: Annotated[int, Ge(1)] = 6
 
-    def build(self, *, channels: int, size: int, classes: int) -> Prior:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> Prior:
         prior = LinearPrior(channels, size)
         prior.classes = classes
         return prior
 
     def trainer(
-        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
     ) -> PriorTrainer:
         inner = LinearTrainer(prior, images, self.steps, seed)
         step = inner.step

@@ -28,7 +28,7 @@ def test_records_are_put_in_their_place(tmp_path: Path) -> None:
     assert [entry.parent for entry in entries] == [home / "entries" / "atat"] * 2
     assert [load_record(entry) for entry in entries] == records
     assert (home / "protocol.yaml").read_text() == PROTOCOL_TEXT
-    rows = list(csv.DictReader((home / "board.csv").open()))
+    rows = list(csv.DictReader((home / "board.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["defense"], row["seeds"]) for row in rows] == [("atat", "0 1")]
 
 

@@ -21,6 +21,7 @@ from mibench.protocol.load import parse_protocol
 from mibench.results.intervals import pooled_interval
 from mibench.results.io import RecordError, save_record
 from mibench.results.record import Record
+from mibench.results.reports import SelfCheckReport
 
 TEXTS = {
     "tiny@1.0": PROTOCOL_TEXT,
@@ -277,7 +278,9 @@ def ranked(*records: Record) -> list[tuple[str, int]]:
 
 
 def test_what_is_no_result_of_a_working_defense_has_no_rank() -> None:
-    inactive = make_record(defense="idle", leakage=0.05).model_copy(update={"self_check": {"active": False}})
+    inactive = make_record(defense="idle", leakage=0.05).model_copy(
+        update={"self_check": SelfCheckReport(active=False)}
+    )
     assert ranked(inactive, make_record(defense="works", leakage=0.3)) == [("works", 1), ("idle", 0)]
 
 

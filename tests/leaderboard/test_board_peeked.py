@@ -19,7 +19,7 @@ PEEKED = "chosen-by-evaluator"
 def peeked(leakage: float = 0.7, attack: str = "peeker", **more: Any) -> Record:
     """Return a record whose images an evaluator chose, which then recognises nearly all of them."""
     own = {"attack_acc@1/net": metric(0.9), "attack_acc@5/net": metric(0.95)}
-    ledger = {**make_record().ledger, "chosen_by": "evaluator:net"}
+    ledger = {**make_record().ledger.model_dump(), "chosen_by": "evaluator:net"}
     return make_record(attack=attack, leakage=leakage, metrics=own, ledger=ledger, **more)
 
 

@@ -5,7 +5,7 @@ import yaml
 from fake_plugin import PROTOCOL
 
 from mibench.api import UsageError
-from mibench.execute.records import reproduce
+from mibench.assemble.records import reproduce
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 
@@ -23,7 +23,7 @@ def keys(cell):
     graph = cell.graph
     return {
         "target": {cell.target.key},
-        "reconstruct": {cell.evidence.key},
+        "reconstruct": {cell.reconstructions.key},
         "measure": {node.key for node in cell.measures.values()},
         "gold": {graph.gold().key} | {node.key for node in cell.gold.values()},
         "floor": {node.key for node in cell.floor.values()},

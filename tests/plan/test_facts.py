@@ -7,6 +7,7 @@ import pytest
 from mibench.api import UsageError
 from mibench.plan.facts import Facts
 from mibench.plan.memo import Memo
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 
 
@@ -26,8 +27,8 @@ def test_answers_are_remembered_and_not_asked_again(toy_registry, tmp_path, no_i
         lambda facts: facts.settle("defense", "noisy", {}),
         lambda facts: facts.settle("defense", "staged", {}),
         lambda facts: facts.settle("attack", "picky", {"younger": "8"}),
-        lambda facts: facts.cost({"name": "noisy", "params": {}}),
-        lambda facts: facts.identities({"name": "blobs", "params": {"identities": 9}}),
+        lambda facts: facts.cost(Entry("noisy", "1", {})),
+        lambda facts: facts.identities(Entry("blobs", "1", {"identities": 9})),
         lambda facts: facts.join({n: facts.settle("defense", n, {}) for n in ("noisy", "flipped")}),
     ]
     answers = [ask(first) for ask in questions]

@@ -3,7 +3,7 @@
 import pytest
 
 from mibench.api import UsageError
-from mibench.execute.records import reproduce
+from mibench.assemble.records import reproduce
 from mibench.plan.cells import expand
 from mibench.plan.facts import Facts
 from mibench.plan.resolve import resolve

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mibench.api import UsageError
 from mibench.cli.request import parse_settings
-from mibench.execute.run import plan_request
 from mibench.plan.cells import expand
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
+from mibench.session.run import plan_request
 
 BASE = {"protocols": ("toy",), "attacks": ("guess",), "defenses": ("noisy",)}
 

@@ -7,9 +7,10 @@ from fake_plugin import parts
 
 from mibench.api import UsageError
 from mibench.plan.plan import make_plan
-from mibench.plan.provenance import STAMP, made_by
+from mibench.plan.provenance import made_by
 from mibench.protocol.request import Request
 from mibench.store.artifact import write_manifest
+from mibench.store.stamp import STAMP
 from mibench.store.store import Store
 
 REQUEST = Request(protocols=("toy",), defenses=("noisy",), attacks=("guess",))
@@ -45,7 +46,7 @@ def test_reasons(toy_registry, tmp_path):
     write_manifest(folder, key=prior.key, stage="prior", payload=prior.node.payload, meta={})
     _commit(store, evaluator.node)
     (store.work(target.key) / "training.pt").write_text("half")
-    stamp = made_by(toy_registry, target.payload)
+    stamp = made_by(toy_registry, target.inputs)
     (store.work(target.key) / STAMP).write_text(json.dumps({**stamp, "threads": 1}))
     store.work(plan.cells[0].target.key)  # an empty folder is no checkpoint
     again = make_plan(REQUEST, toy_registry, Store(tmp_path / "root", [tmp_path / "layer"]))
@@ -73,7 +74,7 @@ def test_a_checkpoint_of_other_code_is_told(toy_registry, tmp_path, stamp, why):
     target = plan.cells[-1].target
     (store.work(target.key) / "training.pt").write_text("half")
     if stamp is not None:
-        (store.work(target.key) / STAMP).write_text(json.dumps({**made_by(toy_registry, target.payload), **stamp}))
+        (store.work(target.key) / STAMP).write_text(json.dumps({**made_by(toy_registry, target.inputs), **stamp}))
     reasons = {p.key: p.reason for p in make_plan(REQUEST, toy_registry, Store(tmp_path / "root")).nodes}
     assert reasons[target.key] == why
 

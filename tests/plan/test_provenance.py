@@ -5,7 +5,12 @@ import json
 
 import pytest
 
+from mibench.nodes.classifier import TargetInputs
+from mibench.nodes.marks import Ref
 from mibench.plan.provenance import joint_digest, sources_of
+from mibench.protocol.schema import ImageShape, Recipe
+from mibench.protocol.split import PrivateSplit
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 
 
@@ -18,7 +23,17 @@ def code(monkeypatch):
 
 
 def _of(registry, defense):
-    return sources_of(registry, {"defense": {"name": defense, "params": {}}, "model": {"name": "tiny", "params": {}}})
+    target = TargetInputs(
+        private=Ref("k", ("data",)),
+        model=Entry("tiny", "1", {}),
+        defense=Entry(defense, "1", {}),
+        recipe=Recipe(epochs=1, batch=1),
+        seed=0,
+        image=ImageShape(size=8, channels=1),
+        split=PrivateSplit(seed=0, train=1, val=0, test=1, identities=[0, 1]),
+        precision="fp32",
+    )
+    return sources_of(registry, target)
 
 
 def test_a_component_alone_has_the_digest_of_its_own_source(toy_registry, code):

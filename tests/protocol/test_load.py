@@ -19,7 +19,7 @@ def test_by_name_and_from_a_file_it_is_the_same_protocol():
     named = load_protocol(_finder(file="fake_plugin:toy.yaml"), "toy@1.0")
     filed = load_protocol(_finder(), str(PROTOCOL))
     assert named.digest == filed.digest
-    assert (named.asked, filed.asked) == ("toy@1.0", str(PROTOCOL))
+    assert (named.requested, filed.requested) == ("toy@1.0", str(PROTOCOL))
 
 
 @pytest.mark.parametrize("fields", [{"version": "1.1"}, {"name": "other"}])

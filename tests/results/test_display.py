@@ -23,7 +23,9 @@ def test_with_interval() -> None:
 
 def test_printable_keeps_to_one_clean_line() -> None:
     assert printable("a\nb\x1b[31m\u202ec\x00") == "a b [31m c "
-    assert len(printable("x" * 1000)) == 200
+    assert printable("x" * 1000) == "x" * 199 + "…"
+    assert printable("x" * 200) == "x" * 200
+    assert printable("abcd", limit=3) == "ab…"
 
 
 def test_flatten() -> None:

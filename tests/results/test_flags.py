@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from record_factory import component, make_record, metric
 
+from mibench.api.columns import MetricFlag
 from mibench.results.flags import RULES, compute_flags
 from mibench.results.record import Failure, Record
 
@@ -46,9 +47,6 @@ RAISED: dict[str, Record] = {
     "attack-settings-overridden": make_record(
         components={"attack": component("attack", "ppa").model_copy(update={"overridden": True})}
     ),
-    "zero-gradients": make_record(metrics=robust(zero_gradient_fraction=0.2)),
-    "randomised-forward": make_record(metrics=robust(randomised=True)),
-    "square-beats-white-box": make_record(metrics=robust(square_gain=0.01)),
     "few-classes": make_record(classes={"0": 4, "1": 5}),
 }
 
@@ -71,13 +69,12 @@ def test_a_sound_record_has_none() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        make_record(metrics=robust(zero_gradient_fraction=0.0, randomised=False, square_gain=0.001)),
+        make_record(metrics=robust(flags="hostile")),
+        make_record(metrics=robust(flags={"odd": True})),
         make_record(ledger={}),
-        make_record(ledger={"failed": {}, "chosen_by": ["hostile"]}),
-        make_record(ledger={"failed": "hostile"}),
+        make_record(ledger={"failed": {}, "chosen_by": None}),
         make_record(ledger={"trace": {"loss_first": None, "loss_last": "hostile"}}),
-        make_record(ledger={"trace": "hostile"}),
-        make_record(metrics=robust(square_gain="hostile", zero_gradient_fraction=[1])),
+        make_record(ledger={"trace": {}}),
         make_record(controls={}),
         make_record(self_check={}),
         make_record(components={}),
@@ -94,13 +91,24 @@ def test_absent_or_odd_evidence_raises_nothing(record: Record) -> None:
     assert compute_flags(record) == []
 
 
-def test_both_spellings_are_read() -> None:
-    assert compute_flags(make_record(metrics=robust(randomized=True)))[0].id == "randomised-forward"
-
-
 def test_metrics_raise_flags_of_their_own() -> None:
     record = make_record(metrics={"other": metric(0.5, flags=["odd-images", 3, "zero-gradients"])})
     assert [flag.id for flag in compute_flags(record)] == ["odd-images", "zero-gradients"]
+
+
+def test_flags_of_metrics_have_the_sentence_that_is_announced() -> None:
+    grave = {"robust_acc@2": metric(0.2, group="robustness", up=True, n=24, flags=["masked"], gain=0.125)}
+    record = make_record(metrics={**robust(flags=["masked"], gain=0.03), **grave})
+    announced = [MetricFlag(id="masked", detail="gain", text="{detail:.1%} are masked"), MetricFlag(id="x", detail="y")]
+    assert [flag.text for flag in compute_flags(record, announced)] == ["12.5% are masked"]  # the largest
+    assert [flag.text for flag in compute_flags(record)] == ["raised by the metric robust_acc@0.5"]
+    told = record.model_copy(update={"flags": compute_flags(record, announced)})
+    assert compute_flags(told) == told.flags  # where the metric is not installed
+
+
+def test_flags_of_metrics_stand_before_the_last() -> None:
+    record = make_record(metrics=robust(flags=["masked"]), classes={"0": 4, "1": 5}, self_check={"active": False})
+    assert [flag.id for flag in compute_flags(record)] == ["defense-inactive", "masked", "few-classes"]
 
 
 def test_metrics_cannot_flood() -> None:

@@ -33,6 +33,12 @@ def test_agrees_with_the_normal_limit() -> None:
     assert high - values.mean() == pytest.approx(expected, rel=0.08)
 
 
+def test_the_stream_of_draws_is_frozen() -> None:
+    # Published records state intervals to the last digit, and a board computes them again.
+    made = class_interval([math.sqrt(place) for place in range(1, 13)])
+    assert made == pytest.approx((2.014033958875898, 2.833764409972087), rel=1e-14)
+
+
 def test_two_classes_give_their_own_range() -> None:
     # Three outcomes with chances 1/4, 1/2, 1/4: both tails of 2.5 % lie at the extremes.
     assert class_interval([0.0, 1.0]) == (0.0, 1.0)

@@ -11,7 +11,7 @@ CODE = """
 import importlib, sys
 for name in ("torch", "torchvision", "pandas"):
     sys.modules[name] = None
-for name in ("mibench.results.report", "mibench.results.flags", "mibench.leaderboard", "mibench.analysis.trade_off"):
+for name in ("mibench.report", "mibench.results.flags", "mibench.leaderboard", "mibench.analysis.trade_off"):
     importlib.import_module(name)
 """
 
@@ -21,5 +21,5 @@ def test_import_without_torch_and_pandas() -> None:
 
 
 def test_the_template_is_part_of_the_package() -> None:
-    assert files("mibench.results.report").joinpath("templates/report.html").is_file()
+    assert files("mibench.report").joinpath("templates/report.html").is_file()
     assert version("jinja2")

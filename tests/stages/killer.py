@@ -21,10 +21,10 @@ import kornia.augmentation  # noqa: F401 - heavy: once, before the forks
 import torch
 import torch._dynamo  # the first optimiser imports it
 
-from mibench.execute.run import plan_request
-from mibench.plan.node import Node
+from mibench.nodes.node import Node
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.run import run_node
 from mibench.store.store import Store

@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from mibench.api import MibenchError, UsageError, freeze, seeded
 from mibench.api.extras import flat_extras
-from mibench.execute.run import plan_request
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.request import Request
 from mibench.protocol.schema import Augmentation, Recipe
 from mibench.protocol.split import hold_out
+from mibench.session.run import plan_request
 from mibench.stages import checkpoint_rule, train
 from mibench.stages.files import load_tensors
 from mibench.stages.run import run_node

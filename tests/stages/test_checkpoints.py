@@ -7,9 +7,9 @@ import pytest
 import torch
 from fake_plugin import PROTOCOL, parts
 
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.run import run_node
@@ -64,7 +64,7 @@ def _plan(registry, root, **fields):
 def _interrupt_attack(registry, root, monkeypatch, *, after, protocol="toy"):
     """Attack until ``after`` classes are done; return the plan and the node."""
     plan = _plan(registry, root, protocols=(protocol,))
-    node, honest = plan.cells[0].evidence, parts.Guess.reconstruct
+    node, honest = plan.cells[0].reconstructions, parts.Guess.reconstruct
 
     def until(self, label, *world):
         if label == after:
@@ -81,7 +81,7 @@ def _interrupt_attack(registry, root, monkeypatch, *, after, protocol="toy"):
 def honest(toy_registry, tmp_path):
     """The attack's artifact without any interruption."""
     plan = _plan(toy_registry, tmp_path / "honest")
-    return _make(Store(tmp_path / "honest"), toy_registry, plan, plan.cells[0].evidence)
+    return _make(Store(tmp_path / "honest"), toy_registry, plan, plan.cells[0].reconstructions)
 
 
 DAMAGE = [
@@ -112,7 +112,7 @@ def test_a_damaged_share_is_made_again_when_all_classes_are_done(
     toy_registry, tmp_path, monkeypatch, honest, name, harm
 ):
     plan = _plan(toy_registry, tmp_path / "store")
-    node = plan.cells[0].evidence
+    node = plan.cells[0].reconstructions
     with monkeypatch.context() as patch, pytest.raises(_Killed):
         patch.setattr("mibench.stages.reconstruct.save_evidence", lambda *_: (_ for _ in ()).throw(_Killed))
         _make(Store(tmp_path / "store"), toy_registry, plan, node)
@@ -137,7 +137,7 @@ def test_the_budget_counts_each_class_once_after_damage(toy_registry, tmp_path, 
     _flip_last_but_two(tmp_path / "store" / "work" / node.key / "class_00000.safetensors")
     if enough:
         total = _make(Store(tmp_path / "store"), toy_registry, plan, node).json("ledger.json")["total"]
-        assert total == {"forward": 26, "backward": 18, "render": 0}
+        assert total == {"forward": 26, "backward": 18, "render": 26}
         return
     with pytest.raises(Exception, match="its budget is 5 per class x 3 classes"):
         _make(Store(tmp_path / "store"), toy_registry, plan, node)

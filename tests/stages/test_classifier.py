@@ -5,8 +5,8 @@ from fake_plugin import parts
 from torch import nn
 from torch.nn.functional import one_hot
 
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
+from mibench.session.run import plan_request
 from mibench.stages.run import run_node
 from mibench.store.store import Store
 

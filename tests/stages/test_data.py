@@ -4,10 +4,10 @@ import pytest
 import torch
 from fake_plugin import PROTOCOL, parts
 
-from mibench.execute.run import plan_request
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.request import Request
 from mibench.protocol.split import split_identities, split_images
+from mibench.session.run import plan_request
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private
 from mibench.stages.files import load_tensors
@@ -25,7 +25,8 @@ def test_each_part_holds_the_images_that_the_protocol_chose(toy_registry, tmp_pa
     store, gold = Store(tmp_path), cell.graph.gold()
     for node in (cell.graph.data("private"), gold):
         run_node(node, store, toy_registry, CPU, lambda *_: None)
-    data = load_private(StageContext(cell.target, store, toy_registry, CPU, tmp_path, tmp_path, lambda *_: None))
+    ctx = StageContext(cell.target, store, toy_registry, CPU, tmp_path, tmp_path, lambda *_: None)
+    data = load_private(ctx, ctx.inputs.private, ctx.inputs.split)
 
     split = parse_protocol(PROTOCOL.read_text(), variant).protocol.split
     people = split_identities(split, 12).private
@@ -33,9 +34,9 @@ def test_each_part_holds_the_images_that_the_protocol_chose(toy_registry, tmp_pa
     chosen = split_images(split, images.labels_N.tolist(), people)
     for name, size in SIZES.items():
         indices = getattr(chosen, name)
-        assert len(indices) == len(data.part(name)) == size
-        assert torch.equal(data.part(name).pixels_NCHW, images.pixels_NCHW[indices])
-        assert torch.equal(data.part(name).labels_N, images.labels_N[indices])
+        assert len(indices) == len(data.split(name)) == size
+        assert torch.equal(data.split(name).pixels_NCHW, images.pixels_NCHW[indices])  # type: ignore[attr-defined]
+        assert torch.equal(data.split(name).labels_N, images.labels_N[indices])
     held = chosen.test if variant == "test" else chosen.val
     shown = load_tensors(store.get("gold", gold.key).file("evidence.safetensors"))
     assert torch.equal(shown["pixels"], images.pixels_NCHW[held])  # both are ordered by class

@@ -36,8 +36,8 @@ def test_only_judges_and_what_they_look_at_have_other_keys(toy_registry, larger)
     for same in ("target", "prior_node"):
         assert getattr(one, same).key == getattr(other, same).key
     assert one.measures["hits"].key == other.measures["hits"].key
-    assert other.evidence.payload["image"] == {**SMALL, "deliver": 24}
-    assert one.evidence.payload["image"] == SMALL
+    assert other.reconstructions.payload["image"] == {**SMALL, "deliver": 24}
+    assert one.reconstructions.payload["image"] == SMALL
     nodes = other.graph.nodes
     for judge in other.graph.evaluators().values():
         assert judge.payload["image"] == nodes[judge.needs["private"]].payload["image"] == LARGE
@@ -66,7 +66,7 @@ def test_judges_see_the_larger_side_in_8_bits_and_the_target_its_own(toy_run, la
     assert {context.size for *_, context in parts.SEEN if context} == {16}
     assert parts.SEEN[-1][2].deliver == 24
     store, cell = Store(tmp_path / "store"), result.planned.cells[0]
-    made = load_tensors(store.get("reconstruct", cell.evidence.key).file("evidence.safetensors"))
+    made = load_tensors(store.get("reconstruct", cell.reconstructions.key).file("evidence.safetensors"))
     assert (made["pixels"].dtype, made["pixels"].shape) == (torch.uint8, (6, 1, 24, 24))
     assert any(torch.equal(made["pixels"].float() / 255, evidence[0]) for evidence in sides)
 
@@ -83,7 +83,7 @@ def test_what_an_attack_delivers_at_the_targets_side_is_enlarged_as_a_judge_woul
 
     monkeypatch.setattr(parts.Guess, "reconstruct", kept)
     result = toy_run(protocols=larger)
-    found = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
+    found = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key)
     pixels = load_tensors(found.file("evidence.safetensors"))["pixels"]
     assert torch.equal(pixels, to_uint8(resize(torch.cat([made[label] for label in sorted(made)]), 24)))
 
@@ -105,7 +105,7 @@ def test_an_attack_delivers_at_one_of_the_two_sides(toy_run, larger, tmp_path, m
             result.failures
         )
         return
-    found = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key)
+    found = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key)
     pixels = load_tensors(found.file("evidence.safetensors"))["pixels"]
     assert torch.equal(pixels[:2], to_uint8(exact if side == 24 else resize(exact, 24)))
 
@@ -120,7 +120,7 @@ def test_the_targets_confidence_is_that_in_the_images_at_its_own_side(toy_run, l
     result = toy_run(registry=registry, protocols=(str(path),))
     assert result.exit_code == 0
     cell = result.planned.cells[0]
-    found = Store(tmp_path / "store").get("reconstruct", cell.evidence.key)
+    found = Store(tmp_path / "store").get("reconstruct", cell.reconstructions.key)
     tensors = load_tensors(found.file("evidence.safetensors"))
     network = parts.SEEN[-1][0].module()
     logits = network(resize(tensors["pixels"].float() / 255, 16)).double()

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import fake_plugin.parts as parts
 import torch
+from node_factory import inputs
 
 from mibench.api.hookspecs import hookimpl
-from mibench.api.prior import GuidedPriorModel, PriorModel
+from mibench.api.prior import PriorModel
 from mibench.api.specs import PriorSpec
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.stages.files import save_tensors
 from mibench.stages.prior import load_prior
@@ -41,8 +43,8 @@ def test_a_loaded_prior_is_deployed(tmp_path, monkeypatch):
     monkeypatch.setattr("mibench.registry.build.params.build", lambda component, settings, owner: component())
     weights = {"weight": torch.eye(2) * 3, "bias": torch.ones(2)}
     save_tensors(tmp_path / "weights.safetensors", weights)
-    payload = {"prior": {"name": "faster", "params": {}}, "image": {"channels": 1, "size": 8}}
-    artifact = SimpleNamespace(payload=payload, file=lambda name: tmp_path / name)
+    payload = inputs("prior", prior=Entry("faster", "1", {})).payload()
+    artifact = SimpleNamespace(payload=payload, path=tmp_path)
     loaded = load_prior(registry, artifact, torch.device("cpu"))
     assert loaded(torch.zeros(1, 2)).tolist() == [[4.0, 4.0]]
 
@@ -50,4 +52,3 @@ def test_a_loaded_prior_is_deployed(tmp_path, monkeypatch):
 def test_by_default_nothing_changes():
     prior = parts.LinearPrior(1, 8)
     assert PriorModel.deploy(SimpleNamespace(), prior) is prior
-    assert GuidedPriorModel.deploy(SimpleNamespace(), prior) is prior

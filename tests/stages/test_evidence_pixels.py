@@ -48,7 +48,7 @@ def test_files_hold_and_metrics_see_what_png_files_of_the_delivered_images_would
 
     monkeypatch.setattr(parts.Guess, "reconstruct", reconstruct)
     monkeypatch.setattr(parts.Light, "measure", look)
-    key = toy_run().planned.cells[0].evidence.key
+    key = toy_run().planned.cells[0].reconstructions.key
     kept = load_tensors(Store(tmp_path / "store").get("reconstruct", key).file("evidence.safetensors"))
     files = [saved_as_png(image) for label in range(CLASSES) for image in delivered(label)]
     assert np.array_equal(kept["pixels"].numpy()[:, 0], np.stack([np.asarray(file) for file in files]))

@@ -9,8 +9,8 @@ import torch
 from fake_plugin import parts
 
 from mibench.api import Defense
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.classifier import load_classifier
 from mibench.stages.run import run_node
@@ -42,7 +42,7 @@ class Gambler(Defense):
 
     def build(self, classifier, ctx):
         _nudge(classifier)
-        ctx.extras["luck"] = torch.full((1,), self.luck)
+        ctx.extras["luck"] = torch.full((1,), self.luck)  # type: ignore[attr-defined]
         return classifier
 
     def train_dataset(self, data, ctx):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mibench.execute.run import run
 from mibench.protocol.request import Request
+from mibench.session.run import run
 from mibench.store.artifact import read_artifact
 from mibench.store.store import Store
 

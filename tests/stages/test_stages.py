@@ -11,8 +11,8 @@ import torch
 from fake_plugin import HERE, PROTOCOL, parts
 
 from mibench.api import AttackContext, MibenchError, seeded
-from mibench.execute.run import plan_request
 from mibench.protocol.request import Request
+from mibench.session.run import plan_request
 from mibench.stages import prior, train
 from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
 from mibench.stages.classifier import load_classifier
@@ -36,7 +36,7 @@ def test_attacks_work_where_every_judge_raises(toy_run, tmp_path):
     result = toy_run(protocols=_trapped(tmp_path))
     (cell,) = result.planned.cells
     store = Store(tmp_path / "store")
-    assert store.find("reconstruct", cell.evidence.key) is not None
+    assert store.find("reconstruct", cell.reconstructions.key) is not None
     errors = dict(result.failures)
     assert "the evaluator was used" in errors["judge · trap"]
     assert result.exit_code == 1  # the metric that needs them fails, and nothing else does
@@ -91,10 +91,13 @@ def test_the_target_an_attack_sees_is_the_saved_one_and_frozen(toy_run, tmp_path
 
 def test_the_ledger_is_what_the_formula_says(toy_run, tmp_path):
     result = toy_run()
-    ledger = Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].evidence.key).json("ledger.json")
+    ledger = (
+        Store(tmp_path / "store").get("reconstruct", result.planned.cells[0].reconstructions.key).json("ledger.json")
+    )
     steps, images, classes = 3, 2, 3  # toy.yaml and the preset quick
-    assert ledger["shared"] == {"forward": images, "backward": 0, "render": 0}
-    assert ledger["per_class"]["1"] == {"forward": images * (steps + 1), "backward": images * steps, "render": 0}
+    assert ledger["shared"] == {"forward": images, "backward": 0, "render": images}
+    looks = images * (steps + 1)
+    assert ledger["per_class"]["1"] == {"forward": looks, "backward": images * steps, "render": looks}
     assert ledger["total"]["forward"] == images + classes * images * (steps + 1)
 
 
@@ -110,7 +113,9 @@ def test_a_budget_that_is_too_small_fails_the_cell(toy_run, tmp_path):
 def test_evidence_is_8_bit_and_ordered_by_class(toy_run, tmp_path):
     result = toy_run()
     cell = result.planned.cells[0]
-    made = load_tensors(Store(tmp_path / "store").get("reconstruct", cell.evidence.key).file("evidence.safetensors"))
+    made = load_tensors(
+        Store(tmp_path / "store").get("reconstruct", cell.reconstructions.key).file("evidence.safetensors")
+    )
     assert made["pixels"].dtype == torch.uint8
     assert made["pixels"].shape == (6, 1, 16, 16)
     assert made["labels"].tolist() == [0, 0, 1, 1, 2, 2]
@@ -132,7 +137,7 @@ def test_gold_holds_the_held_out_images(toy_run, tmp_path):
 def test_a_damaged_artifact_is_made_again_as_it_was(toy_run, tmp_path, stage):
     first = toy_run()
     cell = first.planned.cells[0]
-    nodes = {"prior": cell.graph.prior(), "target": cell.target, "reconstruct": cell.evidence}
+    nodes = {"prior": cell.graph.prior(), "target": cell.target, "reconstruct": cell.reconstructions}
     folder = tmp_path / "store" / "artifacts" / stage / nodes.get(stage, cell.measures["light"]).key
     contents = Store(tmp_path / "store").get(stage, folder.name).content
     file = next(f for f in sorted(folder.iterdir()) if f.name != "manifest.json")
@@ -194,7 +199,7 @@ import os, sys, time
 from pathlib import Path
 import fake_plugin
 import kornia.augmentation, torch._dynamo
-from mibench.execute.run import run
+from mibench.session.run import run
 from mibench.protocol.request import Request
 
 root = Path(sys.argv[1])

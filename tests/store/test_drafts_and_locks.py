@@ -11,15 +11,11 @@ import subprocess
 import sys
 
 import pytest
+from store_factory import node
 
-from mibench.plan.node import make_node
-from mibench.results.io import write_atomic
+from mibench.base.files import write_atomic
 from mibench.store.locks import Locks
 from mibench.store.store import Store
-
-
-def node(n=1):
-    return make_node("gold", "a node", {}, n=n)
 
 
 def put(store, node):
@@ -150,13 +146,3 @@ def test_folders_that_cannot_be_opened_are_not_flushed(tmp_path, monkeypatch):
     assert put(Store(tmp_path / "store"), node()).file("a.txt").read_text() == "hello"
     assert write_atomic(tmp_path / "records" / "a.json", "{}").read_text() == "{}"
     shutil.rmtree(tmp_path / "store", ignore_errors=True)
-
-
-def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
-    def full(_descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device.*a\.json"):
-        write_atomic(tmp_path / "a.json", "{}")
-    assert list(tmp_path.iterdir()) == []

@@ -231,9 +231,8 @@ class BestOfPrior(Attack):
         return prior.crop_and_resize(prior.render(prior.to_latent(noise)), ctx.size).clamp(0, 1)
 
     def reconstruct(self, label: int, shared: Any, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
-        images = self.candidates(label, prior, ctx)
         with target.spending() as spent:
-            target.ledger.render += self.pool
+            images = self.candidates(label, prior, ctx)
             scores = self.scores(label, images, target)
         best = scores.topk(self.keep).indices
         return ClassResult(label, images[best], scores[best], spent)
@@ -299,12 +298,12 @@ class WritesTarget(BestOfPrior):
 
 @dataclass(frozen=True, kw_only=True)
 class Bypasses(BestOfPrior):
-    """Asks the network itself, uncounted."""
+    """Asks a part of the network, which is not counted."""
 
     access = Access.WHITE_BOX
 
     def scores(self, label: int, images: Tensor, target: TargetView) -> Tensor:
-        return target.module()(images)[:, label]
+        return target.module().body(images)[:, label]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,7 +390,7 @@ class Entangled(Synthetic):
 
     def load(self, identities: Sequence[int], *, size: int, channels: int) -> ImageSet:
         data = super().load(identities, size=size, channels=channels)
-        return replace(data, pixels_NCHW=(data.pixels_NCHW / len(identities)).to(torch.uint8))
+        return replace(data, pixels_NCHW=(data.pixels_NCHW / len(identities)).to(torch.uint8))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)

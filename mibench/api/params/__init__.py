@@ -8,6 +8,9 @@ Groups that came later than published records carry a :class:`FlatNames`: their 
 before, which keys, records and commands go on using.
 """
 
+import typing
+
+from mibench.api.deprecated import module_getattr
 from mibench.api.params.building import STRICT, build, canonical
 from mibench.api.params.describing import Parameter, describe, docs_of_groups
 from mibench.api.params.layout import file_parameters, inference_only_names, names_of, presets_of
@@ -31,3 +34,6 @@ __all__ = [
     "names_of",
     "presets_of",
 ]
+
+if not typing.TYPE_CHECKING:
+    __getattr__ = module_getattr(__name__, globals())

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from mibench.api import (
+    BatchNormPolicy,
     Classifier,
     Defense,
     SelfCheck,
@@ -26,7 +27,6 @@ from mibench.api import (
     pgd,
     without_weight_gradients,
 )
-from mibench.api.perturb import BatchNormPolicy
 
 ACTIVE_ABOVE = 0.1
 """Targeted success on training batches from which the defense counts as active; near 0 means that it taught nothing."""

@@ -40,7 +40,7 @@ class Spread(Prior):
 def released_order(x_NCSS: Tensor, label: int, classifier: Classifier, ctx: AttackContext) -> Tensor:
     """Sort by the mean confidence of images that nobody clamped."""
     rng, total = ctx.rng("class", label, "select"), torch.zeros(len(x_NCSS), dtype=torch.float64)
-    for _ in range(SETTINGS["draws"]):
+    for _ in range(int(SETTINGS["draws"])):
         views = STRONG_VIEW.draw(len(x_NCSS), 8, rng).apply(x_NCSS)
         with torch.no_grad():
             total += classifier(views).double().softmax(1)[:, label]

@@ -66,7 +66,7 @@ def stylegan() -> Prior:
 
 def denoiser() -> Prior:
     small = {"width": 4, "factors": (1, 2), "blocks": 1, "attention": 1, "patch": 2, "top": 4, "times": 100}
-    prior = built(Diffusion(**small), classes=WORLD.classes)
+    prior = built(build(Diffusion, small), classes=WORLD.classes)
     prior.pseudo_KT.copy_(torch.arange(prior.pseudo_KT.numel()).view_as(prior.pseudo_KT) % 7)
     return prior
 
@@ -215,7 +215,7 @@ def test_the_batch_of_ppdg_vanilla_changes_no_image():
 @pytest.mark.parametrize("host", ["gmi", "ked-mi", "plg-mi"])
 def test_the_batch_of_ppdg_vanilla_reaches_its_host(host):
     made = attack_of("ppdg-vanilla", 2, host=host, batch=3)
-    assert made._host().batch == made._many().batch == 3
+    assert made._host().batch == made._many().batch == 3  # type: ignore[attr-defined]
 
 
 def without(label: int) -> TargetView:

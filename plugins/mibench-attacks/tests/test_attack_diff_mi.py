@@ -9,7 +9,8 @@ from mibench_attacks.diffusion.schedule import annealed_time, noised, refine_tim
 from mibench_attacks.methods.diff_mi import DiffusionInversion
 from mibench_attacks.search.alternating_search import GradientNormClip
 from mibench_attacks.views.blurring import BlurDraw, blurred
-from mibench_models.priors.diffusion.component import Diffusion, DiffusionPrior
+from mibench_models.priors.diffusion.component import Diffusion
+from mibench_models.priors.diffusion.prior import DiffusionPrior
 
 from mibench.api import UsageError, freeze, generator, run_attack, seeded
 from mibench.api.params import build
@@ -21,7 +22,7 @@ SMALL = {"restarts": 4, "final": 3, "steps": 2, "views": 2, "top": 3, "refine_st
 def denoiser(world: TinyWorld = TinyWorld(), **more: object) -> DiffusionPrior:  # noqa: B008
     settings = {"width": 4, "factors": (1, 2), "blocks": 1, "attention": 1, "patch": 2, "top": 4, "times": 100}
     with seeded("denoiser"):
-        prior = Diffusion(**settings | more).build(channels=world.channels, size=world.size, classes=world.classes)
+        prior = build(Diffusion, settings | more).build(channels=world.channels, size=world.size, classes=world.classes)
         for weights in prior.net.parameters():
             if not weights.any():  # the convolutions that begin at 0
                 torch.nn.init.normal_(weights, std=0.05)

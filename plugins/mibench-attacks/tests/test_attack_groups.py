@@ -66,7 +66,7 @@ RENAMED = {
 grouped = pytest.mark.parametrize("name", NAMES)
 
 
-def component(name: str) -> type[Attack]:
+def component(name):
     spec = next(spec for spec in mibench_attacks.mibench_attacks() if spec.name == name)
     module, _, attribute = spec.factory.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -1,12 +1,21 @@
 """Attacks that are killed, between two classes and inside of one, and resumed through the stage ``reconstruct``."""
 
 import mibench_attacks
+import mibench_defenses
 import mibench_models
 import pytest
 import torch
 
 from mibench.api import TargetView, seeded
-from mibench.plan.node import make_node
+from mibench.nodes.classifier import TargetInputs
+from mibench.nodes.data import DataInputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.node import Node
+from mibench.nodes.prior import PriorInputs
+from mibench.nodes.reconstruct import ReconstructInputs
+from mibench.protocol.schema import ImageShape, QueryBudget, Recipe
+from mibench.protocol.split import PrivateSplit
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.stages.classifier import build
 from mibench.stages.files import load_tensors, save_tensors
@@ -16,8 +25,8 @@ from mibench.testing import TinyWorld
 
 CPU = torch.device("cpu")
 WORLD = TinyWorld(channels=1)
-IMAGE = {"size": WORLD.size, "channels": WORLD.channels}
-REGISTRY = Registry.from_modules(mibench_attacks, mibench_models)
+IMAGE = ImageShape(size=WORLD.size, channels=WORLD.channels)
+REGISTRY = Registry.from_modules(mibench_attacks, mibench_defenses, mibench_models)
 PRIORS = {"pca": {"components": 6}, "dcgan": {"z_dim": 6, "width": 4}}
 ATTACKS = {
     "ppa": ("pca", {"pool": 12, "candidates": 4, "final": 2, "steps": 3, "draws": 2, "batch": 3}),
@@ -67,14 +76,14 @@ class Tripwire:
             raise Killed
 
 
-def committed(store, stage, tensors, **inputs):
-    """Put an artifact into a store and return its node."""
-    node = make_node(stage, stage, {}, image=IMAGE, **inputs)
+def committed(store, inputs, tensors):
+    """Put an artifact into a store and return what refers to it."""
+    node = Node(inputs, inputs.stage)
     with store.commit(node.stage, node.key, node.payload, {}) as draft:
         for name, content in tensors.items():
             save_tensors(draft / f"{name}.safetensors", content)
         (draft / "report.json").write_text("{}\n")
-    return node
+    return node.ref
 
 
 def random_weights(module):
@@ -88,25 +97,35 @@ def random_weights(module):
 
 def attack_in(store, name):
     """Put a target, a prior and public images into a store; return the node of the attack."""
-    inputs = {
-        "recipe": {"epochs": 1, "batch": 4},
-        "seed": 3,
-        "model": {"name": "smallcnn", "params": {"widths": (4, 8), "features": 8}},
-        "split": {"identities": list(range(WORLD.classes))},
-    }
-    network, _, _ = build(REGISTRY, {"stage": "target", "image": IMAGE, **inputs}, CPU)
+    people = list(range(WORLD.classes))
+    data = DataInputs(dataset=Entry("world", "1", {}), identities=people, image=IMAGE)
+    trained = TargetInputs(
+        private=Ref("k", ("data",)),
+        split=PrivateSplit(seed=0, train=1, val=0, test=1, identities=people),
+        model=Entry("smallcnn", "1", {"widths": [4, 8], "features": 8}),
+        defense=Entry("none", "1", {}),
+        recipe=Recipe(epochs=1, batch=4),
+        seed=3,
+        image=IMAGE,
+        precision="fp32",
+    )
+    network, _, _ = build(REGISTRY, trained, CPU)
     public = WORLD.attack_context().public
-    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}
+    images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}  # type: ignore[attr-defined]
     prior, settings = ATTACKS[name]
-    entry = {"name": prior, "params": PRIORS[prior]}
-    generator = REGISTRY.component("prior", prior)(**PRIORS[prior]).build(**IMAGE)
-    needs = {
-        "target": committed(store, "target", {"weights": random_weights(network), "extras": {}}, **inputs),
-        "prior": committed(store, "prior", {"weights": random_weights(generator)}, prior=entry, seed=0),
-        "public": committed(store, "data", {"images": images}),
-    }
-    attack = {"name": name, "params": settings}
-    return make_node("reconstruct", name, needs, attack=attack, seed=5, image=IMAGE, budget={})
+    generator = REGISTRY.component("prior", prior)(**PRIORS[prior]).build(size=WORLD.size, channels=WORLD.channels)
+    public = committed(store, data, {"images": images})
+    learned = PriorInputs(public=public, prior=Entry(prior, "1", PRIORS[prior]), seed=0, image=IMAGE)
+    inputs = ReconstructInputs(
+        target=committed(store, trained, {"weights": random_weights(network), "extras": {}}),
+        prior=committed(store, learned, {"weights": random_weights(generator)}),
+        public=public,
+        attack=Entry(name, "1", settings),
+        seed=5,
+        image=IMAGE,
+        budget=QueryBudget(),
+    )
+    return Node(inputs, name)
 
 
 def tried(node, store, done=None, call=0):

@@ -48,4 +48,5 @@ def mibench_protocols() -> Iterator[ProtocolSpec]:
             factory="mibench.protocol.schema:Protocol",
             file=f"mibench_datasets:protocols/{name}.yaml",
             summary=summary,
+            trial=name == "smoke",
         )

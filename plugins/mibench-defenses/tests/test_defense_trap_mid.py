@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,29 +12,12 @@ from mibench_defenses.methods.trap_mid import TrapMid
 from mibench_defenses.parts.trapdoors import augmented, balanced_labels, blend, part, trapdoor_accuracy
 from mibench_models.torchvision_zoo import ResNet18
 from torch import nn
+from trap_mid_contract import TrapMidContract
 
 from mibench.api import Classifier, Outputs, TrainContext, UsageError, generator, params, seeded
-from mibench.testing import DefenseContract, TinyWorld, train_steps
+from mibench.testing import TinyWorld, train_steps
 
 WORLD = TinyWorld()
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneRun(TinyWorld):
-    """Every context has the extras that ``build`` made, as in a training."""
-
-    extras: dict[str, Any] = field(default_factory=dict)
-
-    def context(self, **kwargs) -> TrainContext:
-        return replace(super().context(**kwargs), extras=self.extras)
-
-
-class TrapMidContract(DefenseContract):
-    component = TrapMid
-
-    def _first_step(self):
-        self.world = OneRun()
-        return super()._first_step()
 
 
 class TestContract(TrapMidContract):

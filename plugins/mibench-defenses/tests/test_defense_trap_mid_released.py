@@ -5,8 +5,8 @@ The frozen numbers are from ``engine.train`` of the authors' repository (commit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,29 +16,12 @@ from mibench_defenses.methods.trap_mid import TrapMid
 from mibench_defenses.parts.discriminators import seen_features
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
+from trap_mid_contract import TrapMidContract
 
 from mibench.api import Classifier, Outputs, TrainContext, UsageError, params
-from mibench.testing import DefenseContract, TinyWorld, train_steps
+from mibench.testing import TinyWorld, train_steps
 
 K, D, PIXELS = 3, 5, 48
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneRun(TinyWorld):
-    """Every context has the extras that ``build`` made, as in a training."""
-
-    extras: dict[str, Any] = field(default_factory=dict)
-
-    def context(self, **kwargs) -> TrainContext:
-        return replace(super().context(**kwargs), extras=self.extras)
-
-
-class TrapMidContract(DefenseContract):
-    component = TrapMid
-
-    def _first_step(self):
-        self.world = OneRun()
-        return super()._first_step()
 
 
 class TestContractWithBothDiscriminators(TrapMidContract):

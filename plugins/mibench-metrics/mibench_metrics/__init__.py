@@ -11,6 +11,7 @@ from mibench_metrics.columns import (
     FEATURE_CLUSTERS,
     RE_IDENTIFICATION,
     ROBUST_ACCURACY,
+    ROBUSTNESS_FLAGS,
     TARGET_CONFIDENCE,
 )
 
@@ -32,6 +33,7 @@ def mibench_metrics() -> Iterable[MetricSpec]:
         summary="Accuracy of the target under AutoAttack, L-infinity, over a sweep of eps, and its median radius",
         paper="autoattack.bib",
         columns=ROBUST_ACCURACY,
+        flags=ROBUSTNESS_FLAGS,
     )
     yield MetricSpec(
         name="attack-accuracy",

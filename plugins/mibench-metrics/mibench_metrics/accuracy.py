@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Classifier,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    Need,
+    OmitIfDefault,
+    Quantity,
+    Subject,
+)
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 
@@ -32,19 +42,19 @@ class Accuracy(Metric):
         """
         target = required(evidence.target, "the target", "accuracy")
         others = {"train": evidence.gallery, "val": evidence.validation}
-        made = _of_one(target, evidence.heldout, ("accuracy", "accuracy@5"), evidence.num_classes, ctx)
+        made = _of_one(target, evidence.heldout, "", evidence.num_classes, ctx)
         for part in self.parts:
             images = required(others[part], f"{part} images", "accuracy")
-            made += _of_one(target, images, (f"accuracy@1/{part}", f"accuracy@5/{part}"), evidence.num_classes, ctx)
+            made += _of_one(target, images, part, evidence.num_classes, ctx)
         return made
 
 
-def _of_one(
-    target: Classifier, images: ImageSet, names: tuple[str, str], classes: int, ctx: MetricContext
-) -> list[Measurement]:
+def _of_one(target: Classifier, images: ImageSet, part: str, classes: int, ctx: MetricContext) -> list[Measurement]:
     labels_N = images.labels_N
     ranks_N = label_ranks(logits_of(target, images, ctx), labels_N)
-    return [
-        average(name, ranks_N < top, labels_N, classes, higher_is_better=True)
-        for name, top in zip(names, (1, 5), strict=True)
-    ]
+    made = []
+    for top in (1, 5):
+        quantity = Quantity(role="accuracy", base="accuracy", k=top, part=part)
+        name = "" if top > 1 or part else "accuracy"  # as boards know it
+        made.append(average(quantity, ranks_N < top, labels_N, classes, higher_is_better=True, name=name))
+    return made

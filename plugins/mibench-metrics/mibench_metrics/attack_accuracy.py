@@ -15,8 +15,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from mibench.api import Measurement, Metric, MetricContext, MetricInputs, OmitIfDefault
-from mibench.api.metric import Need, Subject
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, Need, OmitIfDefault, Quantity, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 
@@ -59,7 +58,7 @@ class AttackAccuracy(Metric):
             ranks_N = label_ranks(logits_NK, evidence.labels_N)
             found += _of_one(name, ranks_N, evidence)
             sure += _confidence(name, logits_NK, ranks_N < 1, evidence) if self.confidences else []
-        return found + [_mean(f"attack_acc@{top}", found) for top in TOP] + sure
+        return found + [_mean(top, found) for top in TOP] + sure
 
 
 def _of_one(evaluator: str, ranks_N: Tensor, evidence: MetricInputs) -> list[Measurement]:
@@ -67,7 +66,7 @@ def _of_one(evaluator: str, ranks_N: Tensor, evidence: MetricInputs) -> list[Mea
     for top in TOP:
         hits_N = ranks_N < top
         measured = average(
-            f"attack_acc@{top}/{evaluator}",
+            Quantity(role="attack_accuracy", base="attack_acc", k=top, evaluator=evaluator),
             hits_N,
             evidence.labels_N,
             evidence.num_classes,
@@ -86,23 +85,25 @@ def _confidence(evaluator: str, logits_NK: Tensor, hits_N: Tensor, evidence: Met
     labels_N, classes = evidence.labels_N, evidence.num_classes
     own_N = logits_NK.softmax(1).gather(1, labels_N.view(-1, 1)).squeeze(1).nan_to_num(0.0)
     mean = partial(average, num_classes=classes, higher_is_better=False)
-    made = [mean(f"attack_conf/{evaluator}", own_N, labels_N, failed=evidence.failed)]
+    made = [mean(Quantity(base="attack_conf", evaluator=evaluator), own_N, labels_N, failed=evidence.failed)]
     if hits_N.any():
-        made.append(mean(f"attack_conf_correct/{evaluator}", own_N[hits_N], labels_N[hits_N]))
+        sure = Quantity(base="attack_conf_correct", evaluator=evaluator)
+        made.append(mean(sure, own_N[hits_N], labels_N[hits_N]))
     return made
 
 
-def _mean(name: str, found: list[Measurement]) -> Measurement:
-    parts = [measured for measured in found if measured.name.startswith(f"{name}/")]
+def _mean(top: int, found: list[Measurement]) -> Measurement:
+    parts = [measured for measured in found if measured.k == top]
     columns = zip(*(measured.per_class for measured in parts), strict=True)
     per_class = [None if None in column else fmean(share or 0.0 for share in column) for column in columns]
     return replace(
         parts[0],
-        name=name,
+        name="",  # that of a mean over evaluators
+        evaluator="",
         value=fmean(measured.value for measured in parts),
         per_class=per_class,
         details={
             **{name: held for name, held in parts[0].details.items() if name == "images_per_class"},
-            "evaluators": {measured.name.partition("/")[2]: measured.value for measured in parts},
+            "evaluators": {measured.evaluator: measured.value for measured in parts},
         },
     )

@@ -1,16 +1,16 @@
-"""The columns that each metric of this distribution reports, for boards. Imports nothing heavy."""
+"""The columns and flags that each metric of this distribution announces, for boards. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from mibench.api import Column
+from mibench.api import Column, MetricFlag
 
-_ATTACKS = ("apgd-ce/", "apgd-t/", "fab-t/", "square/")
-_ALONE = Column(name="robust_acc_alone", higher_is_better=True)
-_RISE = Column(name="loss_rise", unit="nats", low=None, high=None)
-_EACH_RADIUS: dict[str, Any] = {"each": "eps", "scale": 255}
+_ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
+_EACH_RADIUS: dict[str, Any] = {"each": "eps", "scale": 255, "radius": True, "images": "some"}
+SQUARE_GAIN = 0.002
+"""Share of images that the Square attack may break beyond the others; AutoAttack's own threshold."""
+_EVALUATOR = "{evaluator}"
 _OF_CLASSES: dict[str, Any] = {"average": False, "images": "some"}
 _STATISTICS = ("mean", "median", "min")
 _DISTANCES: tuple[tuple[str, str, float | None, float | None], ...] = (
@@ -19,18 +19,23 @@ _DISTANCES: tuple[tuple[str, str, float | None, float | None], ...] = (
     ("/zscore", "standard deviations", None, None),
 )
 
+_CORRECT: dict[str, Any] = {"role": "accuracy", "base": "accuracy", "higher_is_better": True}
 ACCURACY: tuple[Column, ...] = (
-    *(Column(name=name, higher_is_better=True, images="heldout") for name in ("accuracy", "accuracy@5")),
+    Column(**_CORRECT, name="accuracy", k=1, images="heldout"),
+    Column(**_CORRECT, k=5, images="heldout"),
     *(
-        Column(name=f"accuracy@{top}/{part}", higher_is_better=True, images="some", optional=True)
+        Column(**_CORRECT, k=top, part=part, images="some", optional=True)
         for part in ("train", "val")
         for top in (1, 5)
     ),
 )
+
+_ROBUST: dict[str, Any] = {"role": "robust_accuracy", "higher_is_better": True, **_EACH_RADIUS}
+_RISE: dict[str, Any] = {"base": "loss_rise", "unit": "nats", "low": None, "high": None, **_EACH_RADIUS}
 ROBUST_ACCURACY: tuple[Column, ...] = (
-    Column(name="robust_acc@{each}", higher_is_better=True, images="some", each="eps", scale=255),
+    Column(**_ROBUST, base="robust_acc"),
     Column(
-        name="median_radius",
+        base="median_radius",
         unit="1/255",
         higher_is_better=True,
         high=255.0,
@@ -39,22 +44,45 @@ ROBUST_ACCURACY: tuple[Column, ...] = (
         optional=True,
     ),
     *(
-        replace(column, name=f"{column.name}/{attack}{{each}}", images="some", optional=True, **_EACH_RADIUS)
-        for column, attacks in ((_ALONE, _ATTACKS), (_RISE, ("", *_ATTACKS)))
-        for attack in attacks
+        Column(
+            **_ROBUST, name=f"robust_acc_alone/{attack}/{{each}}", base="robust_acc_alone", attack=attack, optional=True
+        )
+        for attack in _ATTACKS
+    ),
+    Column(**_RISE, name="loss_rise/{each}", optional=True),
+    *(Column(**_RISE, name=f"loss_rise/{attack}/{{each}}", attack=attack, optional=True) for attack in _ATTACKS),
+)
+ROBUSTNESS_FLAGS: tuple[MetricFlag, ...] = (
+    MetricFlag(
+        id="zero-gradients",
+        detail="zero_gradient_fraction",
+        text="{detail:.0%} of images have a zero gradient: robust accuracy may be overestimated",
+    ),
+    MetricFlag(
+        id="randomised-forward",
+        detail="randomised",
+        text="the target's forward pass is random: attacks must average over it before the numbers mean anything",
+    ),
+    MetricFlag(id="outputs-look-like-probabilities", detail="probabilities"),
+    MetricFlag(
+        id="square-beats-white-box",
+        detail="square_gain",
+        above=SQUARE_GAIN,
+        text="the black-box Square attack breaks {detail:.1%} of images that white-box attacks left: masked gradients",
     ),
 )
+
+_RECOGNISED: dict[str, Any] = {"role": "attack_accuracy", "base": "attack_acc"}
 ATTACK_ACCURACY: tuple[Column, ...] = (
-    *(Column(name=f"attack_acc@{top}{judge}") for top in (1, 5) for judge in ("", "/{evaluator}")),
-    Column(name="attack_conf/{evaluator}", optional=True),
-    Column(name="attack_conf_correct/{evaluator}", images="some", optional=True),
+    *(Column(**_RECOGNISED, k=top, evaluator=judge) for top in (1, 5) for judge in ("", _EVALUATOR)),
+    Column(base="attack_conf", evaluator=_EVALUATOR, optional=True),
+    Column(base="attack_conf_correct", evaluator=_EVALUATOR, images="some", optional=True),
 )
 RE_IDENTIFICATION: tuple[Column, ...] = (
-    Column(name="reid@1"),
-    Column(name="reid@5"),
-    Column(name="reid_cosine", unit="cosine", low=-1.0),
+    *(Column(role="re_identification", base="reid", k=top) for top in (1, 5)),
+    Column(base="reid_cosine", unit="cosine", low=-1.0),
 )
-TARGET_CONFIDENCE: tuple[Column, ...] = (Column(name="target_conf"), Column(name="target_acc@1"))
+TARGET_CONFIDENCE: tuple[Column, ...] = (Column(base="target_conf"), Column(base="target_acc", k=1))
 FEATURE_CLUSTERS: tuple[Column, ...] = (
     *(
         Column(name=f"{name}{suffix}", unit=unit, higher_is_better=better, low=low, high=high, **_OF_CLASSES)

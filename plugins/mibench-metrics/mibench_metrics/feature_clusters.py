@@ -18,8 +18,18 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Classifier, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Classifier,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    MibenchError,
+    Need,
+    Quantity,
+    Subject,
+)
 from mibench_metrics.feature_distances import Distances, distances
 from mibench_metrics.inference import batches
 from mibench_metrics.measurements import average, required
@@ -74,7 +84,14 @@ class FeatureClusters(Metric):
         return [
             *_neighbours(found, labels_N, classes),
             *(_ratio(name, found, labels_N, classes) for name in STATISTICS),
-            average("silhouette", found.silhouette_N, labels_N, classes, higher_is_better=True, unit="silhouette"),
+            average(
+                Quantity(base="silhouette"),
+                found.silhouette_N,
+                labels_N,
+                classes,
+                higher_is_better=True,
+                unit="silhouette",
+            ),
         ]
 
 

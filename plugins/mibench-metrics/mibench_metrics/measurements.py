@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mibench.api import Measurement, MibenchError, class_means
+from mibench.api import Measurement, MibenchError, Quantity, class_means
 
 T = TypeVar("T")
 
 
 def average(
-    name: str,
+    quantity: Quantity,
     values_N: Tensor,
     labels_N: Tensor,
     num_classes: int,
@@ -26,11 +26,12 @@ def average(
     unit: str = "fraction",
     details: Mapping[str, Any] | None = None,
     failed: Sequence[int] = (),
+    name: str = "",
 ) -> Measurement:
     """Make a measurement whose value is the mean over images, and over the images of each class.
 
     Args:
-        name: column name.
+        quantity: what is measured.
         values_N: one value per image; booleans count as 0 and 1.
         labels_N: the class of each image.
         num_classes: K.
@@ -39,6 +40,7 @@ def average(
         details: anything else worth keeping, plain JSON. ``images_per_class`` joins it where classes have numbers of
             images that differ by more than one: the mean over images does not follow from those of the classes then.
         failed: classes without images that count as 0, each with as many images as the others have on average.
+        name: column name where it is not the one that the quantity gives.
     """
     values_N = values_N.double()
     per_class = class_means(values_N, labels_N, num_classes)
@@ -49,6 +51,7 @@ def average(
     for label in failed:
         per_class[label] = 0.0
     return Measurement(
+        **quantity.stated(),
         name=name,
         value=values_N.mean().item() * present / (present + len(failed)),
         unit=unit,

@@ -13,8 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, ImageSet, Measurement, Metric, MetricContext, MetricInputs, MibenchError
-from mibench.api.metric import Need, Subject
+from mibench.api import (
+    Embedder,
+    ImageSet,
+    Measurement,
+    Metric,
+    MetricContext,
+    MetricInputs,
+    MibenchError,
+    Need,
+    Quantity,
+    Subject,
+)
 from mibench_metrics.inference import batches, label_ranks
 from mibench_metrics.measurements import average, required
 
@@ -53,10 +63,14 @@ class ReIdentification(Metric):
         details = {"ranks": ranks_N.tolist(), **_nearest(probes_ND, labels_N, gallery_GD, own_labels_G)}
         mean = partial(average, labels_N=labels_N, num_classes=classes, higher_is_better=False, failed=evidence.failed)
         return [
-            mean("reid@1", ranks_N < 1, details=details),
-            mean("reid@5", ranks_N < 5),
-            mean("reid_cosine", cosine_N, unit="cosine"),
+            mean(_hits(1), ranks_N < 1, details=details),
+            mean(_hits(5), ranks_N < 5),
+            mean(Quantity(base="reid_cosine"), cosine_N, unit="cosine"),
         ]
+
+
+def _hits(top: int) -> Quantity:
+    return Quantity(role="re_identification", base="reid", k=top)
 
 
 def centroids(embeddings_GD: Tensor, labels_G: Tensor, num_classes: int) -> Tensor:

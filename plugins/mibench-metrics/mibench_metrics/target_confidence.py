@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mibench.api import Measurement, Metric, MetricContext, MetricInputs
-from mibench.api.metric import Need, Subject
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, Need, Quantity, Subject
 from mibench_metrics.inference import label_ranks, logits_of
 from mibench_metrics.measurements import average, required
 
@@ -37,6 +36,6 @@ class TargetConfidence(Metric):
         hits_N = label_ranks(logits_NK, labels_N) < 1
         classes, failed = evidence.num_classes, evidence.failed
         return [
-            average("target_conf", own_N, labels_N, classes, higher_is_better=False, failed=failed),
-            average("target_acc@1", hits_N, labels_N, classes, higher_is_better=False, failed=failed),
+            average(Quantity(base="target_conf"), own_N, labels_N, classes, higher_is_better=False, failed=failed),
+            average(Quantity(base="target_acc", k=1), hits_N, labels_N, classes, higher_is_better=False, failed=failed),
         ]

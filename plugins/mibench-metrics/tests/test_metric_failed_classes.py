@@ -19,7 +19,14 @@ from mibench_metrics.target_confidence import TargetConfidence
 from torch import nn
 
 from mibench.api import Classifier, Embedder, MetricContext, MetricInputs, ModelSpec, TensorImages, freeze, hookimpl
-from mibench.plan.node import make_node
+from mibench.nodes.data import DataInputs
+from mibench.nodes.marks import Ref
+from mibench.nodes.measure import MeasureInputs
+from mibench.nodes.node import Node
+from mibench.nodes.reconstruct import ReconstructInputs
+from mibench.protocol.schema import ImageShape, QueryBudget
+from mibench.protocol.split import PrivateSplit
+from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.stages.files import save_tensors
 from mibench.stages.run import run_node
@@ -133,34 +140,45 @@ class Judges:
         return [ModelSpec(name="pixel-eye", factory="pixel_eye:PixelEye", role="embedder", summary="for tests")]
 
 
-def committed(store, node, tensors, ledger=None):
-    """Put an artifact into a store."""
+def committed(store, inputs, tensors, ledger=None):
+    """Put an artifact into a store and return what refers to it."""
+    node = Node(inputs, inputs.stage)
     with store.commit(node.stage, node.key, node.payload, {}) as draft:
         for name, content in tensors.items():
             save_tensors(draft / name, content)
         if ledger is not None:
             (draft / "ledger.json").write_text(json.dumps(ledger))
-    return node
+    return node.ref
 
 
 @pytest.mark.parametrize(("ledger", "share"), [({"failed": {"2": "nothing finite"}}, SHARE), ({}, 3 / 6)])
 def test_the_stage_hands_the_failed_classes_of_the_ledger_to_the_metric(tmp_path, monkeypatch, ledger, share):
     monkeypatch.setitem(sys.modules, "pixel_eye", SimpleNamespace(PixelEye=PixelEye))
-    store, split = Store(tmp_path), {"seed": 0, "train": 1, "val": 1, "test": 1, "identities": [0, 1, 2, 3]}
+    store, split = Store(tmp_path), PrivateSplit(seed=0, train=1, val=1, test=1, identities=[0, 1, 2, 3])
+    image = ImageShape(size=8, channels=1)
     people = torch.arange(CLASSES).repeat_interleave(3)
     images = {"classes": torch.tensor(CLASSES), "pixels": pixels(people.tolist()), "labels": people}
-    private = committed(store, make_node("data", "private", {}), {"images.safetensors": images})
+    stored = DataInputs(dataset=Entry("people", "1", {}), identities=[0, 1, 2, 3], image=image)
+    private = committed(store, stored, {"images.safetensors": images})
     delivered = {"pixels": pixels(SEEN_AS), "labels": torch.tensor(LABELS), "scores": torch.zeros(6)}
-    made = committed(store, make_node("reconstruct", "attack", {}), {"evidence.safetensors": delivered}, ledger)
-    node = make_node(
-        "measure",
-        "re-identification",
-        {"private": private, "evidence": made},
-        metric={"name": "re-identification", "params": {}},
-        embedder={"name": "pixel-eye", "params": {}},
-        split=split,
-        part="test",
+    attacked = ReconstructInputs(
+        target=Ref("t", ("target",)),
+        prior=Ref("p", ("prior",)),
+        attack=Entry("attack", "1", {}),
+        seed=0,
+        image=image,
+        budget=QueryBudget(),
     )
+    made = committed(store, attacked, {"evidence.safetensors": delivered}, ledger)
+    inputs = MeasureInputs(
+        private=private,
+        evidence=made,
+        metric=Entry("re-identification", "1", {}),
+        embedder=Entry("pixel-eye", "1", {}),
+        split=split,
+        split_name="test",
+    )
+    node = Node(inputs, "re-identification")
     registry = Registry.from_modules(mibench_metrics, Judges())
     rows = run_node(node, store, registry, CPU, lambda *_: None).json("measurements.json")["measurements"]
     assert {row["name"]: row["value"] for row in rows}["reid@1"] == pytest.approx(share)

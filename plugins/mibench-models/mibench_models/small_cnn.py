@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
 
-from mibench.api.classifier import Classifier, Model
-from mibench.api.errors import UsageError
+from mibench.api import Classifier, Model, UsageError
 
 Pooling = Literal["flatten", "average"]
 Width = Annotated[int, Ge(1)]

@@ -12,7 +12,7 @@ from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from mibench.api.classifier import Classifier, Model
+from mibench.api import Classifier, Model
 from mibench_models.small_cnn import Pooling
 
 Blocks = Annotated[int, Ge(1)]

@@ -12,9 +12,7 @@ import torchvision
 from annotated_types import Ge
 from torch import nn
 
-from mibench.api.classifier import Classifier, Model
-from mibench.api.errors import UsageError, unknown
-from mibench.api.params import InputFile
+from mibench.api import Classifier, InputFile, Model, UsageError, unknown
 from mibench_models.torchvision_stages import stage_names
 from mibench_models.weights import load_pretrained, read_state, unreadable
 

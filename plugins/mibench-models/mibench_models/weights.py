@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mibench.api.errors import DataError
-from mibench.api.files import sha256_of_file
+from mibench.api import DataError, sha256_of_file
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 

@@ -5,8 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.dcgan.component import DcganPrior, WassersteinTrainer, gradient_penalty
+from mibench_models.priors.dcgan.component import DcganPrior
 from mibench_models.priors.dcgan.networks import Dcgan
+from mibench_models.priors.dcgan.training import WassersteinTrainer, gradient_penalty
 from mibench_models.priors.pca import PcaPrior
 
 from mibench.api import MibenchError, TensorImages, UsageError, generator, seeded

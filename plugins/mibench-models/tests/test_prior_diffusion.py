@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.diffusion.component import Diffusion, DiffusionPrior
+from mibench_models.priors.diffusion.component import Diffusion
+from mibench_models.priors.diffusion.prior import DiffusionPrior
 from mibench_models.priors.diffusion.process import add_noise, ddim, signal_shares, spaced
 from mibench_models.priors.diffusion.training import DiffusionTrainer
 from mibench_models.priors.diffusion.unet import Attention
@@ -27,7 +28,7 @@ def trainer(world: TinyWorld = TinyWorld(), **settings: object) -> DiffusionTrai
     model = build(Diffusion, TINY | settings)
     with seeded("init"):
         prior = model.build(channels=world.channels, size=world.size, classes=world.classes)
-    made = model.trainer(prior, world.images("public"), world.target(), seed=5, device=CPU)
+    made = model.trainer(prior, world.images("public"), target=world.target(), seed=5, device=CPU)
     assert isinstance(made, DiffusionTrainer)
     return made
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from mibench_models.priors.parts import gan_losses
-from mibench_models.priors.parts.gan_augment import AUGMENTATIONS, augment, parse_policy
+from mibench_models.priors.parts.augmentation import AUGMENTATIONS, augment, parse_policy
+from mibench_models.priors.stylegan2 import losses
 from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from mibench_models.priors.stylegan2.training import GanTrainer
 
@@ -90,19 +90,19 @@ def test_style_mixing_switches_once_per_sample() -> None:
 
 def test_losses_equal_their_formulas() -> None:
     real, fake = torch.tensor([0.5, -1.0]), torch.tensor([2.0, -3.0])
-    assert gan_losses.generator_loss(fake).item() == pytest.approx(
+    assert losses.generator_loss(fake).item() == pytest.approx(
         sum(math.log1p(math.exp(-v)) for v in (2.0, -3.0)) / 2, rel=1e-6
     )
     expected = sum(math.log1p(math.exp(v)) for v in (2.0, -3.0, -0.5, 1.0)) / 2
-    assert gan_losses.discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
+    assert losses.discriminator_loss(real, fake).item() == pytest.approx(expected, rel=1e-6)
     x = torch.randn(3, 1, 4, 4, generator=generator(0), requires_grad=True)
-    penalty = gan_losses.r1_penalty((x**2).sum(dim=(1, 2, 3)), x)
+    penalty = losses.r1_penalty((x**2).sum(dim=(1, 2, 3)), x)
     torch.testing.assert_close(penalty, 4 * (x**2).sum() / 3)
     ws = torch.randn(2, 3, 5, generator=generator(1), requires_grad=True)
     y = torch.randn(2, 1, 2, 2, generator=generator(2))
-    lengths = gan_losses.path_lengths(ws.sum(dim=(1, 2))[:, None, None, None] * torch.ones(1, 1, 2, 2), ws, y)
+    lengths = losses.path_lengths(ws.sum(dim=(1, 2))[:, None, None, None] * torch.ones(1, 1, 2, 2), ws, y)
     torch.testing.assert_close(lengths, (y.sum(dim=(1, 2, 3)) / 2).abs() * math.sqrt(5))
-    lr, betas = gan_losses.lazy_adam(0.0025, (0.0, 0.99), 16)
+    lr, betas = losses.lazy_adam(0.0025, (0.0, 0.99), 16)
     assert lr == pytest.approx(0.0025 * 16 / 17) and betas == (0.0, pytest.approx(0.99 ** (16 / 17)))
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from mibench_models.priors.dcgan.component import DcganPrior
 from mibench_models.priors.dcgan.networks import Dcgan
-from mibench_models.priors.ked_gan.component import KedGanPrior, KedTrainer
+from mibench_models.priors.ked_gan.component import KedGanPrior
+from mibench_models.priors.ked_gan.networks import MinibatchDiscriminator
 from mibench_models.priors.ked_gan.training import (
-    MinibatchDiscriminator,
+    KedTrainer,
     feature_distance,
     real_or_fake,
     soft_cross_entropy,
@@ -33,7 +34,7 @@ def _prior(settings: dict[str, object], world: TinyWorld = WORLD) -> Dcgan:
 def _trainer(world: TinyWorld = WORLD, target: TargetView | None = None, **settings: object) -> KedTrainer:
     model, prior = build(KedGanPrior, TINY | settings), _prior(settings, world)
     target = target or world.target()
-    trainer = model.trainer(prior, world.images("public"), target, seed=5, device=CPU)
+    trainer = model.trainer(prior, world.images("public"), target=target, seed=5, device=CPU)
     assert isinstance(trainer, KedTrainer)
     return trainer
 
@@ -148,7 +149,7 @@ def test_wrong_uses_are_explained() -> None:
         model.build(channels=3, size=8, classes=2)
     prior = build(DcganPrior, {"width": 2}).build(channels=3, size=16)
     with pytest.raises(TypeError, match="KedGanPrior"):
-        model.trainer(prior, WORLD.images(), WORLD.target(), seed=0, device=CPU)
+        model.trainer(prior, WORLD.images(), target=WORLD.target(), seed=0, device=CPU)
 
 
 def test_parameters_are_documented_and_presets_build() -> None:

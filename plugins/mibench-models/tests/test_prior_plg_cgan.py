@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from mibench_models.priors.parts.guidance import changed, margin
 from mibench_models.priors.parts.pseudo_labels import draw_pairs, pseudo_labels
-from mibench_models.priors.plg_cgan.component import ConditionalGan, PlgCgan
-from mibench_models.priors.plg_cgan.networks import ConditionalNorm, ProjectionCritic
+from mibench_models.priors.parts.target_guidance import changed, margin
+from mibench_models.priors.plg_cgan.component import PlgCgan
+from mibench_models.priors.plg_cgan.networks import ConditionalGan, ConditionalNorm, ProjectionCritic
 from mibench_models.priors.plg_cgan.training import CganTrainer
 from torch import nn
 
@@ -23,7 +23,7 @@ def trainer(world: TinyWorld = TinyWorld(), **settings: object) -> CganTrainer: 
     model = build(PlgCgan, TINY | settings)
     with seeded("init"):
         prior = model.build(channels=world.channels, size=world.size, classes=world.classes)
-    made = model.trainer(prior, world.images("public"), world.target(), seed=5, device=CPU)
+    made = model.trainer(prior, world.images("public"), target=world.target(), seed=5, device=CPU)
     assert isinstance(made, CganTrainer)
     return made
 

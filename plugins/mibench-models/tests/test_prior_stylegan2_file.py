@@ -178,13 +178,13 @@ def prior(imported):
 
 def test_parameters_that_are_young_leave_old_keys_alone():
     assert {"compute", "compile"} & set(params.canonical(StyleGan2Prior())) == set()
-    assert params.canonical(StyleGan2Prior(compute="bf16"))["compute"] == "bf16"
+    assert params.canonical(StyleGan2Prior(inference=deploy.Inference(compute="bf16")))["compute"] == "bf16"
 
 
 @pytest.mark.parametrize("kind", ["tf32", "bf16"])
 def test_deployed_priors_render_nearly_the_same(kind, prior, imported):
     plain = copy.deepcopy(prior)
-    fast = StyleGan2File(folder="x", compute=kind).deploy(prior)
+    fast = StyleGan2File(folder="x", inference=deploy.Inference(compute=kind)).deploy(prior)
     ws = plain.to_latent(plain.sample(3, generator(4)), truncation=0.7)
     assert torch.equal(ws, fast.to_latent(plain.sample(3, generator(4)), truncation=0.7))  # mapping is float32
     gradients, images = [], []
@@ -207,11 +207,11 @@ def test_deployed_priors_render_nearly_the_same(kind, prior, imported):
 def test_a_deployment_that_changes_images_is_refused(prior, monkeypatch):
     monkeypatch.setattr(deploy, "TOLERANCE", 1e-6)
     with pytest.raises(UsageError, match=r"differ from float32 by 0\.0\d+ of their standard .*tolerance is 1e-06"):
-        StyleGan2File(folder="x", compute="bf16").deploy(prior)
+        StyleGan2File(folder="x", inference=deploy.Inference(compute="bf16")).deploy(prior)
     broken = copy.deepcopy(prior)
     monkeypatch.setattr(deploy, "image_difference", lambda found, expected: math.nan)
     with pytest.raises(UsageError, match="by nan"):
-        StyleGan2File(folder="x", compute="tf32").deploy(broken)
+        StyleGan2File(folder="x", inference=deploy.Inference(compute="tf32")).deploy(broken)
 
 
 def test_defaults_deploy_nothing(prior):
@@ -224,7 +224,7 @@ def test_defaults_deploy_nothing(prior):
 
 def test_compiled_blocks_are_checked_and_copies_are_plain(prior, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda call, *a, **k: call)  # what the compiler does is not ours to test
-    assert StyleGan2File(folder="x", compile=True).deploy(prior) is prior
+    assert StyleGan2File(folder="x", inference=deploy.Inference(compile=True)).deploy(prior) is prior
     assert prior.generator.synthesis.b8._compiled_call_impl is not None
     assert prior.clone().generator.synthesis.b8._compiled_call_impl is None
 
@@ -233,7 +233,7 @@ def test_compiled_blocks_are_checked_and_copies_are_plain(prior, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda call, *a, **k: fail)
     with pytest.raises(UsageError, match=r"compile=true: it does not work here \(no compiler\)"):
-        StyleGan2File(folder="x", compile=True).deploy(prior)
+        StyleGan2File(folder="x", inference=deploy.Inference(compile=True)).deploy(prior)
 
 
 def test_tf32_is_on_only_inside_of_a_convolution(monkeypatch):

@@ -74,7 +74,7 @@ class DiffMiLosses:
         restarts: N.
         label: the class.
         prior: the denoiser.
-        target: the classifier under attack, whose ledger counts estimates of noise as renders.
+        target: the classifier under attack.
         ctx: of the attack.
         features_D: p_y of :meth:`TargetObjective.class_features`.
     """
@@ -97,7 +97,6 @@ class DiffMiLosses:
         noise_NCSS = torch.randn(self.restarts, *self.prior.image_shape, generator=self._rng("noise", step))
         noise_BCSS = noise_NCSS[rows].to(x_BCSS)
         noisy_BCSS = noised(x_BCSS, noise_BCSS, self.prior.share_T[time - 1])
-        self.target.ledger.render += len(x_BCSS)
         labels_B = self._labels(x_BCSS)
         estimate_BCSS = self.prior.noise_estimate(noisy_BCSS, time, labels_B, guidance=self.guidance)
         return (estimate_BCSS - noise_BCSS).square().flatten(1).mean(1)

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from mibench.api import Ledger, TargetView, UsageError, pgd
+from mibench.api import TargetView, UsageError, pgd
 from mibench_attacks.diffusion.denoiser import Denoiser
 from mibench_attacks.diffusion.schedule import noised, refine_time
 from mibench_attacks.images.batching import batches
@@ -50,16 +50,13 @@ class Denoising:
         if self.refine_from and start < self.refine_steps:
             raise UsageError(f"attack 'diff-mi': refine_from is time {start} of this prior; lower refine_steps to that")
 
-    def refine(
-        self, x_NCSS: Tensor, label: int, prior: Denoiser, rng: torch.Generator, ledger: Ledger, *, batch: int
-    ) -> Tensor:
+    def refine(self, x_NCSS: Tensor, label: int, prior: Denoiser, rng: torch.Generator, *, batch: int) -> Tensor:
         """Return images after noise of the time ``refine_from`` was added and removed, ``batch`` at once."""
         if not self.refine_from:
             return x_NCSS
         time = refine_time(self.refine_from, len(prior.share_T))
         noise_NCSS = torch.randn(x_NCSS.shape, generator=rng).to(x_NCSS)
         noisy_NCSS = noised(x_NCSS, noise_NCSS, prior.share_T[time - 1])
-        ledger.render += len(x_NCSS) * self.refine_steps
         labels_N = torch.full((len(x_NCSS),), label, device=x_NCSS.device)
         guidance, steps = self.guidance, self.refine_steps
         return torch.cat(

@@ -1,4 +1,4 @@
-"""From latents to images in the protocol's frame, with every rendered image entered in the ledger.
+"""From latents to images in the protocol's frame.
 
 Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, C channels, S = protocol's side, D =
 side of what is delivered, S unless the protocol says otherwise.
@@ -9,23 +9,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mibench.api import BlockState, Prior, TargetView, freeze, resize
+from mibench.api import BlockState, Prior, TargetView, freeze, metered, resize
 from mibench_attacks.images.batching import AutoBatchSize
 
 
 class Renderer:
-    """Renders, frames and counts; the only place of this distribution that calls ``Prior.render``.
+    """Renders and frames; the only place of this distribution that calls ``Prior.render``.
 
     Args:
         prior: the generator; it is frozen here. Attacks that tune one make a renderer of their tuned clone.
-        target: whose ledger the renders are entered in.
+        target: whose ledger counts the renders, also where an attack is driven by hand and the prior is no view yet.
         size: side S of the images that the target sees, in pixels.
         delivered: side D of the images that are delivered; ``None`` is S.
     """
 
     def __init__(self, prior: Prior, target: TargetView, size: int, delivered: int | None = None) -> None:
-        freeze(prior)
-        self.prior = prior
+        self.prior = freeze(metered(prior, target.ledger))
         self.target = target
         self.size = size
         self.delivered = delivered or size
@@ -42,7 +41,6 @@ class Renderer:
 
     def whole(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return whole images (B, C, H, W) as the prior renders them, from block ``start`` on."""
-        self.target.ledger.render += len(latent_BLW)
         return self.prior.render(latent_BLW.expand(-1, self.prior.latent_layers, -1), start=start, carry=carry)
 
     def crop_and_resize(self, x_BCHW: Tensor) -> Tensor:

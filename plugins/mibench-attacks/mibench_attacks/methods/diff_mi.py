@@ -110,8 +110,8 @@ class DiffusionInversion(GradientAttack):
                 where=f"class {label}", batch=self.batch, report=ctx.progress, ledger=target.ledger,
             )  # fmt: skip
             with torch.no_grad():
-                rng, ledger = ctx.rng("class", label, "refine"), target.ledger
-                clean_NCSS = self.denoising.refine(found.x_N, label, shared, rng, ledger, batch=self.batch)
+                rng = ctx.rng("class", label, "refine")
+                clean_NCSS = self.denoising.refine(found.x_N, label, shared, rng, batch=self.batch)
                 images_NCSS = framed(clean_NCSS.clamp(-1, 1)).float().clamp(0, 1)
             if self.post_pgd:
                 images_NCSS = perturbed_towards(images_NCSS, label, target, ctx.rng("class", label, "pgd"))

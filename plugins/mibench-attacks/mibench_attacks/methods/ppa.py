@@ -13,9 +13,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
-from mibench.api.params import OmitIfDefault
-from mibench.api.rng import SeedPart
+from mibench.api import Access, AttackContext, ClassResult, OmitIfDefault, Prior, SeedPart, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.losses.objectives import LossName, Objective, identity_loss
 from mibench_attacks.search.gradient_attack import GradientAttack

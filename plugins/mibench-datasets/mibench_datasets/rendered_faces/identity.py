@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mibench.api.rng import derive_seed
+from mibench.api import derive_seed
 from mibench_datasets.rendered_faces.head import Floats, Head
 
 STYLES = ("short", "long", "cropped", "bald")

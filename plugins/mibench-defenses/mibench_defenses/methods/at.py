@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mibench.api import (
+    BatchNormPolicy,
     Classifier,
     Defense,
+    Norm,
     Outputs,
     SelfCheck,
     Step,
@@ -26,7 +28,6 @@ from mibench.api import (
     pgd,
     without_weight_gradients,
 )
-from mibench.api.perturb import BatchNormPolicy, Norm
 
 ACTIVE_ABOVE = 1.01
 """Ratio of the loss under attack to the clean loss from which the attack counts: an inert radius stays at 1."""

@@ -14,9 +14,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Defense, SelfCheck, Step, TrainContext, UsageError
-from mibench.api.errors import unknown
-from mibench.api.params import OmitIfDefault
+from mibench.api import Classifier, Defense, OmitIfDefault, SelfCheck, Step, TrainContext, UsageError, unknown
 from mibench_defenses.parts.dependence import Dependence, ImageScale, Kernel, Measure
 from mibench_defenses.parts.dependence_check import verdict
 from mibench_defenses.parts.identity_batches import identity_batches

@@ -15,8 +15,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn.functional import log_softmax, nll_loss
 
-from mibench.api import Classifier, Defense, Outputs, SelfCheck, Step, TrainContext, loss_of
-from mibench.api.params import OmitIfDefault
+from mibench.api import Classifier, Defense, OmitIfDefault, Outputs, SelfCheck, Step, TrainContext, loss_of
 
 
 @dataclass(frozen=True, kw_only=True)

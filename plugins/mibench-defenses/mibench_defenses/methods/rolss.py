@@ -13,8 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from annotated_types import Ge, Le, Lt
 
-from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError
-from mibench.api.params import OmitIfDefault
+from mibench.api import Classifier, Defense, OmitIfDefault, SelfCheck, TrainContext, UsageError
 from mibench_defenses.parts.narrow import narrow_densenet
 from mibench_defenses.parts.skips import DENSE_BLOCK, RESNETS, has_skip, install, skips_of
 

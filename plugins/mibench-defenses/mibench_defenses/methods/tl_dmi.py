@@ -13,8 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError, WarmStart
-from mibench.api.errors import unknown
+from mibench.api import Classifier, Defense, SelfCheck, TrainContext, UsageError, WarmStart, unknown
 from mibench_defenses.parts.backbone_prefix import trace, weights_before
 
 

@@ -13,10 +13,21 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
-from mibench.api import without_weight_gradients as frozen
-from mibench.api.classifier import evaluating
-from mibench.api.params import OmitIfDefault
+from mibench.api import (
+    Classifier,
+    Defense,
+    ImageSet,
+    OmitIfDefault,
+    SelfCheck,
+    Step,
+    TrainContext,
+    UsageError,
+    evaluating,
+    loss_of,
+)
+from mibench.api import (
+    without_weight_gradients as frozen,
+)
 from mibench_defenses.methods.bido import BiDO
 from mibench_defenses.parts import trapdoors
 from mibench_defenses.parts.discriminators import Judges, Panel, Reduction, Signals

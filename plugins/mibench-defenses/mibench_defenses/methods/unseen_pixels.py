@@ -12,8 +12,18 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from mibench.api import Classifier, Defense, ImageSet, SelfCheck, Step, TrainContext, UsageError, loss_of
-from mibench.api.defense import Transform, WarmStart
+from mibench.api import (
+    Classifier,
+    Defense,
+    ImageSet,
+    SelfCheck,
+    Step,
+    TrainContext,
+    Transform,
+    UsageError,
+    WarmStart,
+    loss_of,
+)
 from mibench_defenses.parts.masked import MaskedClassifier, MaskedImages, group_norms, masked
 
 

@@ -6,7 +6,7 @@ import math
 import warnings
 from functools import lru_cache
 
-from mibench.api.errors import UsageError
+from mibench.api import UsageError
 
 LEAST_NOISE = 1e-6
 """Less noise that is not none leaves the range of numbers in the accountant; it protects nothing anyway."""

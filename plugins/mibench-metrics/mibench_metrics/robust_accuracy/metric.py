@@ -17,18 +17,20 @@ from mibench.api import (
     Metric,
     MetricContext,
     MetricInputs,
+    Need,
     OmitIfDefault,
+    Quantity,
+    Subject,
     derive_seed,
     full_precision,
     seeded,
     without_weight_gradients,
 )
-from mibench.api.metric import Need, Subject
 from mibench_metrics.measurements import average, required
 from mibench_metrics.robust_accuracy.alone import run_alone, together
 from mibench_metrics.robust_accuracy.budget import PROFILES, AttackBudget, Profile
-from mibench_metrics.robust_accuracy.checks import Checks, check_model
 from mibench_metrics.robust_accuracy.ensemble import Ensemble
+from mibench_metrics.robust_accuracy.gradient_checks import Checks, check_model
 from mibench_metrics.robust_accuracy.metered import MeteredModel
 from mibench_metrics.robust_accuracy.package import attack_package
 from mibench_metrics.robust_accuracy.radius import median_radius
@@ -148,8 +150,8 @@ class RobustAccuracy(Metric):
         for eps, robust_N, broken in zip(self.eps, result.robust_EN, result.broken, strict=True):
             gain = broken.get("square", 0) / len(correct_N) if len(broken) > 1 else 0.0
             details = {"eps": eps, "broken": broken, **common, **checks.details(gain)}
-            name = f"robust_acc@{eps * 255:.4g}"
-            made.append(average(name, robust_N, labels_N, classes, higher_is_better=True, details=details))
+            quantity = Quantity(role="robust_accuracy", base="robust_acc", radius=eps)
+            made.append(average(quantity, robust_N, labels_N, classes, higher_is_better=True, details=details))
         return made + radius
 
     def _alone(
@@ -165,15 +167,16 @@ class RobustAccuracy(Metric):
         found = run_alone(ensemble, self.eps, victims, correct_N, tick)
         labels_N, classes, made = victims.images.labels_N, victims.images.num_classes, []
         for eps, alone in zip(self.eps, found, strict=True):
-            radius = f"{eps * 255:.4g}"
-            rises = {f"{name}/": one.rise_N for name, one in alone.items()}
+            rises = {name: one.rise_N for name, one in alone.items()}
             rises |= {"": together(alone)} if alone else {}
-            for name, one in alone.items():
-                column = f"robust_acc_alone/{name}/{radius}"
-                made.append(average(column, one.robust_N, labels_N, classes, higher_is_better=True))
-            for name, rise_N in rises.items():
-                column = f"loss_rise/{name}{radius}"
-                made.append(average(column, rise_N, labels_N, classes, higher_is_better=False, unit="nats"))
+            for attack, one in alone.items():
+                robust = Quantity(role="robust_accuracy", base="robust_acc_alone", attack=attack, radius=eps)
+                name = _name(robust)
+                made.append(average(robust, one.robust_N, labels_N, classes, higher_is_better=True, name=name))
+            for attack, rise_N in rises.items():
+                rise = Quantity(base="loss_rise", attack=attack, radius=eps)
+                told: dict[str, Any] = {"unit": "nats", "name": _name(rise)}
+                made.append(average(rise, rise_N, labels_N, classes, higher_is_better=False, **told))
         return made
 
     def _details(self, ensemble: Ensemble, correct_N: Tensor) -> dict[str, Any]:
@@ -190,6 +193,12 @@ class RobustAccuracy(Metric):
             "assume_monotone": self.assume_monotone,
             "passes": {"forward": ensemble.model.forward, "backward": ensemble.model.backward},
         }
+
+
+def _name(quantity: Quantity) -> str:
+    """Return the name of a column of one attack alone, in which the radius comes last."""
+    radius = f"{(quantity.radius or 0.0) * 255:.4g}"
+    return "/".join(filter(None, (quantity.base, quantity.attack, radius)))
 
 
 def _correct(model: MeteredModel, victims: EvalImages) -> Tensor:

@@ -36,7 +36,7 @@ def median_radius(radii_N: Tensor, labels_N: Tensor, num_classes: int, details: 
     quantiles = dict(zip(("10%", "25%", "50%", "75%", "90%"), finite_N.quantile(points).tolist(), strict=True))
     censored = int(radii_N.isinf().sum())
     return Measurement(
-        name="median_radius",
+        base="median_radius",
         value=value,
         unit="1/255",
         higher_is_better=True,

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import BlockState, ImageSet, MibenchError, Prior, PriorModel, PriorTrainer, generator
+from mibench.api import BlockState, ImageSet, MibenchError, Prior, PriorModel, PriorTrainer, TargetView, generator
 
 EXACT_SIDE = 1500
 """Data matrices up to this many rows or columns are decomposed exactly."""
@@ -147,11 +147,13 @@ class PcaPrior(PriorModel):
     components: Annotated[int, Ge(1)] = 100
     mirror: bool = True
 
-    def build(self, *, channels: int, size: int) -> LinearFaces:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> LinearFaces:
         """Make an unfitted prior, which renders grey."""
         return LinearFaces(self.components, channels=channels, size=size)
 
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         """Return the one-step fit."""
         if not isinstance(prior, LinearFaces):
             raise TypeError(f"expected a LinearFaces that build() made, got {type(prior).__name__}")

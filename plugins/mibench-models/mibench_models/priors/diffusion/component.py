@@ -1,25 +1,25 @@
-"""The prior of Diff-MI: a class-conditional diffusion model on pseudo-labelled public images, tuned by its target.
+"""The component of Diff-MI's prior: class-conditional diffusion on pseudo-labelled public images, tuned by its target.
 
-Shapes: B latents, K classes, T public images per class, L = 1, C channels, S = side in pixels, Z = C * S * S pixels.
 Source: Li et al., "Model Inversion Attacks Through Target-Specific Conditional Diffusion Models" (arXiv 2407.11424),
 and its released code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt, MinLen
-from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from annotated_types import Ge, MinLen
 
-from mibench.api import BlockState, GuidedPriorModel, ImageSet, Prior, PriorTrainer, TargetView, UsageError
-from mibench_models.priors.diffusion.process import Schedule, ddim, signal_shares, spaced
+from mibench.api import FlatNames, ImageSet, Prior, PriorModel, PriorTrainer, TargetView, UsageError, given
+from mibench_models.priors.diffusion.prior import DiffusionPrior
+from mibench_models.priors.diffusion.process import Schedule
+from mibench_models.priors.diffusion.training import DiffusionTrainer, DiffusionTraining, DiffusionTuning
 from mibench_models.priors.diffusion.unet import UNet
-from mibench_models.priors.parts.conditional import ConditionalPrior
+
+TUNING_NAMES = {name: f"tune_{name}" for name in ("steps", "batch", "lr", "views", "until")}
+"""What the parameters of the tuning are called on their own, where the training has one of that name."""
 
 SMALL: dict[str, Any] = {
     "width": 24,
@@ -37,75 +37,8 @@ SMALL: dict[str, Any] = {
 }
 
 
-class DiffusionPrior(ConditionalPrior):
-    """Latents are the noise that sampling starts from, and a class; ``render`` is DDIM in a few steps.
-
-    Without a class it renders under the null label. Attacks on images may use ``noise_estimate`` and ``denoise``; they
-    work on images in [-1, 1] and times 1 .. ``len(share_T)``.
-
-    Attributes:
-        net: the U-Net; of a trained prior, the moving average of the weights.
-        share_T: alpha-bar, the share of the clean image's variance at each time.
-        pseudo_KT: indices of the public images that were taken for each class, the target's favourites first.
-        image_shape: (C, S, S).
-    """
-
-    share_T: Tensor
-    pseudo_KT: Tensor
-
-    def __init__(
-        self, net: UNet, *, shape: tuple[int, int, int], classes: int, top: int, schedule: Schedule, times: int,
-        guidance: float, sample_steps: int,
-    ) -> None:  # fmt: skip
-        super().__init__(shape[0] * shape[1] * shape[2], classes, unconditioned=0.0)
-        self.net, self.image_shape, self.guidance, self.sample_steps = net, shape, guidance, sample_steps
-        self.register_buffer("share_T", signal_shares(schedule, times))
-        self.register_buffer("pseudo_KT", torch.zeros(classes, top, dtype=torch.long))
-        self.to(memory_format=torch.channels_last)
-
-    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
-        """Return images (B, C, S, S), not clamped.
-
-        Raises:
-            ValueError: if ``start`` is not 0; there is nothing to enter in the middle.
-        """
-        if start != 0:
-            raise ValueError(f"a diffusion prior has one block; got start={start}")
-        noise_BZ, weights_BK = self.parts(latent_BLW)
-        return (self.sample_path(noise_BZ.unflatten(1, self.image_shape), weights_BK)[-1] + 1) / 2
-
-    def sample_path(self, noise_BCSS: Tensor, weights_BK: Tensor) -> list[Tensor]:
-        """Return the clean image in [-1, 1] as seen at each step of sampling; the last one is the sample."""
-        times = spaced(len(self.share_T), self.sample_steps)
-        return ddim(noise_BCSS, lambda x, t: self._estimate(x, t, weights_BK, self.guidance), self.share_T, times)
-
-    def noise_estimate(self, x_BCSS: Tensor, time: int, labels_B: Tensor, *, guidance: float) -> Tensor:
-        """Estimate the noise in images at a time: without class + guidance x (with class - without class)."""
-        return self._estimate(x_BCSS, time, one_hot(labels_B, self.classes).to(x_BCSS), guidance)
-
-    def denoise(self, x_BCSS: Tensor, time: int, labels_B: Tensor, *, guidance: float, steps: int) -> Tensor:
-        """Return the clean images that DDIM reaches from noisy ones at a time."""
-        weights_BK = one_hot(labels_B, self.classes).to(x_BCSS)
-        times = spaced(time, steps)
-        return ddim(x_BCSS, lambda x, t: self._estimate(x, t, weights_BK, guidance), self.share_T, times)[-1]
-
-    def _estimate(self, x_BCSS: Tensor, time: int, weights_BK: Tensor, guidance: float) -> Tensor:
-        time_B = torch.full((len(x_BCSS),), time, device=x_BCSS.device)
-        if guidance == 1:
-            found: Tensor = self.net(x_BCSS, time_B, weights_BK)
-            return found
-        doubled_BK = torch.cat([torch.zeros_like(weights_BK), weights_BK])
-        without_BCSS, with_BCSS = self.net(x_BCSS.repeat(2, 1, 1, 1), time_B.repeat(2), doubled_BK).chunk(2)
-        return torch.lerp(without_BCSS, with_BCSS, guidance)
-
-    @property
-    def tunable(self) -> Sequence[nn.Parameter]:
-        """The U-Net's weights."""
-        return list(self.net.parameters())
-
-
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(GuidedPriorModel):
+class Diffusion(PriorModel):
     """Train ``E |e - e(x_t, t, y)|^2`` on pseudo-labelled public images, then tune the sampler towards the target.
 
     The tuning draws classes, samples by DDIM under guidance and descends, through the whole sampling, the mean over all
@@ -124,23 +57,13 @@ class Diffusion(GuidedPriorModel):
         patch: side of the squares of pixels that become channels before the first level; 1 for none.
         times: diffusion times.
         schedule: 'linear' or 'cosine'.
-        top: public images per class, the ones that the target likes best.
-        steps: steps of the first training.
-        batch: images per step.
-        lr: learning rate of AdamW.
-        ema: decay of the moving average of the weights.
-        null: share of images that are shown without their class.
-        mirror: show images mirrored half of the time.
-        tune_steps: most steps of the tuning; 0 leaves it out, and the target is asked for pseudo labels only.
-        tune_batch: samples per step of the tuning.
-        tune_lr: learning rate of AdamW in the tuning.
-        tune_views: random changes under which the target sees each sample.
-        tune_until: the tuning rests once this share of recent samples is taken for its class.
-        topk: rivals of the margin.
-        feature_weight: weight of the distance of features.
+        training: the first training, of the denoiser.
+        tuning: the second, of the sampler towards the target.
         guidance: weight of classifier-free guidance when sampling; 1 is none.
         sample_steps: steps of sampling.
     """
+
+    needs_target: ClassVar[bool] = True
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
@@ -161,24 +84,12 @@ class Diffusion(GuidedPriorModel):
     patch: Annotated[int, Ge(1)] = 1
     times: Annotated[int, Ge(2)] = 1000
     schedule: Schedule = "linear"
-    top: Annotated[int, Ge(1)] = 30
-    steps: Annotated[int, Ge(1)] = 50_000
-    batch: Annotated[int, Ge(1)] = 150
-    lr: Annotated[float, Gt(0)] = 1e-4
-    ema: Annotated[float, Ge(0), Lt(1)] = 0.9999
-    null: Annotated[float, Ge(0), Le(1)] = 0.1
-    mirror: bool = True
-    tune_steps: Annotated[int, Ge(0)] = 25_000
-    tune_batch: Annotated[int, Ge(1)] = 4
-    tune_lr: Annotated[float, Gt(0)] = 2e-4
-    tune_views: Annotated[int, Ge(1)] = 2
-    tune_until: Annotated[float, Gt(0), Le(1)] = 0.99
-    topk: Annotated[int, Ge(1)] = 20
-    feature_weight: Annotated[float, Ge(0)] = 1.0
+    training: Annotated[DiffusionTraining, FlatNames()] = DiffusionTraining()
+    tuning: Annotated[DiffusionTuning, FlatNames(**TUNING_NAMES)] = DiffusionTuning()
     guidance: Annotated[float, Ge(0)] = 3.0
     sample_steps: Annotated[int, Ge(1)] = 10
 
-    def build(self, *, channels: int, size: int, classes: int) -> DiffusionPrior:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> DiffusionPrior:
         """Make an untrained prior.
 
         Raises:
@@ -201,7 +112,7 @@ class Diffusion(GuidedPriorModel):
             net,
             shape=(channels, size, size),
             classes=classes,
-            top=self.top,
+            top=self.training.top,
             schedule=self.schedule,
             times=self.times,
             guidance=self.guidance,
@@ -209,11 +120,9 @@ class Diffusion(GuidedPriorModel):
         )
 
     def trainer(
-        self, prior: Prior, images: ImageSet, target: TargetView, *, seed: int, device: torch.device
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
     ) -> PriorTrainer:
         """Return both phases as one training; see ``mibench_models.priors.diffusion.training``."""
-        from mibench_models.priors.diffusion.training import DiffusionTrainer
-
         if not isinstance(prior, DiffusionPrior):
             raise TypeError(f"expected a DiffusionPrior that build() made, got {type(prior).__name__}")
-        return DiffusionTrainer(self, prior, images, target, seed=seed, device=device)
+        return DiffusionTrainer(self.training, self.tuning, prior, images, given(target), seed=seed, device=device)

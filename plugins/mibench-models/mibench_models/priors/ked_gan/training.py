@@ -1,17 +1,41 @@
-"""The inversion-specific GAN of KED-MI: its discriminator, and its losses as pure functions.
+"""The training of KED-MI's inversion-specific GAN on public images that the target labels, and its losses.
 
-Shapes: B images of a batch, C channels, S = side in pixels, K classes, F features, M minibatch kernels, D their size.
-Sources: Chen et al., "Knowledge-Enriched Distributional Model Inversion Attacks" (ICCV 2021); Salimans et al.,
-"Improved Techniques for Training GANs" (NeurIPS 2016) for the semi-supervised loss and minibatch discrimination.
+Shapes: B images of a batch, C channels, H = W pixels, K classes, F features.
+Sources: Chen et al., "Knowledge-Enriched Distributional Model Inversion Attacks" (KED-MI, ICCV 2021); Salimans et al.,
+"Improved Techniques for Training GANs" (NeurIPS 2016) for the semi-supervised loss.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
-from torch import Tensor, nn
+from annotated_types import Ge
+from torch import Tensor
 from torch.nn.functional import softplus
 
-from mibench_models.priors.dcgan.networks import down, halvings
+from mibench.api import ImageSet, Prior, TargetView
+from mibench_models.priors.dcgan.alternating import AlternatingTrainer, AlternatingTraining
+from mibench_models.priors.dcgan.networks import Dcgan
+from mibench_models.priors.ked_gan.networks import KedCritic
+
+CLOSENESS_BATCHES = 16
+"""Batches of public images over which the minibatch layer is averaged when training ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KedTraining(AlternatingTraining):
+    """How KED-MI's GAN is trained.
+
+    Attributes:
+        real_weight: weight of telling real from generated images, beside the target's labels.
+        entropy_weight: weight of the entropy in the generator's loss.
+    """
+
+    steps: Annotated[int, Ge(1)] = 11_250
+    real_weight: Annotated[float, Ge(0)] = 0.5
+    entropy_weight: Annotated[float, Ge(0)] = 1e-4
 
 
 def soft_cross_entropy(logits_BK: Tensor, q_BK: Tensor) -> Tensor:
@@ -39,69 +63,48 @@ def summed_entropy(logits_BK: Tensor) -> Tensor:
     return -(log_p_BK.exp() * log_p_BK).sum()
 
 
-class MinibatchDiscriminator(nn.Module):
-    """Four strided convolutions with InstanceNorm and LeakyReLU to 4 x 4, closeness to the batch, K class logits.
+class KedTrainer(AlternatingTrainer):
+    """The discriminator learns the target's soft labels and to tell real from generated, the generator its features."""
 
-    At 64 px: three 5 x 5 convolutions to width, 2 width and 4 width channels and a 3 x 3 one that keeps 4 width.
+    def __init__(
+        self, training: KedTraining, prior: Prior, images: ImageSet, target: TargetView, *, seed: int,
+        device: torch.device,
+    ) -> None:  # fmt: skip
+        """Prepare.
 
-    Args:
-        classes: K.
-        width: channels after the first layer; 64 in the paper.
-        channels: C.
-        size: S, 16 or more.
-        kernels: M.
-        kernel_size: D.
-    """
+        Raises:
+            TypeError: for a prior that another component built.
+        """
+        super().__init__(training, prior, images, seed=seed, device=device)
+        if not isinstance(self.prior.critic, KedCritic):
+            raise TypeError("expected a prior that KedGanPrior.build() made")
+        self.target, self.critic, self.net = target, self.prior.critic, self.prior.critic.net
+        self.real_weight, self.entropy_weight = training.real_weight, training.entropy_weight
 
-    def __init__(self, *, classes: int, width: int, channels: int, size: int, kernels: int, kernel_size: int) -> None:
-        super().__init__()
-        k = halvings(size, least=2)
-        widths = [width << index for index in range(k - 1)]
-        convolutions = [down(enter, leave) for enter, leave in zip([channels, *widths], widths, strict=False)]
-        self.body = nn.Sequential(*convolutions, down(widths[-1], widths[-1], 3), nn.Flatten())
-        features = widths[-1] * 16
-        # Two images begin about 1 apart. With unit variance they are so far apart that exp is 0 and nothing is learnt.
-        scale = 1 / (kernel_size * features**0.5)
-        self.kernels_FMD = nn.Parameter(scale * torch.randn(features, kernels, kernel_size))
-        self.head = nn.Linear(features + kernels, classes)
+    def critic_loss(self, update: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return ``soft-CE(D(x), T(x)) + weight * (real or fake)`` and both parts."""
+        x_BCHW = self.real("labelled", update)
+        # A target that answers at random must answer the same in a resumed training.
+        with torch.no_grad():
+            q_BK = self.target.logits(x_BCHW).float().softmax(1)
+        with torch.no_grad():
+            fake_BCHW = self.fake("critic noise", update)
+        labelled = soft_cross_entropy(self.net(x_BCHW), q_BK)
+        judged = real_or_fake(self.net(self.real("unlabelled", update)), self.net(fake_BCHW))
+        return labelled + self.real_weight * judged, {"labelled": labelled, "judged": judged}
 
-    def features(self, x_BCSS: Tensor) -> Tensor:
-        """Return features (B, F) of images in [0, 1], before the minibatch layer."""
-        features_BF: Tensor = self.body(x_BCSS)
-        return features_BF
+    def generator_loss(self, index: int) -> Tensor:
+        """Return the distance of mean features plus the weighted entropy of predictions."""
+        with torch.no_grad():
+            real_BF = self.net.features(self.real("matched", index))
+        fake_BF = self.net.features(self.fake("generator noise", index))
+        logits_BK = self.net.classify(fake_BF, self.net.closeness(fake_BF))
+        return feature_distance(fake_BF, real_BF) + self.entropy_weight * summed_entropy(logits_BK)
 
-    def closeness(self, features_BF: Tensor) -> Tensor:
-        """Return ``o_M = sum over the others of exp(-|M_i - M_j|_1)`` for each image and kernel (B, M)."""
-        projected_BMD = torch.einsum("bf,fmd->bmd", features_BF, self.kernels_FMD)
-        apart_BBM = (projected_BMD[:, None] - projected_BMD[None]).abs().sum(3)
-        return (-apart_BBM).exp().sum(1) - 1
-
-    def classify(self, features_BF: Tensor, closeness_BM: Tensor) -> Tensor:
-        """Return class logits (B, K)."""
-        logits_BK: Tensor = self.head(torch.cat([features_BF, closeness_BM.expand(len(features_BF), -1)], 1))
-        return logits_BK
-
-    def forward(self, x_BCSS: Tensor) -> Tensor:
-        """Return class logits (B, K) that depend on the whole batch, as in training."""
-        features_BF = self.features(x_BCSS)
-        return self.classify(features_BF, self.closeness(features_BF))
-
-
-class KedCritic(nn.Module):
-    """The discriminator as an attack sees it: images in [0, 1] to realism, each independent of the others.
-
-    Attributes:
-        net: the trained network.
-        closeness_M: stands in for the minibatch layer: its mean over public images, set when training ends.
-    """
-
-    closeness_M: Tensor
-
-    def __init__(self, net: MinibatchDiscriminator) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("closeness_M", torch.zeros(net.kernels_FMD.shape[1]))
-
-    def forward(self, x_BCSS: Tensor) -> Tensor:
-        """Return the log-sum-exp of the class logits (B,); ``softplus(-D)`` is the paper's prior loss."""
-        return self.net.classify(self.net.features(x_BCSS), self.closeness_M[None]).logsumexp(1)
+    @torch.no_grad()
+    def finish(self) -> Dcgan:
+        """Average the minibatch layer over public images and return the prior, frozen."""
+        real = [self.net.features(self.real("closeness", index)) for index in range(CLOSENESS_BATCHES)]
+        means = [self.net.closeness(features_BF).mean(0) for features_BF in real]
+        self.critic.closeness_M.copy_(torch.stack(means).mean(0))
+        return super().finish()

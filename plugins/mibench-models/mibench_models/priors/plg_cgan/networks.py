@@ -1,11 +1,14 @@
-"""Networks of PLG-MI's conditional GAN: a residual generator with class-conditional BatchNorm, a projection critic.
+"""Networks of PLG-MI's conditional GAN: a residual generator with class-conditional BatchNorm, a projection critic,
+and both behind the prior contract.
 
-Shapes: B images, Z size of the noise, K classes, C channels, H = W pixels; classes come as weights (B, K).
+Shapes: B images or latents, Z size of the noise, K classes, L = 1, W = Z + K, C channels, H = W = S pixels. Classes
+come as weights (B, K).
 Source: Miyato and Koyama, "cGANs with Projection Discriminator" (ICLR 2018), in PLG-MI's sizes (Yuan et al., 2023).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mibench.api import UsageError
+from mibench.api import BlockState, UsageError
+from mibench_models.priors.parts.class_conditional import ConditionalPrior
 
 
 class ConditionalNorm(nn.Module):
@@ -118,6 +122,41 @@ class ProjectionCritic(nn.Module):
         score_B1: Tensor = self.score(h_BD)
         likeness_BD: Tensor = self.embedding(weights_BK) * h_BD
         return score_B1.squeeze(1) + likeness_BD.sum(1)
+
+
+class ConditionalGan(ConditionalPrior):
+    """Generator and critic behind the prior contract. Unconditioned latents render an average of all classes.
+
+    Attributes:
+        generator: noise and class weights to images, trained on images in [0, 1].
+        critic: the projection discriminator; without a class it judges as for an average one.
+    """
+
+    def __init__(self, generator: CganGenerator, critic: ProjectionCritic, *, z_dim: int, classes: int) -> None:
+        super().__init__(z_dim, classes, unconditioned=1 / classes)
+        self.generator, self.critic = generator, critic
+        self.to(memory_format=torch.channels_last)
+
+    def render(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
+        """Return images (B, C, S, S), not clamped: tanh reaches below 0.
+
+        Raises:
+            ValueError: if ``start`` is not 0; there is nothing to enter in the middle.
+        """
+        if start != 0:
+            raise ValueError(f"this generator has one block; got start={start}")
+        images: Tensor = self.generator(*self.parts(latent_BLW))
+        return images
+
+    @property
+    def discriminator(self) -> nn.Module | None:
+        """The critic: images in [0, 1] to realism logits (B,)."""
+        return self.critic
+
+    @property
+    def tunable(self) -> Sequence[nn.Parameter]:
+        """The generator's weights."""
+        return list(self.generator.parameters())
 
 
 def block_count(size: int) -> int:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Gt, Le
 
-from mibench.api import ImageSet, InferenceOnly, Prior, PriorModel, PriorTrainer
-from mibench_models.priors.stylegan2.compute import Compute
+from mibench.api import FlatNames, ImageSet, Prior, PriorModel, PriorTrainer, TargetView
+from mibench_models.priors.stylegan2.deploy import Inference, deploy
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
+from mibench_models.priors.stylegan2.training import GanTrainer, GanTraining
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +28,8 @@ class StyleGan2Prior(PriorModel):
         channel_max: upper bound of the features.
         conv_clamp: bound on activations, 256 in official half-precision networks; 0 for none.
         crop: fraction of the side that shows the object.
-        kimg: length of the training in thousands of real images.
-        batch: images per step.
-        lr: learning rate of both networks (Adam, betas 0 and 0.99).
-        r1_gamma: weight of the R1 penalty.
-        r1_interval: steps between R1 penalties.
-        path_weight: weight of path-length regularisation (official 2); 0 is off, which small networks do well with.
-        path_interval: steps between path-length penalties.
-        style_mixing: probability that a sample uses two style vectors.
-        ema_kimg: half-life of the averaged generator in thousands of images.
-        ema_rampup: the half-life is at most this fraction of the images seen so far.
-        augment: "none" or a comma-separated policy of flip, translate, cutout, color.
-        mirror: show real images mirrored half of the time.
-        compute: arithmetic of the trained generator in attacks: fp32, tf32 or bf16 (mapping stays float32).
-        compile: compile the trained generator for attacks with torch.compile.
+        training: how the networks are trained.
+        inference: how the trained generator computes in attacks.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -58,22 +47,10 @@ class StyleGan2Prior(PriorModel):
     channel_max: Annotated[int, Ge(1)] = 128
     conv_clamp: Annotated[float, Ge(0)] = 0.0
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
-    kimg: Annotated[float, Gt(0)] = 200.0
-    batch: Annotated[int, Ge(1)] = 16
-    lr: Annotated[float, Gt(0)] = 2.5e-3
-    r1_gamma: Annotated[float, Ge(0)] = 0.1
-    r1_interval: Annotated[int, Ge(1)] = 16
-    path_weight: Annotated[float, Ge(0)] = 0.0
-    path_interval: Annotated[int, Ge(1)] = 8
-    style_mixing: Annotated[float, Ge(0), Le(1)] = 0.5
-    ema_kimg: Annotated[float, Gt(0)] = 5.0
-    ema_rampup: Annotated[float, Gt(0)] = 0.05
-    augment: str = "none"
-    mirror: bool = True
-    compute: Annotated[Compute, InferenceOnly()] = "fp32"
-    compile: Annotated[bool, InferenceOnly()] = False
+    training: Annotated[GanTraining, FlatNames()] = GanTraining()
+    inference: Annotated[Inference, FlatNames()] = Inference()
 
-    def build(self, *, channels: int, size: int) -> StyleGan2:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> StyleGan2:
         """Make untrained networks, discriminator included. Called with torch's global generator seeded."""
         shape: dict[str, Any] = {
             "img_resolution": size,
@@ -85,18 +62,16 @@ class StyleGan2Prior(PriorModel):
         generator = Generator(z_dim=self.z_dim, w_dim=self.w_dim, mapping_layers=self.mapping_layers, **shape)
         return StyleGan2(generator, Discriminator(**shape), crop=self.crop)
 
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         """Return the adversarial training; see ``mibench_models.priors.stylegan2.training``."""
-        from mibench_models.priors.stylegan2.training import GanTrainer
-
         if not isinstance(prior, StyleGan2):
             raise TypeError(f"expected a StyleGan2 that build() made, got {type(prior).__name__}")
-        return GanTrainer(self, prior, images, seed=seed, device=device)
+        return GanTrainer(self.training, prior, images, seed=seed, device=device)
 
     def deploy(self, prior: Prior) -> Prior:
         """Switch the trained generator to ``compute`` and compile it; see ``stylegan2/deploy.py``."""
-        from mibench_models.priors.stylegan2.deploy import deploy
-
         if not isinstance(prior, StyleGan2):
             raise TypeError(f"expected a StyleGan2 that build() made, got {type(prior).__name__}")
-        return deploy(prior, compute=self.compute, compiled=self.compile)
+        return deploy(prior, compute=self.inference.compute, compiled=self.inference.compile)

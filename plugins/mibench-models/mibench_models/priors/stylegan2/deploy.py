@@ -5,6 +5,8 @@ Shapes: N latents, L style layers, W size of a style vector, C channels, R side.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,19 @@ CHECKED = 4
 
 TOLERANCE = 0.03
 """Largest root mean square difference of an image from its float32 rendering, in its standard deviations (30 dB)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How a trained generator computes in attacks. Nothing of it changes the training.
+
+    Attributes:
+        compute: arithmetic: fp32, tf32 or bf16 (mapping stays float32).
+        compile: compile with torch.compile.
+    """
+
+    compute: Compute = "fp32"
+    compile: bool = False
 
 
 def deploy(prior: StyleGan2, *, compute: Compute, compiled: bool) -> StyleGan2:

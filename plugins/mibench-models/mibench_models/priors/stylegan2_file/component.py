@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from mibench.api import (
     BlockState,
     DataError,
+    FlatNames,
     ImageSet,
-    InferenceOnly,
     InputFile,
     Prior,
     PriorModel,
     PriorTrainer,
+    TargetView,
     freeze,
     to_rgb,
 )
-from mibench_models.priors.stylegan2.compute import Compute
+from mibench_models.priors.stylegan2.deploy import Inference, deploy
 from mibench_models.priors.stylegan2.discriminator import Discriminator
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2
@@ -124,8 +125,7 @@ class StyleGan2File(PriorModel):
         folder: what `mibench data import-stylegan` wrote; `~` is the home folder.
         sha256: digest that its weights.safetensors must have; empty checks nothing. Protocols should state it.
         crop: fraction of the side that shows the object; PPA uses 0.78125 (800 of 1024 pixels) for faces of FFHQ.
-        compute: arithmetic of the generator in attacks: fp32, tf32 or bf16 (mapping stays float32).
-        compile: compile the generator for attacks with torch.compile.
+        inference: how the generator computes in attacks.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -136,8 +136,7 @@ class StyleGan2File(PriorModel):
     folder: Annotated[str, InputFile()] = ""
     sha256: str = ""
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
-    compute: Annotated[Compute, InferenceOnly()] = "fp32"
-    compile: Annotated[bool, InferenceOnly()] = False
+    inference: Annotated[Inference, FlatNames()] = Inference()
 
     def missing(self) -> list[str]:
         """Return how to get the weights, if they are not there."""
@@ -149,11 +148,13 @@ class StyleGan2File(PriorModel):
         how = f"{command}; then add --set stylegan2-file.folder=FOLDER"
         return [f"prior 'stylegan2-file' needs its parameter folder, which this command fills: {how}"]
 
-    def build(self, *, channels: int, size: int) -> ReadStyleGan2:
+    def build(self, *, channels: int, size: int, classes: int = 0) -> ReadStyleGan2:
         """Make networks of the file's design; their weights are read in the only step of the training."""
         return ReadStyleGan2(self._design(), channels=channels, crop=self.crop)
 
-    def trainer(self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device) -> PriorTrainer:
+    def trainer(
+        self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
+    ) -> PriorTrainer:
         """Return the single step that reads the weights; images are not used."""
         if not isinstance(prior, ReadStyleGan2):
             raise TypeError(f"expected a ReadStyleGan2 that build() made, got {type(prior).__name__}")
@@ -161,11 +162,9 @@ class StyleGan2File(PriorModel):
 
     def deploy(self, prior: Prior) -> Prior:
         """Switch the generator to ``compute`` and compile it; see ``stylegan2/deploy.py``."""
-        from mibench_models.priors.stylegan2.deploy import deploy
-
         if not isinstance(prior, StyleGan2):
             raise TypeError(f"expected a StyleGan2 that build() made, got {type(prior).__name__}")
-        return deploy(prior, compute=self.compute, compiled=self.compile)
+        return deploy(prior, compute=self.inference.compute, compiled=self.inference.compile)
 
     @property
     def _file(self) -> Path:

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from mibench.api import DataError, Imported, Importer, generator
-from mibench.api.files import sha256_of_file
+from mibench.api import DataError, Imported, Importer, generator, sha256_of_file
 from mibench_models.priors.stylegan2.discriminator import GROUP, Discriminator, minibatch_spread
 from mibench_models.priors.stylegan2.generator import Generator
 from mibench_models.priors.stylegan2.prior import StyleGan2

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mibench.api.errors import DataError
+from mibench.api import DataError
 
 LARGEST_FILE = 8 * 2**30
 """Bytes; official files have up to 0.4 GB."""

@@ -1,0 +1,177 @@
+"""What a report says, as plain strings for its template. No number is computed here that a record does not hold."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mibench.report.chart import Chart, Entry, leakage_chart
+from mibench.report.gallery import Gallery, Strip, strips
+from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.differing_params import variant_note
+from mibench.results.display import flatten, printable, short, with_interval
+from mibench.results.io import label
+from mibench.results.normalize import control, headline
+from mibench.results.record import ComponentRef, MetricValue, Record
+
+CONTROLS = ("undefended", "floor", "gold")
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The table and the chart of one protocol."""
+
+    title: str
+    caption: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    chart: Chart | None
+
+
+@dataclass(frozen=True)
+class CellSection:
+    """One cell."""
+
+    title: str
+    flags: Pairs
+    controls: list[tuple[str, list[str]]]
+    metrics: list[tuple[str, list[str]]]
+    chart: Chart | None
+    gallery: list[Strip]
+    self_check: Pairs
+    ledger: Pairs
+    provenance: Pairs
+    components: list[tuple[str, list[str]]]
+    environment: Pairs
+    timings: Pairs
+    command: str
+
+
+def summaries(records: Sequence[Record]) -> list[Summary]:
+    """Return one summary for each protocol of the finished records."""
+    groups: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        protocol = record.protocol
+        groups[f"{protocol.name}@{protocol.version}", protocol.variant, protocol.digest].append(record)
+    return [_summary(identifier, variant, group) for (identifier, variant, _), group in groups.items()]
+
+
+def section(record: Record, gallery: Gallery | None) -> CellSection:
+    """Return what a report says about one finished cell."""
+    return CellSection(
+        title=label(record),
+        flags=[(printable(flag.id), printable(flag.text, 500)) for flag in record.flags],
+        controls=_controls(record),
+        metrics=[(name, _metric(metric)) for name, metric in record.metrics.items()],
+        chart=_cell_chart(record),
+        gallery=strips(gallery) if gallery else [],
+        self_check=list(flatten(record.self_check.model_dump())),
+        ledger=list(flatten(record.ledger.model_dump())),
+        provenance=_provenance(record),
+        components=[(role, _component(part)) for role, part in record.components.items()],
+        environment=list(flatten(record.environment.model_dump())),
+        timings=[(name, f"{seconds:.1f} s") for name, seconds in record.timings.items()],
+        command=printable(record.command, 2000),
+    )
+
+
+def _summary(identifier: str, variant: str, records: Sequence[Record]) -> Summary:
+    radii = sorted({eps for record in records for eps in robust_columns(record.metrics)}, key=float)
+    head = records[0].protocol.headline
+    columns = [f"{head} ↓", "between floor and gold", "attack acc@1 ↓", "accuracy ↑"]
+    if (lead := headline(records[0])) and lead.higher_is_better:
+        columns[0] = f"{head} ↑"
+    return Summary(
+        title=identifier if variant == "test" else f"{identifier}, {variant} variant: for tuning, not to be published",
+        caption=f"Leakage is {head}. Brackets hold 95 % intervals over classes; ε is in units of 1/255.",
+        columns=[*columns, *(f"robust ε={eps} ↑" for eps in radii), "flags"],
+        rows=[(_name(record, records), _summary_cells(record, radii)) for record in records],
+        chart=_summary_chart(records),
+    )
+
+
+def _summary_cells(record: Record, radii: Sequence[str]) -> list[str]:
+    robust, clean = robust_columns(record.metrics), clean_accuracy(record.metrics)
+    attacked = max(attack_accuracies(record.metrics).values(), key=lambda metric: metric.value, default=None)
+    return [
+        _number(headline(record)),
+        short(record.normalized_leakage),
+        _number(attacked),
+        _number(clean),
+        *(short(robust[eps].value if eps in robust else None) for eps in radii),
+        str(len(record.flags)) if record.flags else "",
+    ]
+
+
+def _summary_chart(records: Sequence[Record]) -> Chart | None:
+    entries = [
+        Entry(_name(record, records), metric.value, metric.ci95) for record in records if (metric := headline(record))
+    ]
+    return leakage_chart(entries, _mean_control(records, "floor"), _mean_control(records, "gold"))
+
+
+def _cell_chart(record: Record) -> Chart | None:
+    named = ((record.cell.defense, headline(record)), ("undefended", control(record, "undefended")))
+    entries = [Entry(name, metric.value, metric.ci95) for name, metric in named if metric]
+    return leakage_chart(entries, _mean_control([record], "floor"), _mean_control([record], "gold"))
+
+
+def _mean_control(records: Sequence[Record], name: str) -> float | None:
+    values = [metric.value for record in records if (metric := control(record, name))]
+    return math.fsum(values) / len(values) if values else None
+
+
+def _controls(record: Record) -> list[tuple[str, list[str]]]:
+    controls: dict[str, Mapping[str, MetricValue]] = {str(key): values for key, values in record.controls.items()}
+    names = [name for name, metric in record.metrics.items() if metric.group == "leakage"]
+    return [
+        (name, [_number(record.metrics[name]), *(_number(controls.get(which, {}).get(name)) for which in CONTROLS)])
+        for name in names
+    ]
+
+
+def _metric(metric: MetricValue) -> list[str]:
+    direction = "higher is better" if metric.higher_is_better else "lower is better"
+    return [_number(metric), metric.unit, str(metric.n), direction, metric.group]
+
+
+def _component(part: ComponentRef) -> list[str]:
+    preset = f" preset {part.preset}" if part.preset else ""
+    params = ", ".join(f"{key}={value}" for key, value in flatten(part.params))
+    name = f"{part.name} v{part.version}{preset}" + (" (settings changed)" if part.overridden else "")
+    package = f"{part.distribution} {part.distribution_version}"
+    return [name, package, printable(params, 1000), part.licence, part.source_digest[:12]]
+
+
+def _provenance(record: Record) -> Pairs:
+    protocol = record.protocol
+    pairs = [
+        ("protocol", f"{protocol.name}@{protocol.version} ({protocol.variant})"),
+        ("protocol digest", protocol.digest),
+        ("cell key", record.cell.key),
+        ("record digest", record.digest),
+        *((f"input: {role}", value) for role, value in record.inputs.items()),
+    ]
+    return [(name, printable(value)) for name, value in pairs]
+
+
+def _number(metric: MetricValue | None) -> str:
+    return with_interval(metric.value, metric.ci95) if metric else short(None)
+
+
+def _name(record: Record, others: Sequence[Record]) -> str:
+    cell = record.cell
+    twins = [_params(other) for other in others if other.cell.defense == cell.defense]
+    note = variant_note(_params(record), twins)
+    return printable(
+        f"{cell.defense}{f' ({note})' if note else ''} × {cell.attack_label} · {cell.model} · {cell.seed}", 80
+    )
+
+
+def _params(record: Record) -> Mapping[str, Any]:
+    part = record.components.get("defense")
+    return part.params if part else {}

@@ -1,6 +1,0 @@
-"""The report of a run: one self-contained HTML file with numbers, pictures and provenance."""
-
-from mibench.results.report.gallery import Gallery, GalleryRow
-from mibench.results.report.write import write_report
-
-__all__ = ["Gallery", "GalleryRow", "write_report"]

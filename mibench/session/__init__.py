@@ -1,0 +1,1 @@
+"""What a run does from request to report: plan, execute, records, report, leaderboard."""

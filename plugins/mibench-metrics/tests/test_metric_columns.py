@@ -1,0 +1,100 @@
+"""What the metrics announce of their columns and flags is what they measure, and what published names say."""
+
+from dataclasses import replace
+
+import mibench_metrics
+import pytest
+import torch
+from mibench_metrics.accuracy import Accuracy
+from mibench_metrics.attack_accuracy import AttackAccuracy
+from mibench_metrics.columns import ROBUSTNESS_FLAGS
+from mibench_metrics.feature_clusters import FeatureClusters
+from mibench_metrics.re_identification import ReIdentification
+from mibench_metrics.robust_accuracy.gradient_checks import Checks
+from mibench_metrics.robust_accuracy.metric import RobustAccuracy
+from mibench_metrics.target_confidence import TargetConfidence
+
+from mibench.api.column_names import beyond_name
+
+SPECS = {spec.name: spec for spec in mibench_metrics.mibench_metrics()}
+EPS = (0.25 / 255, 1e-5, 0.031)
+ATTACKS, RADII = ("apgd-ce", "apgd-t", "fab-t", "square"), ("0.25", "0.00255", "7.905")
+ALONE = [
+    *(f"robust_acc_alone/{attack}/{radius}" for attack in ATTACKS for radius in RADII),
+    *(f"loss_rise/{attack}{radius}" for attack in ("", *(f"{name}/" for name in ATTACKS)) for radius in RADII),
+]
+NAMES = {
+    "accuracy": "accuracy accuracy@5 accuracy@1/train accuracy@5/train accuracy@1/val accuracy@5/val",
+    "robust-accuracy": " ".join(["robust_acc@0.25 robust_acc@0.00255 robust_acc@7.905 median_radius", *ALONE]),
+    "attack-accuracy": "attack_acc@1 attack_acc@1/a attack_acc@1/b attack_acc@5 attack_acc@5/a attack_acc@5/b"
+    " attack_conf/a attack_conf/b attack_conf_correct/a attack_conf_correct/b",
+    "re-identification": "reid@1 reid@5 reid_cosine",
+    "target-confidence": "target_conf target_acc@1",
+    "feature-clusters": "nn_intra nn_intra/max nn_intra/zscore nn_inter nn_inter/max nn_inter/zscore"
+    " nn_ratio/mean nn_ratio/median nn_ratio/min silhouette",
+}
+"""Names that published records and boards know; they never change."""
+FEW = {"max_images": 20, "fab_targets": 1, "fab_iterations": 2, "square_queries": 10, "apgd_t_targets": 1}
+METRICS = {
+    "accuracy": Accuracy(parts=("train",)),
+    "robust-accuracy": RobustAccuracy(eps=(0.005, 0.01), stand_alone=True, **FEW),
+    "attack-accuracy": AttackAccuracy(confidences=True),
+    "re-identification": ReIdentification(),
+    "target-confidence": TargetConfidence(),
+    "feature-clusters": FeatureClusters(),
+}
+
+
+def expanded(name, params):
+    return {one.column.name: one for column in SPECS[name].columns for one in column.expand(params, ["a", "b"])}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_names_stay_and_say_all_that_the_fields_say(name):
+    found = expanded(name, {"eps": EPS})
+    assert set(found) == set(NAMES[name].split())
+    assert {column: beyond_name(column, one.quantity) for column, one in found.items()} == dict.fromkeys(found)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_measurements_are_what_was_announced(name, world):
+    metric = METRICS[name]
+    known = expanded(name, vars(metric))
+    measured = metric.measure(world.evidence, world.ctx)
+    for one in measured:
+        announced = known[one.name]
+        assert one.quantity == announced.quantity
+        assert (one.unit, one.higher_is_better) == (announced.column.unit, announced.column.higher_is_better)
+    missing = set(known) - {one.name for one in measured}
+    assert all(known[column].column.optional for column in missing)
+
+
+@pytest.mark.parametrize(
+    ("flag", "checks", "gain"),
+    [
+        ("zero-gradients", Checks(False, False, 0.125), 0.0),
+        ("randomised-forward", Checks(True, False, 0.0), 0.0),
+        ("outputs-look-like-probabilities", Checks(False, True, 0.0), 0.0),
+        ("square-beats-white-box", Checks(False, False, 0.0), 0.01),
+    ],
+)
+def test_flags_follow_from_the_details_that_they_are_announced_with(flag, checks, gain):
+    details = checks.details(gain)
+    assert details["flags"] == [flag]
+    assert [one.id for one in ROBUSTNESS_FLAGS if details[one.detail] > one.above] == [flag]
+    calm = Checks(False, False, 0.0).details(0.002)
+    assert [one.id for one in ROBUSTNESS_FLAGS if calm[one.detail] > one.above] == calm["flags"] == []
+
+
+def test_sentences_of_flags():
+    texts = {flag.id: flag.text.format(detail=0.125) for flag in ROBUSTNESS_FLAGS}
+    assert texts["zero-gradients"].startswith("12% of images have a zero gradient")
+    assert "breaks 12.5% of images" in texts["square-beats-white-box"]
+    assert texts["outputs-look-like-probabilities"] == ""
+
+
+def test_a_mean_over_evaluators_has_none_of_its_own(world):
+    evidence = replace(world.evidence, images_NCHW=world.evidence.images_NCHW[:4], labels_N=torch.arange(4))
+    found = {one.name: one for one in AttackAccuracy().measure(evidence, world.ctx)}
+    assert [found[name].evaluator for name in ("attack_acc@1", "attack_acc@1/a", "attack_acc@5/b")] == ["", "a", "b"]
+    assert set(found["attack_acc@1"].details["evaluators"]) == {"a", "b"}
