@@ -22,6 +22,7 @@ COMMANDS = {
     "show": LazyCommand("mibench.cli.show:show", "Show one component: parameters, presets, paper, licence."),
     "leaderboard": LazyCommand("mibench.cli.leaderboard:leaderboard", "Add records to a leaderboard, or print one."),
     "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, check them, import files."),
+    "plugins": LazyCommand("mibench.cli.plugins:plugins", "Put components of plugins to the contract of their kind."),
     "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
 }
 DEBUG_VARIABLE = "MIBENCH_DEBUG"

@@ -22,7 +22,8 @@ class PluginFailure:
         entry_point: name of the entry point, as ``name = value``.
         file: where it went wrong, as ``path:line`` if the line is known; may be empty.
         phase: what mibench was doing: reading the entry point, importing, checking hooks, collecting specs, checking
-            a spec, settling names, finding artifacts, or calling a life-cycle hook.
+            a spec, settling names, finding artifacts, looking for the class of a component, or calling a life-cycle
+            hook.
         reason: one line for people.
         kind: the kind of component that was lost; ``None`` if it may be any.
         names: names of the components that were lost; empty if unknown.

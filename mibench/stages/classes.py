@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mibench.base.files import write_atomic
 from mibench.nodes.reconstruct import ReconstructWork
-from mibench.stages.checkpoints import load_json, read, save_json, set_aside
 from mibench.stages.files import tensor_bytes
+from mibench.training.checkpoints import load_json, read, save_json, set_aside
 
 
 @dataclass(frozen=True)

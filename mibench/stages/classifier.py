@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mibench.api.classifier import Classifier, freeze, load_backbone
+from mibench.api.classifier import Classifier, load_backbone
 from mibench.api.data import ImageSet
 from mibench.api.defense import Defense, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.precision import full_precision
-from mibench.api.rng import generator, seeded
+from mibench.api.rng import seeded
 from mibench.nodes.classifier import (
     ClassifierFiles,
     ClassifierInputs,
@@ -29,9 +29,11 @@ from mibench.registry.registry import Registry
 from mibench.stages.context import StageContext
 from mibench.stages.data import PrivateData, load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
-from mibench.stages.handover import printable, verdict
-from mibench.stages.train import Training, make_optimizer
+from mibench.stages.handover import verdict
 from mibench.store.artifact import Artifact
+from mibench.training import hooks
+from mibench.training.loop import Training
+from mibench.training.signals import printable
 
 
 def run(ctx: StageContext[ClassifierInputs]) -> None:
@@ -43,11 +45,9 @@ def run(ctx: StageContext[ClassifierInputs]) -> None:
             training = _training(ctx, data)
         training.run(ctx.progress)
         model, defense, train_ctx = training.model, training.defense, training.ctx
-        with seeded(seed, "finish"):
-            defense.finish(model, training.train, train_ctx)
-        with seeded(seed, "self check"):
-            check = defense.self_check(model, train_ctx)
-        deployed = _deploy(defense, model, train_ctx, seed)
+        hooks.finish(defense, model, training.train, train_ctx, seed)
+        check = hooks.self_check(defense, model, train_ctx, seed)
+        deployed = hooks.deploy(defense, model, train_ctx, seed)
         with seeded(seed, "sanity"):
             sanity = {part: accuracy(deployed, data.split(part), ctx.device) for part in ("train", "val")}
     files = ClassifierFiles(ctx.draft)
@@ -68,12 +68,6 @@ def _training(ctx: StageContext[ClassifierInputs], data: PrivateData) -> Trainin
     model, defense, train_ctx = build(ctx.registry, inputs, ctx.device, len(data.train), **before)
     given: dict[str, Any] = {"seed": inputs.seed, "work": ctx.work, "val": data.val}
     return Training(model, defense, inputs.recipe, data.train, train_ctx, **given)
-
-
-def _deploy(defense: Defense, model: Classifier, train_ctx: TrainContext, seed: int) -> Classifier:
-    """Return what is deployed, frozen; whatever the defense draws for it is the same wherever it is loaded."""
-    with seeded(seed, "inference"):
-        return freeze(defense.inference(model, train_ctx))
 
 
 def _data(ctx: StageContext[ClassifierInputs]) -> PrivateData:
@@ -118,34 +112,33 @@ def build(
         public: weights of the public pre-training, if the recipe wants it and the defense starts from another one.
     """
     image, recipe, seed, num_classes = inputs.image, inputs.recipe, inputs.seed, inputs.num_classes
-    train_ctx = TrainContext(
+    task = hooks.Task(
         num_classes=num_classes,
         channels=image.channels,
         size=image.size,
-        epochs=recipe.epochs,
-        steps_per_epoch=max(1, train_size // recipe.batch) if recipe.drop_last else -(-train_size // recipe.batch),
+        train_size=train_size,
+        seed=seed,
         device=device,
-        rng=generator(seed, "defense", "build"),
-        batch=recipe.batch,
-        num_images=train_size,
         start=start,
-        lr=recipe.lr,
-        new_optimizer=lambda parameters: make_optimizer(recipe, list(parameters)),
     )
-    with seeded(seed, "defense"):
-        defense = Defense()
-        if isinstance(inputs, TargetInputs):
-            defense = build_component(registry, "defense", inputs.defense)
-    with seeded(seed, "init"):
-        plain = build_component(registry, "model", inputs.model).build(
+
+    def defense() -> Defense:
+        if not isinstance(inputs, TargetInputs):
+            return Defense()
+        made: Defense = build_component(registry, "defense", inputs.defense)
+        return made
+
+    def plain() -> Classifier:
+        made: Classifier = build_component(registry, "model", inputs.model).build(
             num_classes=num_classes, channels=image.channels, size=image.size
         )
         begins = inputs.start if isinstance(inputs, PrivateClassifierInputs) else None
         pretrained = start if begins and begins.stage == PretrainInputs.stage else public
         if pretrained is not None:
-            load_backbone(plain, pretrained)
-        model = defense.build(plain.to(device), train_ctx)
-    return model.to(device), defense, train_ctx
+            load_backbone(made, pretrained)
+        return made
+
+    return hooks.build(defense, plain, recipe, task)
 
 
 def load_classifier(registry: Registry, artifact: Artifact, device: torch.device) -> Classifier:
@@ -157,7 +150,7 @@ def load_classifier(registry: Registry, artifact: Artifact, device: torch.device
     model.load_state_dict(load_tensors(files.weights))
     extras = load_tensors(files.extras)
     train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})
-    return _deploy(defense, model, train_ctx, inputs.seed)
+    return hooks.deploy(defense, model, train_ctx, inputs.seed)
 
 
 def accuracy(model: Classifier, images: ImageSet, device: torch.device) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Ledger, TargetView
-from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
+from mibench.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 class ComputeCache:

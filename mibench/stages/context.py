@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -18,9 +17,7 @@ from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
-
-Progress = Callable[[int, int, str, Mapping[str, float]], None]
-
+from mibench.training.loop import Progress
 
 In = TypeVar("In", bound=Inputs)
 

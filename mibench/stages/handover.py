@@ -15,22 +15,7 @@ from mibench.api.defense import SelfCheck
 from mibench.api.errors import MibenchError
 from mibench.api.metric import Measurement
 from mibench.api.target import Ledger
-
-
-def numbers(signals: object, what: str) -> dict[str, float]:
-    """Return named scalars as plain numbers, finite or not.
-
-    Raises:
-        MibenchError: for anything else; ``what`` says whose it is.
-    """
-    if not isinstance(signals, Mapping):
-        raise MibenchError(f"{what}: expected numbers by name, got a {type(signals).__name__}")
-    return {str(name): _number(value, f"{what}, {name!r}") for name, value in signals.items()}
-
-
-def printable(signals: Mapping[str, float]) -> dict[str, float | str]:
-    """Return diagnostics as JSON holds them: ``"nan"``, ``"inf"`` and ``"-inf"`` are text."""
-    return {name: value if math.isfinite(value) else str(value) for name, value in signals.items()}
+from mibench.training.signals import brief, number, numbers, printable
 
 
 def verdict(check: object, owner: str) -> dict[str, Any]:
@@ -65,7 +50,7 @@ def counts(spent: Ledger, where: str) -> dict[str, int]:
     made = asdict(spent)
     for name, count in made.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise MibenchError(f"{where}: expected a whole number of images as {name!r}, got {_brief(count)}")
+            raise MibenchError(f"{where}: expected a whole number of images as {name!r}, got {brief(count)}")
     return made
 
 
@@ -113,24 +98,15 @@ def _curve(series: object, where: str) -> list[float | None]:
         steps = list(series)  # type: ignore[call-overload]
     except TypeError:
         raise MibenchError(f"{where}: expected a series of numbers, got a {type(series).__name__}") from None
-    read = [_number(value, where) for value in steps]
+    read = [number(value, where) for value in steps]
     return [value if math.isfinite(value) else None for value in read]
 
 
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, int | float):
-        return value
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise MibenchError(f"{where}: expected a number, got {_brief(value)}") from None
-
-
 def _finite(value: Any, where: str) -> float:
-    number = _number(value, where)
-    if not math.isfinite(number):
-        raise MibenchError(f"{where}: expected a finite number, got {number}")
-    return number
+    found = number(value, where)
+    if not math.isfinite(found):
+        raise MibenchError(f"{where}: expected a finite number, got {found}")
+    return found
 
 
 def _check_json(value: Any, where: str) -> None:
@@ -138,7 +114,7 @@ def _check_json(value: Any, where: str) -> None:
     if isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str):
-                raise MibenchError(f"{where}: expected text as key, got {_brief(name)}")
+                raise MibenchError(f"{where}: expected text as key, got {brief(name)}")
             _check_json(item, f"{where}, {name}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
@@ -146,9 +122,4 @@ def _check_json(value: Any, where: str) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise MibenchError(f"{where}: expected a finite number, got {value}")
     elif not (value is None or isinstance(value, str | int | float)):
-        raise MibenchError(f"{where}: expected plain JSON, got {_brief(value)}")
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return f"{text[:40]}{'...' if len(text) > 40 else ''} ({type(value).__name__})"
+        raise MibenchError(f"{where}: expected plain JSON, got {brief(value)}")

@@ -21,13 +21,13 @@ from mibench.nodes.prior import PriorFiles, PriorInputs
 from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.registry.build import build_component
 from mibench.registry.registry import Registry
-from mibench.stages.checkpoints import load_checkpoint, save_checkpoint, set_aside
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images
 from mibench.stages.files import load_tensors, save_tensors
-from mibench.stages.handover import numbers, printable
 from mibench.store.artifact import Artifact
+from mibench.training.checkpoints import load_checkpoint, save_checkpoint, set_aside
+from mibench.training.signals import numbers, printable
 
 CHECKPOINT = "prior.pt"
 CHECKPOINT_SECONDS = 60.0

@@ -26,7 +26,6 @@ from mibench.nodes.gold import GoldFiles, GoldInputs
 from mibench.nodes.prior import PriorFiles
 from mibench.nodes.reconstruct import ReconstructFiles, ReconstructInputs, ReconstructWork, evaluator_role
 from mibench.protocol.schema import ImageShape
-from mibench.stages.checkpoints import load_json, save_json
 from mibench.stages.classes import load_class, save_class
 from mibench.stages.classifier import load_classifier
 from mibench.stages.compute_cache import ComputeCache
@@ -35,6 +34,7 @@ from mibench.stages.data import load_images, load_private
 from mibench.stages.files import save_tensors
 from mibench.stages.handover import counts, curves
 from mibench.stages.prior import continue_training, load_prior
+from mibench.training.checkpoints import load_json, save_json
 
 
 def run(ctx: StageContext[ReconstructInputs]) -> None:

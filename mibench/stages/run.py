@@ -18,11 +18,12 @@ from mibench.plan.provenance import made_by, sources_of
 from mibench.protocol.request import DEVICE
 from mibench.registry.registry import Registry
 from mibench.stages.checkpoints import claim
-from mibench.stages.context import Progress, StageContext, find_artifact
+from mibench.stages.context import StageContext, find_artifact
 from mibench.stages.environment import describe
-from mibench.stages.handover import numbers
 from mibench.store.artifact import Artifact
 from mibench.store.store import Store
+from mibench.training.loop import Progress
+from mibench.training.signals import numbers
 
 
 def run_node(node: Node, store: Store, registry: Registry, device: torch.device, progress: Progress) -> Artifact:

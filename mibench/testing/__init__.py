@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from mibench.testing.component import ComponentContract
     from mibench.testing.dataset import DatasetContract
     from mibench.testing.defense import DefenseContract
+    from mibench.testing.embedder import EmbedderContract
+    from mibench.testing.executor import ExecutorContract
+    from mibench.testing.importer import ImporterContract
     from mibench.testing.metric import MetricContract
+    from mibench.testing.model import ModelContract
     from mibench.testing.prior import PriorContract
     from mibench.testing.runner import Outcome, contract_for, run_checks
     from mibench.testing.tiny_parts import TinyEmbedder, TinyPrior
@@ -33,7 +37,11 @@ _MODULE_OF = {
     "ComponentContract": "component",
     "DatasetContract": "dataset",
     "DefenseContract": "defense",
+    "EmbedderContract": "embedder",
+    "ExecutorContract": "executor",
+    "ImporterContract": "importer",
     "MetricContract": "metric",
+    "ModelContract": "model",
     "Outcome": "runner",
     "PriorContract": "prior",
     "TinyEmbedder": "tiny_parts",
@@ -50,7 +58,11 @@ __all__ = [
     "ComponentContract",
     "DatasetContract",
     "DefenseContract",
+    "EmbedderContract",
+    "ExecutorContract",
+    "ImporterContract",
     "MetricContract",
+    "ModelContract",
     "Outcome",
     "PriorContract",
     "TinyEmbedder",

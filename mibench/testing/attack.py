@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import ClassVar
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import torch
 from torch import nn
 
-from mibench.api.attack import Attack, AttackContext, ClassResult, run_attack
+from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.images import check_images
 from mibench.api.prior import Prior
+from mibench.api.rng import seeded
+from mibench.api.specs import Kind
 from mibench.api.target import Access, Budget, TargetView
-from mibench.testing.checks import global_rng_untouched, require, same_tensors, snapshot
+from mibench.stages.files import load_tensors
+from mibench.testing.checks import require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
+from mibench.testing.handed import handed_prior
+from mibench.testing.tiny_stages import TESTED, tiny_stages
 
 Results = dict[int, ClassResult]
 
@@ -48,15 +53,56 @@ class AttackContract(ComponentContract):
     def attack(
         self, classes: Sequence[int], *, seed: int = 0, target: TargetView | None = None, prior: Prior | None = None
     ) -> Results:
-        """Attack some classes under the access that the component declares."""
+        """Attack some classes under the access that the component declares, each seeded as the stage does it."""
         made: Attack = self.make()
-        target, ctx = target or self.world.target(made.access), self.context(seed)
-        return {result.label: result for result in run_attack(made, classes, target, prior or self.prior(), ctx)}
+        target, ctx, prior = target or self.world.target(made.access), self.context(seed), prior or self.prior()
+        results = {}
+        with seeded(seed, "network"):
+            shared = made.prepare(target, prior, ctx)
+        for label in classes:
+            with seeded(seed, "network", label):
+                results[label] = made.reconstruct(label, shared, target, prior, ctx)
+        return results
+
+    def test_reconstruct_stage(self) -> None:
+        """The stage ``reconstruct`` delivers all classes in order, the same after an interruption, within its cost."""
+        made: Attack = self.make()
+        components, parts = self.parts(made)
+        with tiny_stages(self.world, components, **parts) as stages:
+            artifact = stages.same_bytes(stages.cell.reconstructions)
+            tensors, ledger = load_tensors(artifact.file("evidence.safetensors")), artifact.json("ledger.json")
+        labels, shape = list(range(self.world.classes)), (self.world.channels, self.world.size, self.world.size)
+        require(list(map(int, ledger["per_class"])) == labels, f"classes {list(ledger['per_class'])}, not {labels}")
+        require(
+            tuple(tensors["pixels"].shape[1:]) == shape, f"images {tuple(tensors['pixels'].shape[1:])}, not {shape}"
+        )
+        order_N = tensors["labels"]
+        require(bool((order_N.diff() >= 0).all()), "images are not ordered by class")
+        cost = stated_cost(made, len(labels))
+        spent = {name: ledger["total"][name] for name in cost}
+        if self.exact_cost:
+            require(spent == cost, f"the cost formula says {cost}, the stage's ledger {spent}")
+
+    def parts(self, made: Attack) -> tuple[dict[tuple[Kind, str], type], dict[str, Any]]:
+        """Return components and the parts of a protocol under which the attack runs with the prior of this contract."""
+        name, _, preset = (made.prior_choice() or TESTED).partition("/")
+        handed = handed_prior(self.prior(), preset)
+        per_class = {key: -(-count // self.world.classes) or None for key, count in self._counted(made).items()}
+        attack = self.entry()
+        return (
+            {("attack", TESTED): self.component, ("prior", TESTED): handed, ("prior", name): handed},
+            {"attacks": {TESTED: attack}, "prior": {"name": TESTED}, "budget": per_class},
+        )
+
+    def _counted(self, made: Attack) -> dict[str, int]:
+        cost = stated_cost(made, self.world.classes)
+        return {name: cost[name] for name in ("forward", "backward") if name in cost}
 
     def test_delivers_images(self) -> None:
         """Per class: N images (N, C, H, W), float32 in [0, 1] at the asked size, best first, finite scores (N,)."""
         results = self.attack(self.classes)
-        require(list(results) == list(self.classes), f"asked for classes {self.classes}, got {list(results)}")
+        got = [result.label for result in results.values()]
+        require(got == list(self.classes), f"asked for classes {list(self.classes)}, got {got}")
         for label, result in results.items():
             _check_result(label, result, (self.world.channels, self.world.size, self.world.size))
 
@@ -73,12 +119,6 @@ class AttackContract(ComponentContract):
         backwards = self.attack(list(reversed(self.classes)))
         require(_equal(forwards, backwards), "images depend on the order of the classes")
         require(_equal({last: forwards[last]}, alone), f"class {last} depends on class {first} being attacked before")
-
-    def test_global_rng_is_untouched(self) -> None:
-        """The attack draws from ``ctx.rng`` only, or restores what it had to seed (``mibench.api.seeded``)."""
-        target, prior = self.world.target(self.make().access), self.prior()
-        with global_rng_untouched("the attack"):
-            self.attack(self.classes[:1], target=target, prior=prior)
 
     def test_target_and_prior_are_left_alone(self) -> None:
         """Weights of target and prior and whether they are frozen are the same after the attack; no gradients stay."""
@@ -126,6 +166,14 @@ class AttackContract(ComponentContract):
         spent = {name: value for name, value in asdict(target.ledger).items() if name in cost}
         if self.exact_cost:
             require(spent == dict(cost), f"the cost formula says {dict(cost)}, the ledger {spent}")
+
+
+def stated_cost(made: Attack, classes: int) -> dict[str, int]:
+    """Return what an attack says that it costs; empty if it says nothing."""
+    try:
+        return dict(made.cost(classes))
+    except NotImplementedError:
+        return {}
 
 
 def _check_result(label: int, result: ClassResult, shape: tuple[int, int, int]) -> None:

@@ -19,12 +19,11 @@ def require(condition: bool, message: str) -> None:
 
 
 @contextmanager
-def global_rng_untouched(what: str, *, torch_too: bool = True) -> Iterator[None]:
+def global_rng_untouched(what: str) -> Iterator[None]:
     """Fail if the block moves a global generator of ``random``, numpy or torch.
 
     Args:
         what: who is being watched, for the message.
-        torch_too: watch torch's as well.
 
     Raises:
         AssertionError: naming the generator that moved.
@@ -33,8 +32,7 @@ def global_rng_untouched(what: str, *, torch_too: bool = True) -> Iterator[None]
     yield
     after = _global_states()
     for name, state in before.items():
-        if name != "torch" or torch_too:
-            require(state == after[name], f"{what} drew from the global generator of {name}; use the context's rng")
+        require(state == after[name], f"{what} moved the global generator of {name}; draw from a generator of your own")
 
 
 def _global_states() -> dict[str, Any]:

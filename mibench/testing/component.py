@@ -1,4 +1,4 @@
-"""What holds for every component: its parameters."""
+"""What contracts share: the component under test, and the checks of its parameters."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from unittest import SkipTest
 
 from mibench.api import params
 from mibench.api.errors import UsageError
 from mibench.testing.checks import require
+from mibench.testing.tiny_stages import TESTED
 from mibench.testing.tiny_world import TinyWorld
 
 
-class ComponentContract:
-    """Checks of a component's parameters. Subclass the contract of a kind, not this one.
+class Contract:
+    """What is tested, and where. Subclass the contract of a kind, not this one.
 
     Attributes:
         component: the component class under test.
@@ -29,6 +31,21 @@ class ComponentContract:
     def make(self) -> Any:
         """Build the component from its settings."""
         return params.build(self.component, self.settings)
+
+    def entry(self) -> dict[str, Any]:
+        """Return how a protocol names the component under test, with all its parameters."""
+        return {"name": TESTED, "params": params.canonical(self.make())}
+
+    def require_files(self) -> None:
+        """Skip a check while the component says that something is ``missing``."""
+        missing = getattr(self.make(), "missing", None)
+        lines = list(missing()) if missing else []
+        if lines:
+            raise SkipTest("; ".join(lines))
+
+
+class ComponentContract(Contract):
+    """Checks of a component's parameters. Subclass the contract of a kind, not this one."""
 
     def test_is_a_frozen_dataclass(self) -> None:
         """Parameters are one frozen dataclass, so that they can be a cache key."""

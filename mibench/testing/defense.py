@@ -15,23 +15,24 @@ from mibench.api.classifier import Classifier, freeze
 from mibench.api.defense import Defense, SelfCheck, Step, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.rng import seeded
+from mibench.api.specs import Kind
+from mibench.stages.classifier import load_classifier
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
-from mibench.testing.training import Trained, train_steps
+from mibench.testing.handed import handed_model
+from mibench.testing.tiny_stages import TESTED, tiny_stages
+from mibench.testing.training import CPU, Trained, tiny_recipe, train_steps
 
 
 class DefenseContract(ComponentContract):
     """Subclass, set ``component``, and run with pytest.
 
     Attributes:
-        draws_in_forward: the network itself draws from torch's global generator while it trains (dropout, a
-            variational head); the core seeds that generator for every step.
         randomised: what is deployed answers the same image differently on purpose.
         differentiable: attackers with the weights can take input gradients of what is deployed.
         epochs: length of the tiny training.
     """
 
-    draws_in_forward: ClassVar[bool] = False
     randomised: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
     epochs: ClassVar[int] = 2
@@ -64,17 +65,18 @@ class DefenseContract(ComponentContract):
         require(torch.equal(x_BCHW, x_before), "the training step changed its input images in place")
         require(torch.equal(y_B, y_before), "the training step changed its labels in place")
 
-    def test_global_rng_is_untouched(self) -> None:
-        """A training step draws from ``ctx.rng`` only, or data order and augmentation would shift with the defense."""
-        defense, model, ctx, (x_BCHW, y_B) = self._first_step()
-        with global_rng_untouched("the training step", torch_too=not self.draws_in_forward):
-            defense.on_epoch_start(model, ctx)
-            defense.training_step(model, x_BCHW, y_B, ctx)
-            defense.on_step_end(model, ctx)
-        with global_rng_untouched(
-            "training"
-        ):  # the loop restores torch's generator; numpy's and random's stay as found
-            train_steps(defense, self.world, epochs=1)
+    def test_follows_no_global_seed(self) -> None:
+        """Trainings under other global seeds end alike: every hook may draw where it likes, for the loop seeds it."""
+        with seeded("contract", "global", 1):
+            first = self.train()
+        with seeded("contract", "global", 2):
+            again = self.train()
+        _require_same(first, again, "under another global seed, a training")
+
+    def test_global_generators_are_left_alone(self) -> None:
+        """After a training the global generators of Python, numpy and torch are where they were."""
+        with global_rng_untouched("training"):
+            train_steps(self.make(), self.world, epochs=1)
 
     def test_same_seed_same_weights(self) -> None:
         """Two trainings with one seed give bit-equal weights, with another seed other weights."""
@@ -87,15 +89,32 @@ class DefenseContract(ComponentContract):
         """A training that was interrupted and restored from a checkpoint ends with the same bits, extras included."""
         whole = train_steps(self.make(), self.world, epochs=self.epochs)
         resumed = train_steps(self.make(), self.world, epochs=self.epochs, interrupt=self.epochs // 2)
+        _require_same(whole, resumed, "an interrupted training", "; keep all state in the network or in ctx.extras")
+
+    def test_target_stage(self) -> None:
+        """The stage ``target`` makes the same artifact after an interruption, and its network is deployed alike."""
+        recipe = tiny_recipe(epochs=self.epochs).model_dump(mode="json")
+        parts = {"undefended": self.entry(), "recipe": recipe, "model": {"name": TESTED}}
+        components: dict[tuple[Kind, str], type] = {
+            ("defense", TESTED): self.component,
+            ("model", TESTED): handed_model(self.world),
+        }
+        with tiny_stages(self.world, components, **parts) as stages:
+            artifact = stages.same_bytes(stages.cell.target, stop=self.epochs // 2)
+            x_BCHW, answers = self.world.batch()[0], []
+            for seed in (1, 2):
+                with seeded("contract", "global", seed):
+                    deployed = load_classifier(stages.registry, artifact, CPU)
+                with seeded("contract", "answer"):
+                    answers.append(deployed(x_BCHW))
+        shape = (len(x_BCHW), self.world.classes)
         require(
-            same_tensors(whole.model.state_dict(), resumed.model.state_dict()),
-            "an interrupted training ends with other weights; keep all state in the network or in ctx.extras",
+            tuple(answers[0].shape) == shape, f"a loaded target gives logits {tuple(answers[0].shape)}, not {shape}"
         )
+        require(bool(answers[0].isfinite().all()), "logits of a loaded target are not finite")
         require(
-            same_tensors(flat_extras(whole.ctx.extras), flat_extras(resumed.ctx.extras)),
-            "an interrupted training ends with other extras",
+            torch.equal(*answers), "a target that is loaded twice answers otherwise; draw in inference from ctx.rng"
         )
-        require(whole.ctx.history == resumed.ctx.history, "an interrupted training logs other signals")
 
     def test_component_keeps_no_state(self) -> None:
         """Training leaves the component as it was; what must last belongs into ``ctx.extras``."""
@@ -149,8 +168,7 @@ class DefenseContract(ComponentContract):
 
     def test_self_check_reports(self) -> None:
         """``self_check`` returns plain numbers, and a reason where it calls the defense inactive."""
-        trained = self.train()
-        verdict = self.make().self_check(trained.model, trained.ctx)
+        verdict = self.train().verdict
         require(isinstance(verdict, SelfCheck), f"self_check returned {type(verdict).__name__}, expected SelfCheck")
         json.dumps({"active": verdict.active, "signals": dict(verdict.signals), "reason": verdict.reason})
         require(verdict.active or bool(verdict.reason), "self_check calls the defense inactive without a reason")
@@ -161,6 +179,14 @@ class DefenseContract(ComponentContract):
         with seeded("contract", "build"):
             model = defense.build(self.world.classifier(), ctx)
         return defense, model.train(), ctx, self.world.batch()
+
+
+def _require_same(first: Trained, again: Trained, who: str, hint: str = "") -> None:
+    weights = same_tensors(first.model.state_dict(), again.model.state_dict())
+    require(weights, f"{who} ends with other weights{hint}")
+    extras = same_tensors(flat_extras(first.ctx.extras), flat_extras(again.ctx.extras))
+    require(extras, f"{who} ends with other extras{hint}")
+    require(first.ctx.history == again.ctx.history, f"{who} logs other signals")
 
 
 def _are_probabilities(values_BK: Tensor) -> bool:

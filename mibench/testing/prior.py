@@ -6,17 +6,27 @@ Shapes: B latents, Z noise, L style layers, W style vector, C channels, H = W pi
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import torch
 from torch import Tensor
 
 from mibench.api.classifier import freeze
-from mibench.api.prior import BlockState, Prior, PriorModel, PriorTrainer
+from mibench.api.prior import BlockState, Prior, PriorTrainer, build_prior, prior_trainer
 from mibench.api.rng import generator, seeded
+from mibench.api.specs import Kind
+from mibench.stages.prior import load_prior
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
+from mibench.testing.tiny_components import TinyWhiteBoxChoice
+from mibench.testing.tiny_stages import TESTED, tiny_stages
+from mibench.testing.training import CPU
+
+MOST_STEPS = 50
+"""A longer training is not run whole by a contract."""
+PRESET = "contract"
 
 
 class PriorContract(ComponentContract):
@@ -32,16 +42,18 @@ class PriorContract(ComponentContract):
 
     def build(self) -> Prior:
         """Build the untrained prior at the world's image shape; override to test a ready-made one."""
-        model: PriorModel = self.make()
+        self.require_files()
         with seeded("contract", "prior"):
-            return model.build(channels=self.world.channels, size=self.world.size)
+            return build_prior(
+                self.make(), channels=self.world.channels, size=self.world.size, classes=self.world.classes
+            )
 
     def prior(self) -> Prior:
         """Return the prior after a single training step, frozen; what ``build`` makes may still be blank."""
         if not self.trains:
             return freeze(self.build())
         trainer = self._trainer()
-        trainer.step(0)
+        self._step(trainer, 0)
         return trainer.finish()
 
     def latents(self, prior: Prior, n: int = 4) -> Tensor:
@@ -125,23 +137,56 @@ class PriorContract(ComponentContract):
         require(logits_B.shape == (4,) and bool(logits_B.isfinite().all()), f"logits of shape {tuple(logits_B.shape)}")
 
     def test_training_steps_and_resumes(self) -> None:
-        """Steps report finite signals, draw nothing global, and a restored training goes on as if never stopped."""
+        """Steps report finite signals, follow no global seed, and a restored training goes on as if never stopped."""
         if not self.trains:
             raise SkipTest("this prior is not trained step by step")
         whole, first, second = self._trainer(), self._trainer(), self._trainer()
-        with global_rng_untouched("the prior's training"):
-            signals = [whole.step(index) for index in range(min(2, whole.total_steps))]
+        with seeded("contract", "global", 1):
+            signals = [self._step(whole, index) for index in range(min(2, whole.total_steps))]
         finite = all(math.isfinite(value) for row in signals for value in row.values())
         require(finite, f"signals are not finite: {signals}")
-        first.step(0)
+        self._step(first, 0)
         second.load_state(snapshot(first.state()))
         for index in range(1, len(signals)):
-            second.step(index)
+            self._step(second, index)
         require(same_tensors(whole.state(), second.state()), "a resumed training differs from one that went through")
         finished = whole.finish()
         frozen = not finished.training and not any(p.requires_grad for p in finished.parameters())
         require(frozen, "finish() must return the prior in evaluation mode with gradients switched off")
 
+    def test_prior_stage(self) -> None:
+        """The stage ``prior`` makes the same weights after an interruption, and loads them again as they are."""
+        if not self.trains:
+            raise SkipTest("this prior is not trained step by step")
+        steps = self._trainer().total_steps
+        if steps > MOST_STEPS:
+            raise SkipTest(f"its training takes {steps} steps; settings with at most {MOST_STEPS} let the stage be run")
+        guided = self.make().needs_target
+        components: dict[tuple[Kind, str], type] = {("prior", TESTED): self.component}
+        parts: dict[str, Any] = {"prior": self.entry()}
+        if guided:  # the protocol's own prior sees no target
+            components[("attack", TESTED)] = TinyWhiteBoxChoice
+            parts = {"attacks": {TESTED: {"name": TESTED, "params": {"brings": f"{TESTED}/{PRESET}"}}}}
+            components[("prior", TESTED)] = _with_preset(self.component, self.entry()["params"])
+        with tiny_stages(self.world, components, **parts) as stages:
+            artifact = stages.same_bytes(stages.cell.prior_node)
+            loaded = [load_prior(stages.registry, artifact, CPU) for _ in range(2)]
+            latents = [self.latents(prior) for prior in loaded]
+            with torch.no_grad():
+                images = [prior.render(latent) for prior, latent in zip(loaded, latents, strict=True)]
+        require(torch.equal(*latents) and torch.equal(*images), "a prior that is loaded twice renders otherwise")
+
     def _trainer(self) -> PriorTrainer:
-        model: PriorModel = self.make()
-        return model.trainer(self.build(), self.world.images("public"), seed=0, device=torch.device("cpu"))
+        prior, images = self.build(), self.world.images("public")
+        with seeded("contract", "trainer"):
+            return prior_trainer(self.make(), prior, images, seed=0, device=CPU, target=self.world.target())
+
+    def _step(self, trainer: PriorTrainer, index: int) -> dict[str, float]:
+        with seeded("contract", "step", index):  # as the stage does it
+            return trainer.step(index)
+
+
+def _with_preset(component: type, values: Mapping[str, Any]) -> type:
+    """Return a component with a preset of these parameters, which an attack can name."""
+    presets = {**getattr(component, "presets", {}), PRESET: dict(values)}
+    return type(component.__name__, (component,), {"presets": presets, "__module__": component.__module__})

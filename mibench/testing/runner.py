@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from mibench.testing.component import ComponentContract
+    from mibench.testing.component import Contract
 
 _CONTRACTS = {
     "attack": "AttackContract",
     "dataset": "DatasetContract",
     "defense": "DefenseContract",
+    "embedder": "EmbedderContract",
+    "executor": "ExecutorContract",
+    "importer": "ImporterContract",
     "metric": "MetricContract",
+    "model": "ModelContract",
     "prior": "PriorContract",
 }
 
@@ -41,30 +45,32 @@ class Outcome:
     message: str = ""
 
 
-def contract_for(kind: str, component: type, settings: Mapping[str, Any] | None = None) -> type[ComponentContract]:
+def contract_for(kind: str, component: type, settings: Mapping[str, Any] | None = None) -> type[Contract]:
     """Return the contract of a kind, bound to a component.
 
     Args:
-        kind: "attack", "dataset", "defense", "metric" or "prior".
+        kind: "attack", "dataset", "defense", "embedder", "executor", "importer", "metric", "model" or "prior"; an
+            embedder is also found as the model that its plugin announces.
         component: the component class.
         settings: parameters that differ from its defaults.
 
     Raises:
         KeyError: for a kind without a contract.
     """
-    module = importlib.import_module(f"mibench.testing.{kind}" if kind in _CONTRACTS else "mibench.testing")
-    base = getattr(module, _CONTRACTS[kind])
+    kind = "embedder" if kind == "model" and hasattr(component, "embed") else kind
+    name = _CONTRACTS[kind]
+    base = getattr(importlib.import_module(f"mibench.testing.{kind}"), name)
     return type(f"Test{component.__name__}", (base,), {"component": component, "settings": settings or {}})
 
 
-def run_checks(contract: type[ComponentContract]) -> Iterator[Outcome]:
+def run_checks(contract: type[Contract]) -> Iterator[Outcome]:
     """Run every check of a contract, each on a fresh instance, and yield the outcomes in order of definition."""
     names = [name for cls in reversed(contract.__mro__) for name in vars(cls) if name.startswith("test_")]
     for name in dict.fromkeys(names):
         yield _run(contract, name)
 
 
-def _run(contract: type[ComponentContract], name: str) -> Outcome:
+def _run(contract: type[Contract], name: str) -> Outcome:
     check, meaning = name.removeprefix("test_"), inspect.getdoc(getattr(contract, name)) or ""
     try:
         getattr(contract(), name)()
@@ -72,6 +78,6 @@ def _run(contract: type[ComponentContract], name: str) -> Outcome:
         return Outcome(check, "skipped", meaning, str(reason))
     except AssertionError as error:
         return Outcome(check, "failed", meaning, str(error))
-    except Exception:  # a check that breaks is a finding about the component, not about the run
+    except (Exception, SystemExit):  # a check that breaks is a finding about the component, not about the run
         return Outcome(check, "error", meaning, traceback.format_exc(limit=-3))
     return Outcome(check, "passed", meaning)

@@ -21,8 +21,7 @@ from mibench.api.prior import Prior
 from mibench.api.rng import derive_seed, generator
 from mibench.api.target import Access, Budget, TargetView
 from mibench.testing.tiny_parts import TinyEmbedder, TinyPrior, smooth_noise, tiny_classifier
-
-CPU = torch.device("cpu")
+from mibench.testing.training import CPU, train_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +124,4 @@ class TinyWorld:
 
 @lru_cache(maxsize=8)
 def _trained_weights(world: TinyWorld, seed: int) -> dict[str, Tensor]:
-    from mibench.testing.training import train_steps  # it imports this module
-
     return train_steps(Defense(), world, epochs=8, seed=seed).model.state_dict()

@@ -1,23 +1,54 @@
-"""A training loop small enough to step a defense in a test. The real loop, with recipes and resuming, is the core's."""
+"""Short trainings in the tiny world, by the product's own loop and hooks.
+
+Nothing is trained here in a way of its own: what a defense does in ``train_steps`` it does in the stage ``target``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier
-from mibench.api.defense import Defense, TrainContext
-from mibench.api.extras import pack_extras, unpack_extras
-from mibench.api.rng import generator, seeded
+from mibench.api.data import ImageSet
+from mibench.api.defense import Defense, SelfCheck, TrainContext
+from mibench.api.precision import full_precision
+from mibench.protocol.schema import Augmentation, Recipe
+from mibench.training import hooks
+from mibench.training.loop import Training
 
-if TYPE_CHECKING:
-    from mibench.testing.tiny_world import TinyWorld
+CPU = torch.device("cpu")
+STILL = Augmentation(crop_scale=None, flip=0.0)
+"""No augmentation."""
+
+
+class World(Protocol):
+    """What a training takes from a tiny world."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+
+    def images(self, part: str = "train") -> ImageSet:
+        """Return the images of a part."""
+
+    def classifier(self, *, seed: int = 0) -> Classifier:
+        """Return an untrained classifier."""
+
+    def context(self, *, seed: int = 0) -> TrainContext:
+        """Return a context, whose ``start`` holds what comes before the training."""
 
 
 @dataclass
@@ -25,45 +56,43 @@ class Trained:
     """The outcome of a short training.
 
     Attributes:
-        model: the trained network, in training mode.
-        deployed: what the defense deploys, in evaluation mode.
+        model: the trained network.
+        deployed: what the defense deploys, in evaluation mode; it may share its weights with ``model``.
         ctx: the context at the end, with the history of signals.
+        verdict: what the defense says of itself.
     """
 
     model: Classifier
     deployed: Classifier
     ctx: TrainContext
+    verdict: SelfCheck
 
 
-class Descent:
-    """Gradient descent with momentum 0.9, written out: ``torch.optim`` imports the compiler, which takes seconds.
+class Interrupted(BaseException):
+    """The end of a training that a contract cuts short; nothing of a stage's own catches it."""
 
-    Args:
-        parameters: what to update.
-        lr: learning rate.
-    """
 
-    def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
-        self.parameters, self.lr = parameters, lr
-        self.velocities = [torch.zeros_like(parameter) for parameter in parameters]
+def tiny_recipe(*, epochs: int = 2, batch: int = 8, lr: float = 0.05) -> Recipe:
+    """Return descent with momentum 0.9 at a constant rate, without augmentation."""
+    return Recipe(epochs=epochs, batch=batch, lr=lr, optimizer="sgd", milestones=(), augmentation=STILL)
 
-    def forget_gradients(self) -> None:
-        """Drop the gradients of the last step."""
-        for parameter in self.parameters:
-            parameter.grad = None
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move each parameter that has a gradient."""
-        for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
-            if parameter.grad is not None:
-                velocity.mul_(0.9).add_(parameter.grad)
-                parameter.sub_(self.lr * velocity)
+def tiny_task(world: World, seed: int) -> hooks.Task:
+    """Return what there is to learn in a tiny world."""
+    return hooks.Task(
+        num_classes=world.classes,
+        channels=world.channels,
+        size=world.size,
+        train_size=len(world.images()),
+        seed=seed,
+        device=CPU,
+        start=world.context(seed=seed).start,
+    )
 
 
 def train_steps(
     defense: Defense,
-    world: TinyWorld,
+    world: World,
     *,
     epochs: int = 2,
     batch: int = 8,
@@ -73,89 +102,54 @@ def train_steps(
 ) -> Trained:
     """Train a defense on the training images of a tiny world, by gradient descent with momentum 0.9.
 
-    Data order, the defense's generator and torch's global generator during a step are derived from the seed and the
-    step, so the result depends on the arguments alone.
-
     Args:
         defense: what to train.
         world: where.
         epochs: passes over the data.
-        batch: images per step; by default the rest of an epoch is dropped.
+        batch: images per step.
         lr: learning rate.
         seed: of the weights and of all draws.
-        interrupt: after so many epochs everything is built anew and restored from what a checkpoint would hold.
+        interrupt: the training is cut short in the epoch after so many; everything is built anew and goes on from the
+            checkpoint that lies on disk then.
     """
-    loop = _Loop(defense, world, epochs, batch, lr, seed)
-    for epoch in range(epochs):
-        if epoch == interrupt:
-            state = loop.state()
-            loop = _Loop(defense, world, epochs, batch, lr, seed)
-            loop.restore(state)
-        loop.epoch(epoch)
-    with seeded("tiny finish", seed):
-        defense.finish(loop.model, loop.data, loop.ctx)
-    deployed = defense.inference(loop.model, loop.ctx)
-    return Trained(loop.model, deployed.eval(), loop.ctx)
+    recipe = tiny_recipe(epochs=epochs, batch=batch, lr=lr)
+    with full_precision(), TemporaryDirectory() as work:
+        if interrupt is not None:
+            _cut_short(_begin(defense, world, recipe, seed, Path(work)), interrupt)
+        training = _begin(defense, world, recipe, seed, Path(work))
+        if not training.restore():
+            raise AssertionError("a checkpoint does not fit the training that wrote it; the log says why")
+        training.run(lambda *_: None)
+        model, ctx = training.model, training.ctx
+        hooks.finish(defense, model, training.train, ctx, seed)
+        verdict = hooks.self_check(defense, model, ctx, seed)
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        deployed = hooks.deploy(defense, model, ctx, seed)
+        for parameter in trainable:  # as the training left them, for those who look at the trained network
+            parameter.requires_grad_(True)
+        return Trained(model, deployed, ctx, verdict)
 
 
-class _Loop:
-    """A training that can be saved and restored between epochs."""
+def _begin(defense: Defense, world: World, recipe: Recipe, seed: int, work: Path) -> Training:
+    task = tiny_task(world, seed)
+    model, _, ctx = hooks.build(lambda: defense, lambda: world.classifier(seed=seed), recipe, task)
+    return Training(model, defense, recipe, world.images(), ctx, seed=seed, work=work)
 
-    def __init__(self, defense: Defense, world: TinyWorld, epochs: int, batch: int, lr: float, seed: int) -> None:
-        self.defense, self.batch, self.seed = defense, batch, seed
-        self.ctx = world.context(epochs=epochs, seed=seed)
-        images = world.images()
-        self.ctx.steps_per_epoch = len(images) // batch
-        self.ctx.batch, self.ctx.num_images, self.ctx.lr = batch, len(images), lr
-        with seeded("tiny build", seed):
-            self.model = defense.build(world.classifier(seed=seed), self.ctx).train()
-            self.data = defense.train_dataset(images, self.ctx)
-            self.transform = defense.train_transform(lambda x_BCHW: x_BCHW, self.ctx)
-            self.descent = Descent(list(defense.parameters(self.model, self.ctx)), lr)
 
-    def epoch(self, epoch: int) -> None:
-        ctx = self.ctx
-        ctx.epoch = epoch
-        ctx.rng = generator("tiny defense", self.seed, "epoch", epoch)
-        self.defense.on_epoch_start(self.model.train(), ctx)
-        signals = [self._step(indices_B) for indices_B in self._batches(generator("tiny data order", self.seed, epoch))]
-        ctx.history.append({name: fmean(row[name] for row in signals) for name in signals[0]})
-        self.defense.on_epoch_end(self.model, ctx)
+def _cut_short(training: Training, epochs: int) -> None:
+    """Train with a checkpoint after every epoch, and stop before the one after epoch ``epochs`` is written."""
+    training.checkpoint_seconds = -1.0
+    try:
+        training.run(stop_after(epochs))
+    except Interrupted:
+        return
 
-    def _batches(self, rng: torch.Generator) -> list[Tensor]:
-        default = type(self.defense).batches is Defense.batches
-        found = self.defense.labelled_batches(self.data.labels_N, self.batch, rng)
-        return [indices_B for indices_B in found if len(indices_B) == self.batch or not default]
 
-    def _step(self, indices_B: Tensor) -> Mapping[str, float]:
-        ctx = self.ctx
-        ctx.rng = generator("tiny defense", self.seed, ctx.step)
-        self.descent.forget_gradients()
-        with seeded("tiny step", self.seed, ctx.step):
-            x_BCHW = self.transform(self.data.images(indices_B))
-            step = self.defense.training_step(self.model, x_BCHW, self.data.labels_N[indices_B], ctx)
-            step.loss.backward()
-        self.defense.on_gradients(self.model, ctx)
-        self.descent.step()
-        self.defense.on_step_end(self.model, ctx)
-        ctx.step += 1
-        return {"loss": float(step.loss.detach()), **{name: float(value) for name, value in step.signals.items()}}
+def stop_after(steps: int) -> Callable[[int, int, str, Mapping[str, float]], None]:
+    """Return a progress function that interrupts work whose first so many parts are safe in checkpoints."""
 
-    def state(self) -> dict[str, Any]:
-        """Return a copy of what a checkpoint holds."""
-        return deepcopy(
-            {
-                "model": self.model.state_dict(),
-                "velocities": self.descent.velocities,
-                "extras": pack_extras(self.ctx.extras),
-                "step": self.ctx.step,
-                "history": self.ctx.history,
-            }
-        )
+    def progress(done: int, total: int, unit: str, signals: Mapping[str, float]) -> None:
+        if done > steps:
+            raise Interrupted
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a copied state."""
-        self.model.load_state_dict(state["model"])
-        self.descent.velocities = state["velocities"]
-        unpack_extras(self.ctx.extras, state["extras"])
-        self.ctx.step, self.ctx.history = state["step"], state["history"]
+    return progress

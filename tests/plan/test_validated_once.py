@@ -106,4 +106,4 @@ def test_a_setting_passes_through_few_files(toy_registry, tmp_path):
         sys.setprofile(None)
     assert result.records[-1].components["defense"].params == {"lam": VALUE}
     assert len(passed) <= 14, sorted(passed)
-    assert {"cli/request.py", "plan/settings.py", "plan/facts.py", "api/params/building.py", "registry/build.py"} <= passed
+    assert {"cli/request.py", "plan/settings.py", "plan/facts.py", "registry/build.py"} <= passed

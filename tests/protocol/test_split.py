@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from mibench.api import UsageError
 from mibench.protocol.schema import Split
-from mibench.protocol.split import permutation, split_identities, split_images
+from mibench.protocol.split import (
+    ImageSplit,
+    PrivateSplit,
+    hold_out,
+    permutation,
+    private_indices,
+    split_identities,
+    split_images,
+)
 
 
 @given(st.integers(2, 30), st.integers(1, 30), st.integers(0, 5), st.sampled_from(["front", "back"]))
@@ -35,6 +43,43 @@ def test_with_no_spare_people_the_roles_are_swapped():
 def test_permutation_is_frozen():
     # Sorted by sha256(b"identities:0:<i>"), computed by hand with sha256sum.
     assert permutation(5, "identities", 0) == sorted(range(5), key=lambda i: _sha(f"identities:0:{i}"))
+
+
+@pytest.mark.parametrize(
+    ("side", "private", "public"), [("front", [0, 7, 8], [1, 3, 4, 6]), ("back", [2, 5, 6], [1, 3, 4, 8])]
+)
+def test_who_is_private_and_who_is_public_is_frozen(side, private, public):
+    # By sha256(b"identities:7:<i>") nine people stand in the order 8 7 0 3 4 1 6 5 2.
+    split = Split(private=3, public=4, train=1, val=0, test=1, seed=7, private_from=side)
+    found = split_identities(split, 9)
+    assert (found.private, found.public) == (private, public)
+
+
+def test_which_images_train_is_frozen_and_read_from_either_form_of_a_split():
+    # By sha256(b"images:7:4:<i>") six images stand in the order 0 4 5 1 3 2, and for person 8 in 0 3 5 1 2 4.
+    labels, expected = [0] * 6 + [1] * 6, ImageSplit(train=[0, 4, 6, 9], val=[5, 11], test=[1, 3, 7, 8])
+    split = Split(private=2, public=1, train=2, val=1, test=2, seed=7)
+    assert split_images(split, labels, [4, 8]) == expected
+    assert private_indices(PrivateSplit.of(split, [4, 8]), labels) == expected
+
+
+def by_hash(indices, purpose):
+    return [indices[i] for i in sorted(range(len(indices)), key=lambda i: _sha(f"{purpose}:{i}"))]
+
+
+@pytest.mark.parametrize(("images", "seed"), [(1, 0), (1, 5), (2, 3)])
+def test_public_images_are_held_out_of_each_class_and_the_others_train(images, seed):
+    labels = [1, 0, 1, 0, 1, 0, 0]
+    own = {0: [1, 3, 5, 6], 1: [0, 2, 4]}
+    val = sorted(i for label in own for i in by_hash(own[label], f"public validation:{seed}:{label}")[:images])
+    assert hold_out(labels, images, seed) == ImageSplit([i for i in range(7) if i not in val], val, [])
+
+
+def test_nothing_is_held_out_where_nothing_is_asked_and_a_class_keeps_an_image():
+    assert hold_out([0, 1, 0], 0, seed=0) == ImageSplit([0, 1, 2], [], [])
+    assert len(hold_out([0, 0, 1, 1], 1, seed=0).train) == 2
+    with pytest.raises(UsageError, match=r"public class 1 has 2 images; .* sets 2 aside"):
+        hold_out([0, 0, 0, 1, 1], 2, seed=0)
 
 
 def _sha(text):

@@ -10,6 +10,7 @@ import torch
 from fake_plugin import parts
 
 from mibench.api import SelfCheck
+from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, verify_digest
 from mibench.session import cell_results
@@ -162,9 +163,13 @@ def test_older_artifacts_with_numbers_that_are_not_finite_are_readable(toy_run, 
     whole = {"loss": [NAN, 1.0]}
     monkeypatch.setattr("mibench.stages.reconstruct.curves", lambda *_: whole)
     monkeypatch.setattr("mibench.stages.classes.save_json", _lax, raising=False)
-    monkeypatch.setattr("mibench.stages.reconstruct._write_json", lambda path, v: path.write_text(json.dumps(v)))
+    monkeypatch.setattr(ReconstructFiles, "write_json", _lax_json)
     record = load_record(toy_run().record_paths[0])
     assert record.ledger.trace.model_dump() == {"not_finite": 3}
+
+
+def _lax_json(files, name, value):
+    (files.folder / name).write_text(json.dumps(value))
 
 
 def _lax(path, value):

@@ -25,9 +25,10 @@ from mibench.nodes.node import Node
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 from mibench.session.run import plan_request
-from mibench.stages import prior, train
+from mibench.stages import prior
 from mibench.stages.run import run_node
 from mibench.store.store import Store
+from mibench.training import loop
 
 REQUEST = {"protocols": ("toy",), "defenses": ("noisy",), "attacks": ("guess",), "device": "cpu"}
 
@@ -83,7 +84,7 @@ def torture(
 
 def main() -> None:
     torch.set_num_threads(1)
-    train.CHECKPOINT_SECONDS = prior.CHECKPOINT_SECONDS = prior.REPORT_SECONDS = -1.0
+    loop.CHECKPOINT_SECONDS = prior.CHECKPOINT_SECONDS = prior.REPORT_SECONDS = -1.0
     registry, rng = fake_plugin.registry(), random.Random(int(sys.argv[1]))
     for root, stage, label in json.loads(sys.argv[2]):
         print(json.dumps(torture(Path(root), 8, stage, label, registry, rng)), flush=True)  # noqa: T201

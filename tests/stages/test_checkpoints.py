@@ -10,10 +10,11 @@ from fake_plugin import PROTOCOL, parts
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 from mibench.session.run import plan_request
-from mibench.stages import prior, train
+from mibench.stages import prior
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.run import run_node
 from mibench.store.store import Store
+from mibench.training import loop
 
 CPU = torch.device("cpu")
 
@@ -148,9 +149,9 @@ def _interrupt_training(registry, root, monkeypatch, stage):
     plan = _plan(registry, root, defenses=("noisy",))
     cell = plan.cells[-1]
     node, name = {"target": (cell.target, "training.pt"), "prior": (cell.prior_node, "prior.pt")}[stage]
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(prior, "CHECKPOINT_SECONDS", -1.0)
-    module = train if stage == "target" else prior
+    module = loop if stage == "target" else prior
     save, saved = module.save_checkpoint, []
 
     def once_more(*arguments):
@@ -193,7 +194,7 @@ def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry,
 
 def _unfitting(path):
     """As an earlier edit of the network left it: whole, and of another structure."""
-    from mibench.stages.checkpoints import save_checkpoint
+    from mibench.training.checkpoints import save_checkpoint
 
     odd = {"model": {"conv.weight": torch.zeros(1)}, "optimizer": {}, "schedule": {}, "extras": {}, "history": [{}]}
     save_checkpoint(path, {**odd, "epoch": 3, "step": 3, "trainer": {"other": torch.zeros(1)}, "spent": {}})

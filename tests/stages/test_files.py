@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError
 
 from mibench.stages import files
-from mibench.stages.checkpoints import save_checkpoint
 from mibench.stages.files import load_tensors, save_tensors
+from mibench.training.checkpoints import save_checkpoint
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o077, 0o600)])

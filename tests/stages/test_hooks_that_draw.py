@@ -11,10 +11,11 @@ from fake_plugin import parts
 from mibench.api import Defense
 from mibench.protocol.request import Request
 from mibench.session.run import plan_request
-from mibench.stages import prior, train
+from mibench.stages import prior
 from mibench.stages.classifier import load_classifier
 from mibench.stages.run import run_node
 from mibench.store.store import Store
+from mibench.training import loop
 
 CPU = torch.device("cpu")
 
@@ -143,7 +144,7 @@ def _run(registry, root, kill_at=None):
 
 
 def test_results_follow_no_global_generator_and_no_interruption(toy_registry, tmp_path, monkeypatch, gambling):
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(prior, "CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr(prior, "REPORT_SECONDS", -1.0)
     _reseed(1)

@@ -13,13 +13,14 @@ from fake_plugin import HERE, PROTOCOL, parts
 from mibench.api import AttackContext, MibenchError, seeded
 from mibench.protocol.request import Request
 from mibench.session.run import plan_request
-from mibench.stages import prior, train
-from mibench.stages.checkpoints import load_checkpoint, save_checkpoint
+from mibench.stages import prior
 from mibench.stages.classifier import load_classifier
 from mibench.stages.data import kept_images
 from mibench.stages.files import load_tensors
 from mibench.stages.run import pick_device, run_node
 from mibench.store.store import Store
+from mibench.training import loop
+from mibench.training.checkpoints import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -252,7 +253,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_checkpoint(tmp_path):
 
 
 def test_a_failed_stage_keeps_its_checkpoints(toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     result = toy_run(defenses=("diverging",))
     key = result.planned.cells[-1].target.key
     assert (tmp_path / "store" / "work" / key / "training.pt").is_file()

@@ -192,13 +192,13 @@ class Silent(Noisy):
 @pytest.mark.parametrize(
     ("component", "expected"),
     [
-        (DrawsGlobally, {"global_rng_is_untouched"}),
+        (DrawsGlobally, set()),  # the product seeds every hook
         (WritesInputs, {"inputs_are_left_alone"}),
-        (Unseeded, {"same_seed_same_weights", "resumes_byte_equal"}),
+        (Unseeded, {"same_seed_same_weights", "follows_no_global_seed", "resumes_byte_equal", "target_stage"}),
         (NoGradient, {"step_gives_finite_loss_with_gradients"}),
         (Probabilities, {"inference_returns_logits"}),
         (Remembers, {"component_keeps_no_state"}),
-        (LosesState, {"state_round_trips", "resumes_byte_equal"}),
+        (LosesState, {"state_round_trips", "resumes_byte_equal", "target_stage"}),
         (KeepsState, set()),
         (Silent, {"self_check_reports"}),
     ],
@@ -334,12 +334,12 @@ class WorstFirst(BestOfPrior):
     ("component", "expected"),
     [
         (BestOfPrior, set()),
-        (OutOfRange, {"delivers_images"}),
-        (DependsOnOrder, {"class_order_does_not_matter", "stays_within_its_stated_cost"}),
-        (DrawsGloballyToo, {"global_rng_is_untouched", "same_seed_same_images", "class_order_does_not_matter"}),
+        (OutOfRange, {"delivers_images", "reconstruct_stage"}),
+        (DependsOnOrder, {"class_order_does_not_matter", "stays_within_its_stated_cost", "reconstruct_stage"}),
+        (DrawsGloballyToo, set()),  # the stage seeds every class
         (WritesTarget, {"target_and_prior_are_left_alone"}),
-        (Bypasses, {"every_pass_is_counted", "stays_within_its_stated_cost"}),
-        (Overspends, {"stays_within_its_stated_cost"}),
+        (Bypasses, {"every_pass_is_counted", "stays_within_its_stated_cost", "reconstruct_stage"}),
+        (Overspends, {"stays_within_its_stated_cost", "reconstruct_stage"}),
         (WorstFirst, {"delivers_images"}),
         (Understates, {"states_what_each_class_spent"}),
     ],
@@ -607,8 +607,8 @@ class Restarts(Linear):
     [
         (Clamped, {"render_is_not_clamped"}),
         (Batched, {"renders_images"}),
-        (Global, {"sampling_is_deterministic"}),
-        (Restarts, {"training_steps_and_resumes"}),
+        (Global, {"sampling_is_deterministic", "prior_stage"}),
+        (Restarts, {"training_steps_and_resumes", "prior_stage"}),
     ],
 )
 def test_broken_priors_are_caught(component: type, expected: set[str]):
@@ -619,16 +619,16 @@ def test_broken_priors_are_caught(component: type, expected: set[str]):
 
 
 def test_outcomes_explain_themselves():
-    outcomes = list(run_checks(contract_for("defense", DrawsGlobally)))
+    outcomes = list(run_checks(contract_for("defense", WritesInputs)))
     (failed,) = [outcome for outcome in outcomes if outcome.verdict != "passed"]
-    assert failed.message.startswith("the training step drew from the global generator of torch")
+    assert failed.message.startswith("the training step changed its input images in place")
     assert all(outcome.meaning.endswith(".") for outcome in outcomes)
     assert outcomes[0].check == "is_a_frozen_dataclass"
 
 
 def test_kinds_without_a_contract_are_refused():
     with pytest.raises(KeyError):
-        contract_for("executor", Linear)
+        contract_for("protocol", Linear)
 
 
 def test_naming_the_package_imports_nothing_heavy():

@@ -4,6 +4,7 @@ import ast
 import importlib
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import mibench_attacks
 import pytest
@@ -66,7 +67,7 @@ RENAMED = {
 grouped = pytest.mark.parametrize("name", NAMES)
 
 
-def component(name):
+def component(name: str) -> Any:
     spec = next(spec for spec in mibench_attacks.mibench_attacks() if spec.name == name)
     module, _, attribute = spec.factory.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -20,7 +20,7 @@ from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torch import nn
 from torch.testing import assert_close
 
-from mibench.api import freeze, generator, run_attack, seeded
+from mibench.api import build, freeze, generator, run_attack, seeded
 from mibench.testing import TinyPrior, TinyWorld
 
 WORLD = TinyWorld()
@@ -89,10 +89,13 @@ def test_the_pseudo_private_images_are_the_best_of_the_round_before(monkeypatch)
     monkeypatch.setattr(
         PriorTuning, "neighbours", lambda self, x, *args, **more: towards.append(x) or search(self, x, *args, **more)
     )
-    tuned = PseudoPrivateTuning(**ppa, pseudo=2, invert_steps=1, tune_steps=1, mean_of=20, perceptual="random")
+    tuned = build(
+        PseudoPrivateTuning,
+        {**ppa, "pseudo": 2, "invert_steps": 1, "tune_steps": 1, "mean_of": 20, "perceptual": "random"},
+    )
     ctx = WORLD.attack_context()
     list(run_attack(tuned, [1], WORLD.target(), style_prior(), ctx))
-    [alone] = run_attack(PlugAndPlay(**ppa), [1], WORLD.target(), style_prior(), ctx)
+    [alone] = run_attack(build(PlugAndPlay, ppa), [1], WORLD.target(), style_prior(), ctx)
     confidence = copy.deepcopy(WORLD.trained()).double()(alone.images_NCHW.double()).softmax(1)[:, 1]
     order = confidence.argsort(descending=True)
     assert confidence[order[1]] - confidence[order[2]] > 1e-4

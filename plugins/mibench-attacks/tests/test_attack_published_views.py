@@ -40,8 +40,8 @@ def many(view):
 PLG_MI = PseudoLabelGuided().objective.objective()
 VIEWS = {
     # section 1.3
-    "ppa, search": Views(many(ppa("paper").objective().view), (0.9, 1.0)),
-    "ppa, search, dogs": Views(many(ppa("dogs").objective().view), (0.75, 1.0)),
+    "ppa, search": Views(many(ppa("paper").objective.objective().view), (0.9, 1.0)),
+    "ppa, search, dogs": Views(many(ppa("dogs").objective.objective().view), (0.75, 1.0)),
     "ppa, selection": Views(many(ppa("paper")._ranking().view), (0.5, 0.9), (0.8, 1.2), flip=0.5),
     "plg-mi": Views(many(PLG_MI.view), (0.8, 1.0), flip=0.5, degrees=5.0, jitter=0.2),
     # section 5.4

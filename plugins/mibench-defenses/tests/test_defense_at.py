@@ -145,13 +145,13 @@ def test_it_makes_a_network_robust():
     world = TinyWorld(per_class=16, noise=0.05)
     images, labels = world.images("heldout").all_images(), world.images("heldout").labels_N
     robust, accuracy = {}, {}
-    for name, defense in {"none": Defense(), "at": AdversarialTraining(eps=0.06, steps=3)}.items():
+    for name, defense in {"none": Defense(), "at": AdversarialTraining(eps=0.08, steps=3)}.items():
         model = train_steps(defense, world, epochs=12, batch=16).deployed.requires_grad_(False)
-        attack = {"eps": 0.06, "step_size": 0.012, "steps": 10, "rng": generator("pgd"), "targeted": False}
+        attack = {"eps": 0.08, "step_size": 0.016, "steps": 10, "rng": generator("pgd"), "targeted": False}
         accuracy[name] = (model(images).argmax(1) == labels).float().mean().item()
         robust[name] = (model(pgd(model, images, labels, **attack)).argmax(1) == labels).float().mean().item()
     assert min(accuracy.values()) > 0.9
-    assert robust["at"] > robust["none"] + 0.2
+    assert robust["at"] > robust["none"] + 0.5
 
 
 @pytest.mark.parametrize("builder", [ResNet18, SmallCnn, InceptionV3])

@@ -20,20 +20,17 @@ WORLD = TinyWorld()
 
 class TestContract(DefenseContract):
     component = MutualInformationRegularisation
-    draws_in_forward = True
 
 
 class TestContractOfSampling(DefenseContract):
     component = MutualInformationRegularisation
     settings = MutualInformationRegularisation.presets["atat-paper"]
-    draws_in_forward = True
     randomised = True
 
 
 class TestContractOfAnOwnBottleneck(DefenseContract):
     component = MutualInformationRegularisation
     settings = {"beta": 0.0, "bottleneck": 3}  # noqa: RUF012
-    draws_in_forward = True
 
 
 def head(*, sample: bool = False) -> VibHead:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mibench.api import Defense, UsageError, generator, params, seeded
 from mibench.api.composition import Composition
-from mibench.stages.train import pack_extras, unpack_extras
+from mibench.api.extras import pack_extras, unpack_extras
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 WORLD = TinyWorld()

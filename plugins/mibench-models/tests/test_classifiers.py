@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mibench.api import Classifier, Model, UsageError, freeze, generator, seeded
 from mibench.api.params import build, canonical
+from mibench.testing import ModelContract, TinyWorld
+
+
+class TestSmallCnn(ModelContract):
+    component = SmallCnn
+    settings: ClassVar = {"widths": [4, 8], "stem_stride": 1, "features": 12}
+
+
+class TestGreySmallCnn(ModelContract):
+    component = SmallCnn
+    world = TinyWorld(size=32, channels=1)
+
+
+class TestSmallResNet(ModelContract):
+    component = SmallResNet
+    settings: ClassVar = {"blocks_per_stage": [1, 1], "width": 4}
+
 
 SMALL = [
     SmallCnn(),

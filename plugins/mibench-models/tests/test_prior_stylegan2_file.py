@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from mibench.api import DataError, UsageError, generator, params
 from mibench.api.files import sha256_of_file
-from mibench.testing import PriorContract, TinyWorld
+from mibench.testing import ImporterContract, PriorContract, TinyWorld
 
 
 @pytest.fixture()
@@ -153,6 +153,17 @@ def test_what_is_missing_or_changed_is_explained(imported, tmp_path, official_ne
         edit = lambda path, state: state.update(c_dim=3) if not path else None  # noqa: E731
         StyleGanImporter().run(write_official(net, judge, edit_g=edit), tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
+
+
+class TestStyleGanImporter(ImporterContract):
+    component = StyleGanImporter
+
+    @pytest.fixture(autouse=True)
+    def _written(self, write_official, official_networks):
+        self.source = write_official(*official_networks())
+
+    def example(self, folder):
+        return self.source.rename(folder / self.source.name)
 
 
 class FileContract(PriorContract):

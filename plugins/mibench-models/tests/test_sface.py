@@ -13,8 +13,14 @@ from mibench_models.sface import SFace
 from PIL import Image
 
 from mibench.api import DataError, from_uint8, generator, resize
+from mibench.testing import EmbedderContract, TinyWorld
 
 PEOPLE, SHOTS = 10, 4
+
+
+class TestSFace(EmbedderContract):
+    component = SFace
+    world = TinyWorld(classes=2, per_class=2)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,6 +18,19 @@ from torch import nn
 from mibench.api import Classifier, DataError, UsageError, freeze, generator, seeded
 from mibench.api.files import sha256_of_file
 from mibench.api.params import build
+from mibench.testing import ModelContract, TinyWorld
+
+
+class TestResNet18(ModelContract):
+    component = ResNet18
+    world = TinyWorld(classes=2, per_class=4, size=16)
+
+
+class TestGreyMobileNet(ModelContract):
+    component = TorchvisionModel
+    settings: ClassVar = {"arch": "mobilenet_v2"}
+    world = TinyWorld(classes=2, per_class=4, size=32, channels=1)
+
 
 CLASSES = 7
 SPECS = [spec for spec in mibench_models() if ".torchvision_" in spec.factory]

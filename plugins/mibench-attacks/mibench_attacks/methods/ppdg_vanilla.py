@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError, derive_seed
-from mibench.api.params import build
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError, build, derive_seed
 from mibench_attacks.methods.gmi import GenerativeInversion
 from mibench_attacks.methods.ked_mi import DistributionalInversion
 from mibench_attacks.methods.plg_mi import PseudoLabelGuided
@@ -119,7 +118,7 @@ class PseudoPrivateVanilla(GradientAttack):
         known = HOSTS[self.host].presets
         if self.host_preset not in known:
             raise UsageError(f"attack {self.host!r} has no preset {self.host_preset!r}; choose from {sorted(known)}")
-        shared = {"align": self.align, "n_aug": self.n_aug, "noise": self.noise, "batch": self.batch}
+        shared = {"alignment": asdict(self.alignment), "batch": self.batch}
         settings = {**known[self.host_preset], **shared, **changes}
         return build(HOSTS[self.host], settings, owner=f"attack {self.host!r}")
 

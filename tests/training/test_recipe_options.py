@@ -8,10 +8,10 @@ from torchvision.transforms.v2 import functional as vision
 from mibench.api import Defense, UsageError, generator
 from mibench.api.composition import Composition
 from mibench.protocol.schema import Augmentation, Recipe
-from mibench.stages.augment import make_augmentation
 from mibench.stages.classifier import build
-from mibench.stages.train import Training
 from mibench.testing.tiny_world import TinyWorld
+from mibench.training.augment import make_augmentation
+from mibench.training.loop import Training
 
 STILL = Augmentation(crop_scale=None, flip=0.0)
 CPU = torch.device("cpu")

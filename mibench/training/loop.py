@@ -1,17 +1,18 @@
-"""The training loop of targets and evaluators. It owns the steps; a defense only fills them.
+"""The training loop. It owns the steps; a defense only fills them.
 
-Every random draw is derived from (seed, purpose, step), so a resumed run continues bit for bit.
+Every random draw is derived from (seed, purpose, step), and every hook runs with the global generators seeded, so a
+resumed run continues bit for bit and no result follows a global seed.
 Shapes: B images of a batch, C channels, H = W pixels, K classes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mibench.api.classifier import Classifier
 from mibench.api.data import ImageSet
@@ -20,13 +21,17 @@ from mibench.api.errors import MibenchError
 from mibench.api.extras import pack_extras, unpack_extras
 from mibench.api.rng import generator, seeded
 from mibench.protocol.schema import Recipe
-from mibench.stages.augment import make_augmentation
-from mibench.stages.checkpoint_rule import CheckpointRule
-from mibench.stages.checkpoints import load_checkpoint, save_checkpoint, set_aside
-from mibench.stages.context import Progress
-from mibench.stages.handover import numbers
+from mibench.training.augment import make_augmentation
+from mibench.training.checkpoint_rule import CheckpointRule
+from mibench.training.checkpoints import load_checkpoint, save_checkpoint, set_aside
+from mibench.training.optimiser import make_optimizer, make_schedule
+from mibench.training.signals import numbers
 
 CHECKPOINT_SECONDS = 10.0
+"""Time between checkpoints, at least."""
+
+Progress = Callable[[int, int, str, Mapping[str, float]], None]
+"""``progress(done, total, unit, signals)``."""
 
 
 class Training:
@@ -41,6 +46,9 @@ class Training:
         seed: derives data order, augmentation and dropout.
         work: folder for checkpoints.
         val: validation images, for recipes that choose a checkpoint by them.
+
+    Attributes:
+        checkpoint_seconds: age of the last checkpoint from which the next epoch writes one.
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Training:
         val: ImageSet | None = None,
     ) -> None:
         self.model, self.defense, self.recipe, self.ctx, self.seed = model, defense, recipe, ctx, seed
-        self.checkpoint = work / "training.pt"
+        self.checkpoint, self.checkpoint_seconds = work / "training.pt", CHECKPOINT_SECONDS
         self.rule = CheckpointRule(recipe, val, seed)
         with seeded(seed, "dataset"):
             self.train = defense.train_dataset(train, ctx)
@@ -66,9 +74,8 @@ class Training:
         with seeded(seed, "transform"):
             self.transform = defense.train_transform(make_augmentation(recipe.augmentation, ctx.size), ctx)
         with seeded(seed, "parameters"):
-            self.optimizer = make_optimizer(recipe, list(defense.parameters(model, ctx)))
-        milestones = [round(fraction * recipe.epochs) for fraction in recipe.milestones]
-        self.schedule = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.gamma)
+            self.optimizer = make_optimizer(recipe, defense.parameters(model, ctx))
+        self.schedule = make_schedule(recipe, self.optimizer)
 
     def run(self, progress: Progress) -> None:
         """Train to the last epoch, from where it stands, and keep the state that the recipe wants.
@@ -83,7 +90,7 @@ class Training:
             self.rule.look(self.model, self.ctx, epoch)
             self.ctx.epoch = epoch + 1
             progress(epoch + 1, self.recipe.epochs, "epochs", self.ctx.history[-1])
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and epoch + 1 < self.recipe.epochs:
+            if time.monotonic() - saved > self.checkpoint_seconds and epoch + 1 < self.recipe.epochs:
                 self._save()
                 saved = time.monotonic()
         self.rule.choose(self.model, self.ctx)
@@ -177,10 +184,3 @@ class Training:
             set_aside([self.checkpoint], f"it does not fit this training ({type(error).__name__}: {error})")
             return False
         return True
-
-
-def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe."""
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)

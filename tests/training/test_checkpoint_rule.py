@@ -16,12 +16,12 @@ from mibench.protocol.request import Request
 from mibench.protocol.schema import Augmentation, Recipe
 from mibench.protocol.split import hold_out
 from mibench.session.run import plan_request
-from mibench.stages import checkpoint_rule, train
 from mibench.stages.files import load_tensors
 from mibench.stages.run import run_node
-from mibench.stages.train import Training
 from mibench.store.store import Store
 from mibench.testing.tiny_world import TinyWorld
+from mibench.training import checkpoint_rule, loop
+from mibench.training.loop import Training
 
 CPU = torch.device("cpu")
 WORLD = TinyWorld(classes=4, per_class=6)
@@ -136,7 +136,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("stop", [1, 2, 4])
 def test_the_choice_survives_an_interruption_byte_for_byte(toy_registry, toy_run, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     protocols = protocol_file(tmp_path, recipe=BEST)
     toy_run(protocols=protocols, defenses=("noisy",))
     request = Request(protocols=protocols, defenses=("noisy",), attacks=("guess",), device="cpu", store=tmp_path / "b")

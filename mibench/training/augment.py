@@ -14,6 +14,18 @@ from mibench.protocol.schema import Augmentation
 
 def make_augmentation(settings: Augmentation, size: int) -> Callable[[Tensor], Tensor]:
     """Return a transform of batches (B, C, H, W) in [0, 1]."""
+    chain = nn.Sequential(*_steps(settings, size))
+
+    def augment(x_BCHW: Tensor) -> Tensor:
+        out: Tensor = chain(x_BCHW).clamp(0, 1)
+        return out
+
+    return augment
+
+
+def _steps(settings: Augmentation, size: int) -> list[nn.Module]:
+    if settings.crop_scale is None and settings.flip <= 0 and not settings.jitters:
+        return []
     import kornia.augmentation as K  # takes a second, and only training needs it
 
     steps: list[nn.Module] = []
@@ -25,10 +37,4 @@ def make_augmentation(settings: Augmentation, size: int) -> Callable[[Tensor], T
         strengths = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
         # Not ColorJiggle, whose brightness is added and whose contrast is about 0.
         steps.append(K.ColorJitter(*strengths, p=1.0))
-    chain = nn.Sequential(*steps)
-
-    def augment(x_BCHW: Tensor) -> Tensor:
-        out: Tensor = chain(x_BCHW).clamp(0, 1)
-        return out
-
-    return augment
+    return steps

@@ -6,7 +6,7 @@ import torch
 
 from mibench.api import generator
 from mibench.protocol.schema import Augmentation
-from mibench.stages.augment import make_augmentation
+from mibench.training.augment import make_augmentation
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])

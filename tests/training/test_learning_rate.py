@@ -5,9 +5,9 @@ import torch
 
 from mibench.api import Defense
 from mibench.protocol.schema import Augmentation, Recipe
-from mibench.stages import train
-from mibench.stages.train import Training
 from mibench.testing import TinyWorld
+from mibench.training import loop
+from mibench.training.loop import Training
 
 WORLD = TinyWorld(classes=3, per_class=4)
 RECIPE = Recipe(
@@ -56,7 +56,7 @@ def _rates_of_torch():
 
 @pytest.mark.parametrize("stop", [None, 1, 2, 3])
 def test_a_defense_is_told_the_rate_of_torchs_schedule(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     rates = _rates_of_torch()
     assert rates == pytest.approx([0.04, 0.04, 0.004, 0.004, 0.0004, 0.0004])
     defense = Watching()

@@ -1,0 +1,1 @@
+"""How a classifier is trained: one loop for targets, evaluators, pre-trainings and the contract suites."""
