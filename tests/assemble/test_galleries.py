@@ -81,4 +81,4 @@ def test_a_dataset_that_is_not_in_memory_has_no_gallery(shown, monkeypatch):
     monkeypatch.setattr(DataFiles, "read_images", lambda self, load: replace(honest(self, load), pixels=None))
     gallery, _, _ = shown(nearest=NEAREST)
     assert gallery.rows == []
-    assert gallery.title == "plain × guess · tiny · seed 3"
+    assert gallery.title == "toy@1.0 · tiny · plain × guess · seed 3"
