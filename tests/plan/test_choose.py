@@ -13,7 +13,7 @@ from mibench.plan.matrix import load_protocols, make_matrix
 from mibench.plan.settings import Settings
 from mibench.protocol.load import load_protocol
 from mibench.protocol.request import Request
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 from mibench.registry.registry import load_registry
 
 
@@ -25,7 +25,7 @@ def chooser(registry, variant="test", protocol="toy", **settings):
 
 def test_settings_change_what_is_asked_for_and_not_what_is_frozen(toy_registry):
     choose = chooser(toy_registry, defense_lam=0.75, model_width=9)
-    noisy = Component(name="noisy")
+    noisy = ComponentChoice(name="noisy")
     assert choose.frozen("defense", noisy).params == {"lam": 0.25}
     assert choose.changed("defense", noisy).params == {"lam": 0.75}
     assert choose.named("model", "tiny", choose.protocol.model).params == {"width": 9}
