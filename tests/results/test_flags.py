@@ -167,3 +167,12 @@ def test_a_flag_of_metrics_shows_the_largest_detail(details, expected) -> None:
     metrics = {f"m{place}": metric(0.5, flags=["odd"], **more) for place, more in enumerate(details)}
     declared = [MetricFlag(id="odd", detail="gap", text="a gap of {detail}")]
     assert raised_by_metrics(make_record(metrics=metrics), declared) == {"odd": f"a gap of {expected}"}
+
+
+def test_a_metric_cannot_reword_a_flag_of_the_core() -> None:
+    found = {
+        flag.id: flag.text for flag in compute_flags(make_record(metrics={"x": metric(0.5, flags=["few-classes"])}))
+    }
+    few = make_record(classes={"0": 4, "1": 5}, metrics={"x": metric(0.5, flags=["few-classes"])})
+    assert found == {"few-classes": "raised by the metric x"}
+    assert {flag.id: flag.text for flag in compute_flags(few)}["few-classes"].startswith("2 attacked classes")
