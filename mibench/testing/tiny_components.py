@@ -154,7 +154,6 @@ class TinyChoice(Attack):
         with torch.no_grad():
             latent_NLW = prior.to_latent(prior.sample(self.pool, ctx.rng("pool")))
             x_NCHW = prior.crop_and_resize(prior.render(latent_NLW).clamp(0, 1), ctx.size)
-        target.ledger.render += self.pool
         return x_NCHW, target.logits(x_NCHW).log_softmax(1)
 
     def reconstruct(

@@ -1,5 +1,7 @@
 """The contract of priors: one class, whether training asks a target or not; components of the old two still work."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -70,7 +72,7 @@ def old_guided():
 def train(component, target):
     prior = build_prior(component, channels=1, size=8, classes=5)
     images = TinyWorld().images("public")
-    trainer = prior_trainer(component, prior, images, seed=3, device=CPU, target=target)
+    trainer: Any = prior_trainer(component, prior, images, seed=3, device=CPU, target=target)
     assert trainer.finish() is prior
     assert (trainer.told["images"], trainer.told["seed"], trainer.told["device"]) == (images, 3, CPU)
     return prior, trainer.told

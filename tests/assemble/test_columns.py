@@ -42,7 +42,7 @@ def announcing(monkeypatch: pytest.MonkeyPatch, flags: tuple[MetricFlag, ...] = 
     return fake_plugin.registry()
 
 
-def measuring(monkeypatch: pytest.MonkeyPatch, metric: type, change: Callable[[Measurement], Measurement]) -> None:
+def measuring(monkeypatch: pytest.MonkeyPatch, metric: Any, change: Callable[[Measurement], Measurement]) -> None:
     honest = metric.measure
     monkeypatch.setattr(metric, "measure", lambda self, *world: [change(row) for row in honest(self, *world)])
 

@@ -1,11 +1,15 @@
 """The pictures of a report: which private image stands beside which reconstructions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_plugin import PROTOCOL, parts
 from safetensors.numpy import load_file
 
+from mibench.assemble import galleries
 from mibench.assemble.galleries import make_gallery
+from mibench.nodes.data import DataFiles
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.split import split_identities, split_images
 from mibench.store.store import Store
@@ -53,3 +57,28 @@ def test_without_a_nearest_image_each_class_has_its_first(shown):
     for label, row in enumerate(_rows(gallery)):
         np.testing.assert_array_equal(row.private, private_NHWC[4 * label])
         assert (row.captions, row.identified) == ([], [])
+
+
+def test_ranks_alone_caption_what_is_shown(shown):
+    gallery, private_NHWC, _ = shown(ranks=RANKS)
+    for label, row in enumerate(_rows(gallery)):
+        np.testing.assert_array_equal(row.private, private_NHWC[4 * label])
+    assert [row.captions for row in gallery.rows] == [["rank 1", "rank 3"], ["rank 2", "rank 1"], ["rank 3", "rank 3"]]
+
+
+def test_no_more_is_shown_than_fits(shown, monkeypatch):
+    monkeypatch.setattr(galleries, "CLASSES", 2)
+    monkeypatch.setattr(galleries, "IMAGES", 1)
+    gallery, private_NHWC, made_NHWC = shown(nearest=NEAREST, ranks=RANKS)
+    assert [row.label for row in gallery.rows] == ["class 0", "class 1"]
+    for label, row in enumerate(gallery.rows):
+        np.testing.assert_array_equal(row.reconstructions, made_NHWC[2 * label : 2 * label + 1])
+        np.testing.assert_array_equal(row.private, private_NHWC[NEAREST[2 * label]])
+
+
+def test_a_dataset_that_is_not_in_memory_has_no_gallery(shown, monkeypatch):
+    honest = DataFiles.read_images
+    monkeypatch.setattr(DataFiles, "read_images", lambda self, load: replace(honest(self, load), pixels=None))
+    gallery, _, _ = shown(nearest=NEAREST)
+    assert gallery.rows == []
+    assert gallery.title == "toy@1.0 · tiny · plain × guess · seed 3"

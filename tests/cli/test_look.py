@@ -64,6 +64,23 @@ def test_show_has_parameters_presets_and_paper(mibench):
     assert len(document["source_digest"]) == 64
 
 
+def test_show_groups_parameters(mibench):
+    document = json.loads(mibench("show", "attack", "ppa", "--json").out)
+    rows = {row["name"]: row for row in document["parameters"]}
+    assert rows["search.lr"] == {
+        "name": "search.lr", "type": "float", "default": 0.005, "range": "> 0", "doc": "learning rate of Adam.",
+        "key": "lr",
+    }  # fmt: skip
+    assert document["groups"]["search"] == "descent of each candidate."
+    assert document["presets"]["celeba"] == {"clamp_selection": False, "pool": 5000, "steps": 70}
+    lines = [line.split() for line in mibench("show", "attack", "ppa").out.splitlines()]
+    begin = lines.index(["search", "descent", "of", "each", "candidate."])
+    assert lines[begin + 1][:4] == ["search.steps", "steps", "int", "50"]
+    assert ["name", "short", "name", "type", "default", "range", "meaning"] in lines
+    flat = [line.split() for line in mibench("show", "defense", "atat").out.splitlines()]
+    assert ["name", "type", "default", "range", "meaning"] in flat
+
+
 def test_show_counts_what_an_attack_spends(mibench):
     """PPA's figures by hand: 200 candidates, 50 steps, 100 views each in the selection; a pool of 2000 seen twice."""
     document = json.loads(mibench("show", "attack", "ppa", "--json").out)

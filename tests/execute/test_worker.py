@@ -22,7 +22,7 @@ from mibench.store.store import Store
 @pytest.fixture()
 def worker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": fake_plugin.install(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-c", START, _places(), str(tmp_path / "store"), "cpu"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -30,10 +30,9 @@ def worker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
         bufsize=1,
         env=environment,
-    )
-    yield process
-    process.kill()
-    process.wait()
+    ) as process:
+        yield process
+        process.kill()
 
 
 def hear(worker: subprocess.Popen[str]) -> dict[str, Any]:

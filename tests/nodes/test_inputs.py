@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import typing
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -194,7 +195,7 @@ def test_an_unknown_stage_is_explained():
 
 def test_inputs_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        inputs("data").identities = [1]
+        inputs("data").identities = [1]  # type: ignore[attr-defined]
 
 
 def test_two_stages_of_one_name_are_refused():
@@ -204,6 +205,7 @@ def test_two_stages_of_one_name_are_refused():
 
 def test_a_reference_that_was_read_back_knows_which_stages_can_have_made_it():
     made = inputs("measure", evidence=Ref("g" * 64, ("gold",)))
-    read = read_inputs(made.payload())
+    read: Any = read_inputs(made.payload())
     assert read.evidence.stages == ("gold", "reconstruct")
-    assert read_inputs(inputs("target", start=Ref("s" * 64, ("target",))).payload()).start.stages == ("target",)
+    trained: Any = read_inputs(inputs("target", start=Ref("s" * 64, ("target",))).payload())
+    assert trained.start.stages == ("target",)

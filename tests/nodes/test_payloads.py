@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from node_factory import DATA, EVALUATOR, IMAGE, PRIOR, SPLIT, TARGET, inputs
@@ -144,7 +145,8 @@ def test_a_young_option_of_a_recipe_is_in_the_payload_only_when_it_is_used():
     recipe = inputs("target", recipe=changed).payload()["recipe"]
     assert recipe["drop_last"] is True
     assert recipe["augmentation"]["hue"] == 0.1
-    assert read_inputs(inputs("target", recipe=changed).payload()).recipe == changed
+    read: Any = read_inputs(inputs("target", recipe=changed).payload())
+    assert read.recipe == changed
 
 
 def _all_keys(registry, **fields):

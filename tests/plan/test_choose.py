@@ -13,7 +13,7 @@ from mibench.plan.matrix import load_protocols, make_matrix
 from mibench.plan.settings import Settings
 from mibench.protocol.load import load_protocol
 from mibench.protocol.request import Request
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 from mibench.registry.registry import load_registry
 
 
@@ -25,7 +25,7 @@ def chooser(registry, variant="test", protocol="toy", **settings):
 
 def test_settings_change_what_is_asked_for_and_not_what_is_frozen(toy_registry):
     choose = chooser(toy_registry, defense_lam=0.75, model_width=9)
-    noisy = Component(name="noisy")
+    noisy = ComponentChoice(name="noisy")
     assert choose.frozen("defense", noisy).params == {"lam": 0.25}
     assert choose.changed("defense", noisy).params == {"lam": 0.75}
     assert choose.named("model", "tiny", choose.protocol.model).params == {"width": 9}
@@ -90,7 +90,7 @@ def test_a_matrix_has_each_thing_once_and_the_control_apart(toy_registry):
 def test_a_dataset_alone_means_the_first_protocol_whose_numbers_mean_something():
     registry = load_registry()
     (rendered,) = load_protocols(Request(datasets=("rendered-faces",)), registry)
-    trials = [entry.name for entry in registry.entries("protocol") if entry.spec.trial]
+    trials = [entry.name for entry in registry.entries("protocol") if getattr(entry.spec, "trial", False)]
     assert len(trials) == 1
     assert load_protocol(registry, trials[0]).protocol.dataset.name == "rendered-faces"
     assert rendered.protocol.name not in trials

@@ -8,7 +8,7 @@ from mibench.plan.cells import expand
 from mibench.plan.facts import Facts
 from mibench.plan.resolve import resolve
 from mibench.protocol.request import Request
-from mibench.protocol.schema import Component
+from mibench.protocol.schema import ComponentChoice
 
 
 def cell(registry, attack="grouped", **settings):
@@ -55,7 +55,7 @@ def test_settings_lie_over_presets_that_nest(toy_registry):
 
 @pytest.mark.parametrize("params", [{"new": {"width": 6}}, {"new.width": 6}, {"new": {"width": 6}, "old.width": 2}])
 def test_protocols_may_nest_too(toy_registry, params):
-    choice = Component(name="grouped", params=params)
+    choice = ComponentChoice(name="grouped", params=params)
     made = resolve(Facts(toy_registry), "attack", choice, protocol="toy", overrides={"old.start": ""})
     assert made.params["new.width"] == 6.0
     assert made.params["width"] == 2.0

@@ -8,7 +8,15 @@ import pytest
 from record_factory import component, make_record, metric
 
 from mibench.api.columns import MetricFlag
-from mibench.results.flags import RULES, compute_flags
+from mibench.results.flags import (
+    RULES,
+    USELESS_BELOW,
+    classes_failed,
+    compute_flags,
+    outside_threat_model,
+    raised_by_metrics,
+    target_useless,
+)
 from mibench.results.record import Failure, Record
 
 
@@ -129,3 +137,42 @@ def test_distances_turn_the_comparison_round() -> None:
         update={"controls": {"gold": {"reid@1": near}, "floor": {"reid@1": far}, "undefended": {"reid@1": near}}}
     )
     assert compute_flags(record) == []
+
+
+@pytest.mark.parametrize("classes", [2, 12])
+@pytest.mark.parametrize(("above", "raised"), [(-0.01, True), (0.01, False)])
+def test_a_target_is_useless_up_to_a_share_of_the_way_from_guessing_to_knowing(classes, above, raised) -> None:
+    guessing = 1 / classes
+    accuracy = metric(guessing + (1 - guessing) * (USELESS_BELOW + above), group="utility", up=True, n=24)
+    seen = {str(label): label for label in range(classes)}
+    assert (target_useless(make_record(metrics={"accuracy": accuracy}, classes=seen)) is not None) is raised
+
+
+def test_the_first_class_that_failed_is_named() -> None:
+    text = classes_failed(RAISED["classes-failed"])
+    assert text is not None
+    assert text.endswith("class 2: no finite candidate")
+
+
+def test_a_record_without_an_attack_breaks_no_rule() -> None:
+    defense = component("defense", "smooth").model_copy(update={"access": "black-box"})
+    assert outside_threat_model(make_record(components={"defense": defense})) is None
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [([{"gap": 0.25}, {"gap": 0.5}], 0.5), ([{"gap": 0.25}, {}], 0.25), ([{}, {"gap": "x"}], 0.0)],
+)
+def test_a_flag_of_metrics_shows_the_largest_detail(details, expected) -> None:
+    metrics = {f"m{place}": metric(0.5, flags=["odd"], **more) for place, more in enumerate(details)}
+    declared = [MetricFlag(id="odd", detail="gap", text="a gap of {detail}")]
+    assert raised_by_metrics(make_record(metrics=metrics), declared) == {"odd": f"a gap of {expected}"}
+
+
+def test_a_metric_cannot_reword_a_flag_of_the_core() -> None:
+    found = {
+        flag.id: flag.text for flag in compute_flags(make_record(metrics={"x": metric(0.5, flags=["few-classes"])}))
+    }
+    few = make_record(classes={"0": 4, "1": 5}, metrics={"x": metric(0.5, flags=["few-classes"])})
+    assert found == {"few-classes": "raised by the metric x"}
+    assert {flag.id: flag.text for flag in compute_flags(few)}["few-classes"].startswith("2 attacked classes")

@@ -49,8 +49,8 @@ def released_order(x_NCSS: Tensor, label: int, classifier: Classifier, ctx: Atta
 
 def found(attack: PlugAndPlay, prior: Prior, label: int, view: TargetView, ctx: AttackContext) -> tuple[Tensor, Tensor]:
     """Return what is delivered, and the images of all candidates as rendered, both in the order of the attack."""
-    inverted = attack._invert(label, attack.prepare(view, prior, ctx), Renderer(prior, view, ctx.size), ctx)
-    return inverted.images_MCSS, prior.crop_and_resize(prior.render(inverted.latents_MLW), ctx.size)
+    inverted = attack.inversion.run(label, attack.prepare(view, prior, ctx), Renderer(prior, view, ctx.size), ctx)
+    return inverted.images_MCDD, prior.crop_and_resize(prior.render(inverted.latents_MLW), ctx.size)
 
 
 @pytest.mark.parametrize("label", [0, 5])
@@ -91,7 +91,7 @@ def test_images_are_delivered_clamped_whatever_ranked_them(view_of: Callable[...
 
 def test_who_selects_as_the_released_code_and_whose_keys_stay() -> None:
     for name in ("paper", "celeba", "metfaces", "dogs", "seed", "seed-celeba", "seed-dogs"):
-        assert not build(PlugAndPlay, PlugAndPlay.presets[name]).clamp_selection
+        assert not build(PlugAndPlay, PlugAndPlay.presets[name]).selection.clamp
     for name in ("small", "ce", "taa", "stylegan2"):
         assert "clamp_selection" not in canonical(build(PlugAndPlay, PlugAndPlay.presets[name]))
     with pytest.raises(UsageError, match="no final selection"):

@@ -8,22 +8,37 @@ from mibench_attacks.methods.baselines import PriorRandom, PriorTopConfidence
 from mibench_attacks.methods.ppa import PlugAndPlay
 from torch.testing import assert_close
 
-from mibench.api import Access, AccessError, Budget, BudgetError, MibenchError, check_images, run_attack
+from mibench.api import (
+    Access,
+    AccessError,
+    Budget,
+    BudgetError,
+    MibenchError,
+    build,
+    check_images,
+    replaced,
+    run_attack,
+)
 
-PPA = PlugAndPlay(pool=40, candidates=7, final=3, steps=4, lr=0.05, draws=5, batch=4, cutoff=1)
+PPA = build(
+    PlugAndPlay,
+    {"pool": 40, "candidates": 7, "final": 3, "steps": 4, "lr": 0.05, "draws": 5, "batch": 4, "cutoff": 1},
+)
 ATTACKS = {
     "ppa": PPA,
-    "ppa-variant": replace(
+    "ppa-variant": replaced(
         PPA,
-        loss="max_margin",
-        views=2,
-        per_sample=True,
-        single_w=False,
-        score_with="single_w",
-        clip=True,
-        milestones=(2,),
+        {
+            "loss": "max_margin",
+            "views": 2,
+            "per_sample": True,
+            "single_w": False,
+            "score_with": "single_w",
+            "clip": True,
+            "milestones": (2,),
+        },
     ),
-    "prior-topconf": PriorTopConfidence(pool=40, final=3, batch=7, cutoff=1),
+    "prior-topconf": build(PriorTopConfidence, {"pool": 40, "final": 3, "batch": 7, "cutoff": 1}),
     "prior-random": PriorRandom(final=3, batch=2, cutoff=1),
 }
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
@@ -75,9 +90,9 @@ def test_the_seed_matters_and_global_randomness_does_not(attack, view_of, prior,
 
 @every_attack
 def test_the_batch_size_is_an_execution_detail(attack, view_of, prior, ctx):
-    whole, _ = run(replace(attack, batch=100), [2], view_of, prior, ctx)
+    whole, _ = run(replaced(attack, {"batch": 100}), [2], view_of, prior, ctx)
     for batch in (1, 3):
-        pieces, _ = run(replace(attack, batch=batch), [2], view_of, prior, ctx)
+        pieces, _ = run(replaced(attack, {"batch": batch}), [2], view_of, prior, ctx)
         assert_close(pieces[2].images_NCHW, whole[2].images_NCHW, atol=1e-5, rtol=0)
         assert_close(pieces[2].scores_N, whole[2].scores_N, atol=1e-5, rtol=0)
 
@@ -131,7 +146,7 @@ def test_a_target_of_nans_fails_with_an_explanation(view_of, prior, classifier, 
 
 
 def test_the_trace_shows_a_falling_loss(view_of, prior, ctx):
-    results, _ = run(replace(PPA, steps=15), [4], view_of, prior, ctx)
+    results, _ = run(replaced(PPA, {"steps": 15}), [4], view_of, prior, ctx)
     trace = results[4].trace
     assert len(trace["loss"]) == len(trace["gradient"]) == 15
     assert trace["loss"][-1] < trace["loss"][0]
@@ -146,7 +161,7 @@ def test_optimising_beats_choosing_beats_guessing(view_of, prior, ctx):
             judge.logits(result.images_NCHW).softmax(1)[:, label].mean().item() for label, result in results.items()
         )
 
-    ppa = confidence(replace(PPA, steps=30))
+    ppa = confidence(replaced(PPA, {"steps": 30}))
     assert ppa > 1.1 * confidence(ATTACKS["prior-topconf"])
     assert confidence(ATTACKS["prior-topconf"]) > 1.5 * confidence(ATTACKS["prior-random"])
 

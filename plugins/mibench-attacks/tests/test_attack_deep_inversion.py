@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.losses.pixel_priors import size, statistics_distance, total_variation
+from mibench_attacks.losses.deep_inversion import DeepInversionObjective
+from mibench_attacks.losses.pixel_priors import batchnorm_distance, mean_norm, total_variation
 from mibench_attacks.methods.deep_inversion import DeepInversion
 from torch import nn
 
 from mibench.api import Access, Classifier, TargetView, UsageError, generator, run_attack
+from mibench.api.params import build
 from mibench.testing import AttackContract
 from mibench.testing.tiny_world import TinyWorld
 
@@ -33,7 +35,7 @@ def images(*shape):
     return torch.rand(shape, generator=generator("pixels"), dtype=torch.float64)
 
 
-def test_total_variation_and_size_agree_with_numpy():
+def test_total_variation_and_norm_agree_with_numpy():
     x = images(3, 2, 6, 6)
     a = x.numpy()
     steps = ((1, 0), (0, 1), (1, 1), (1, -1))
@@ -47,7 +49,7 @@ def test_total_variation_and_size_agree_with_numpy():
         ]
         want += np.sqrt(np.sum(pairs))
     assert total_variation(x).item() == pytest.approx(want, rel=1e-12)
-    assert size(x).item() == pytest.approx(np.mean([np.sqrt((one**2).sum()) for one in a]), rel=1e-12)
+    assert mean_norm(x).item() == pytest.approx(np.mean([np.sqrt((one**2).sum()) for one in a]), rel=1e-12)
     assert total_variation(torch.ones(1, 1, 4, 4)).item() == 0
 
 
@@ -63,7 +65,7 @@ def normalised_network():
 
 def test_the_distance_of_statistics_agrees_with_numpy():
     network, x = normalised_network(), images(5, 3, 4, 4)
-    with statistics_distance(network) as found:
+    with batchnorm_distance(network) as found:
         network(x)
     signal = (x.numpy() - 0.5) / 0.25
     for layer, distance in zip((network.body.first, network.body.second), found, strict=True):
@@ -80,13 +82,13 @@ def test_the_distance_of_statistics_agrees_with_numpy():
 def test_the_loss_is_the_weighted_sum_of_its_terms_and_passes_are_counted():
     network, u = normalised_network(), images(5, 3, 4, 4) - 0.5
     target = TargetView(network, Access.WHITE_BOX)
-    made = DeepInversion(r_feat=0.3, first_bn=7.0, a_tv=0.2, a_l2=0.1, unit=0.5)
+    made = DeepInversionObjective(r_feat=0.3, first_bn=7.0, a_tv=0.2, a_l2=0.1, unit=0.5)
     x = 0.5 + 0.5 * u
-    with statistics_distance(network) as distances:
+    with batchnorm_distance(network) as distances:
         logits = network(x).detach().numpy()
     ce = np.mean([np.log(np.exp(row - row.max()).sum()) - row[2] + row.max() for row in logits])
     first, second = (distance.item() for distance in distances)
-    want = ce + 0.3 * (7 * first + second) + 0.2 * total_variation(u).item() + 0.1 * size(u).item()
+    want = ce + 0.3 * (7 * first + second) + 0.2 * total_variation(u).item() + 0.1 * mean_norm(u).item()
     assert made.loss(u, 2, target).item() == pytest.approx(want, rel=1e-6)
     assert target.ledger.forward == 5
 
@@ -95,13 +97,13 @@ def test_a_target_without_batchnorm_has_no_such_term():
     body = nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).double()
     target = TargetView(Classifier(body, head="1", stage_names=[], mean=[0.5] * 3, std=[0.25] * 3), Access.WHITE_BOX)
     u = images(2, 3, 4, 4) - 0.5
-    losses = [replace(DeepInversion(), r_feat=weight).loss(u, 0, target).item() for weight in (0.0, 5.0)]
+    losses = [replace(DeepInversionObjective(), r_feat=weight).loss(u, 0, target).item() for weight in (0.0, 5.0)]
     assert losses[0] == losses[1]
 
 
 def attack(**more):
     world = TinyWorld()
-    made = DeepInversion(**{**TINY, "jitter": 0, "flip": 0.0, **more})
+    made = build(DeepInversion, {**TINY, "jitter": 0, "flip": 0.0, **more})
     target = world.target()
     [result] = run_attack(made, [1], target, world.prior(), world.attack_context())
     assert vars(target.ledger) == dict(made.cost(1))
@@ -115,7 +117,7 @@ def test_the_target_is_convinced_and_statistics_come_closer():
 
     def distance(result):
         network = TinyWorld().trained()
-        with statistics_distance(network) as found, torch.no_grad():
+        with batchnorm_distance(network) as found, torch.no_grad():
             network(result.images_NCHW)
         return sum(found).item()
 
@@ -129,9 +131,11 @@ def test_both_stages_are_in_the_trace():
 
 def test_wrong_settings_are_explained_and_published_figures_hold():
     with pytest.raises(UsageError, match="final <= images"):
-        DeepInversion(images=3, final=4)
-    imagenet, cifar = (DeepInversion(**DeepInversion.presets[name]) for name in ("imagenet", "cifar10"))
-    assert (imagenet.coarse_steps, imagenet.steps, imagenet.betas, imagenet.jitter) == (2000, 1000, (0.5, 0.9), 30)
-    assert (imagenet.r_feat, imagenet.a_tv, imagenet.a_l2, imagenet.first_bn) == (0.01, 1e-4, 1e-5, 10)
-    assert (cifar.steps, cifar.images, cifar.lr, cifar.r_feat, cifar.a_tv) == (2000, 256, 0.05, 10, 2.5e-5)
-    assert DeepInversion(**DeepInversion.presets["small"]).cost(24)["backward"] <= 30_000
+        build(DeepInversion, {"images": 3, "final": 4})
+    imagenet, cifar = (build(DeepInversion, DeepInversion.presets[name]) for name in ("imagenet", "cifar10"))
+    search, objective = imagenet.search, imagenet.objective
+    assert (search.coarse_steps, search.steps, search.betas, objective.jitter) == (2000, 1000, (0.5, 0.9), 30)
+    assert (objective.r_feat, objective.a_tv, objective.a_l2, objective.first_bn) == (0.01, 1e-4, 1e-5, 10)
+    search, objective = cifar.search, cifar.objective
+    assert (search.steps, search.images, search.lr, objective.r_feat, objective.a_tv) == (2000, 256, 0.05, 10, 2.5e-5)
+    assert build(DeepInversion, DeepInversion.presets["small"]).cost(24)["backward"] <= 30_000

@@ -111,7 +111,7 @@ every_search = pytest.mark.parametrize("name", [name for name in CASES if name n
 def attack_of(name: str, final: int, **more: object) -> Attack:
     module, _, component = SPECS[name].factory.partition(":")
     number = {} if name == "ppdg-vanilla" else {"final": final}  # that of PPDG-vanilla is its host's
-    return getattr(importlib.import_module(module), component)(**CASES[name].settings | number | more)
+    return build(getattr(importlib.import_module(module), component), CASES[name].settings | number | more)
 
 
 def trained_on(prior: Prior, images: ImageSet, steps: int, purpose: str) -> Prior:

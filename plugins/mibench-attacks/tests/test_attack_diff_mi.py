@@ -1,14 +1,14 @@
-"""Diff-MI: its turns on pixels, its parts against hand calculations, the contract of attacks."""
+"""Diff-MI: its two losses on pixels, its parts against hand calculations, the contract of attacks."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from mibench_attacks.diffusion.denoising import BlurDraw, GradientNormClip, annealed_time, blurred, noised, refine_time
-from mibench_attacks.diffusion.losses import DiffMiLosses
+from mibench_attacks.diffusion.schedule import annealed_time, noised, refine_time
 from mibench_attacks.methods.diff_mi import DiffusionInversion
+from mibench_attacks.search.alternating_search import GradientNormClip
+from mibench_attacks.views.blurring import BlurDraw, blurred
 from mibench_models.priors.diffusion.component import Diffusion
 from mibench_models.priors.diffusion.prior import DiffusionPrior
 
@@ -28,6 +28,10 @@ def denoiser(world: TinyWorld = TinyWorld(), **more: object) -> DiffusionPrior: 
                 torch.nn.init.normal_(weights, std=0.05)
     prior.pseudo_KT.copy_(torch.arange(prior.pseudo_KT.numel()).view_as(prior.pseudo_KT) % 7)
     return freeze(prior)
+
+
+def made(**more: object) -> DiffusionInversion:
+    return build(DiffusionInversion, SMALL | more)
 
 
 class TestContract(AttackContract):
@@ -53,7 +57,7 @@ def attacked(attack, classes=(2, 0), prior=None):
     "more", [{}, {"align": "paa", "n_aug": 2}, {"feature_weight": 0.0, "post_pgd": True}, {"refine_from": 0}]
 )
 def test_cost_is_exact(more):
-    attack = DiffusionInversion(**SMALL | more)
+    attack = made(**more)
     prior = denoiser()
     passed = []
     prior.net.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
@@ -64,19 +68,19 @@ def test_cost_is_exact(more):
 
 
 def test_the_batch_changes_nothing():
-    attack = DiffusionInversion(**SMALL)
-    for one, other in zip(attacked(attack)[0], attacked(replace(attack, batch=100))[0], strict=True):
+    attack = made()
+    for one, other in zip(attacked(attack)[0], attacked(made(batch=100))[0], strict=True):
         torch.testing.assert_close(one.images_NCHW, other.images_NCHW, atol=1e-3, rtol=0)
 
 
-def test_both_turns_are_in_the_trace():
-    (result,), _ = attacked(DiffusionInversion(**SMALL | {"steps": 3}), [1])
+def test_both_losses_are_in_the_trace():
+    (result,), _ = attacked(made(steps=3), [1])
     assert len(result.trace["loss"]) == len(result.trace["denoising"]) == 3
 
 
 def test_pgd_moves_images_by_at_most_its_radius_and_only_when_asked():
-    plain = attacked(DiffusionInversion(**SMALL | {"final": 4}), [1])[0][0]
-    moved = attacked(DiffusionInversion(**SMALL | {"final": 4, "post_pgd": True}), [1])[0][0]
+    plain = attacked(made(final=4), [1])[0][0]
+    moved = attacked(made(final=4, post_pgd=True), [1])[0][0]
     assert moved.scores_N.min() >= plain.scores_N.min()
     distance = torch.cdist(moved.images_NCHW.flatten(1), plain.images_NCHW.flatten(1)).amin(1)
     assert 0.1 < distance.max() <= 0.5 + 1e-5
@@ -84,13 +88,13 @@ def test_pgd_moves_images_by_at_most_its_radius_and_only_when_asked():
 
 def test_priors_that_cannot_serve_are_refused():
     with pytest.raises(UsageError, match="prior=diffusion"):
-        attacked(DiffusionInversion(**SMALL), prior=TinyWorld().prior())
+        attacked(made(), prior=TinyWorld().prior())
     with pytest.raises(UsageError, match="top=5"):
-        attacked(DiffusionInversion(**SMALL | {"top": 5}))
+        attacked(made(top=5))
     with pytest.raises(UsageError, match="refine_steps"):
-        attacked(DiffusionInversion(**SMALL | {"refine_steps": 11}))
+        attacked(made(refine_steps=11))
     with pytest.raises(UsageError, match="final <= restarts"):
-        DiffusionInversion(restarts=2, final=3)
+        made(restarts=2, final=3)
 
 
 def test_without_public_images_only_features_fail():
@@ -98,7 +102,7 @@ def test_without_public_images_only_features_fail():
     ctx = world.attack_context()
     ctx.public = None
     for weight, fails in ((0.0, False), (1.0, True)):
-        attack = DiffusionInversion(**SMALL | {"feature_weight": weight})
+        attack = made(feature_weight=weight)
         run = run_attack(attack, [0], world.target(), denoiser(), ctx)
         if fails:
             with pytest.raises(UsageError, match="public images"):
@@ -107,21 +111,20 @@ def test_without_public_images_only_features_fail():
             assert len(next(run).images_NCHW) == 3
 
 
-def turns(**more):
+def losses():
     world = TinyWorld()
-    settings = DiffusionInversion(**SMALL | more)
-    return DiffMiLosses(settings, 1, denoiser(), world.target(), world.attack_context()), world
+    return made()._losses(1, denoiser(), world.target(), world.attack_context()), world
 
 
 def test_class_features_are_the_mean_over_its_first_public_images():
-    case, world = turns()
+    case, world = losses()
     x = world.attack_context().public.images(case.prior.pseudo_KT[1, :3])
     truth = world.trained().features(x).double().mean(0)
     torch.testing.assert_close(case.features_D.double(), truth, atol=1e-5, rtol=1e-5)
 
 
 def test_the_denoising_loss_by_hand():
-    case, _ = turns()
+    case, _ = losses()
     x = torch.rand(4, 3, 16, 16, generator=generator("x")) * 2 - 1
     found = case.denoising(x, slice(0, 4), 1)
     shift = torch.randint(-50, 51, (), generator=case.ctx.rng("class", 1, "time", 1)).item()
@@ -150,16 +153,16 @@ def test_times_of_the_released_code():
     assert refine_time(0, 1000) == 1
 
 
-def test_the_leash_by_hand():
-    norm_clip = GradientNormClip(3, 1.25, torch.device("cpu"))
+def test_the_limit_of_gradients_by_hand():
+    norm_clip = GradientNormClip(torch.zeros(3, 1, 2, 2), 1.25)
     gradient = torch.zeros(3, 1, 2, 2)
     gradient[:, 0, 0, 0] = torch.tensor([4.0, 2.0, 1.0])
     rows = slice(1, 3)
-    assert norm_clip.noting(rows)(gradient[rows]) is not None
-    norm_clip.noting(rows)(2 * gradient[rows])
+    assert norm_clip.recording(rows)(gradient[rows]) is not None
+    norm_clip.recording(rows)(2 * gradient[rows])
     assert norm_clip.norm_N.isnan().tolist() == [True, False, False]
     assert norm_clip.norm_N[1:].tolist() == [3.0, 1.5]  # means of 2 and 4, of 1 and 2
-    limited = norm_clip.limiting(rows)(torch.tensor([10.0, 0.5]).view(2, 1, 1, 1) * torch.ones(2, 1, 2, 2))
+    limited = norm_clip.clipping(rows)(torch.tensor([10.0, 0.5]).view(2, 1, 1, 1) * torch.ones(2, 1, 2, 2))
     torch.testing.assert_close(limited.flatten(1).norm(dim=1), torch.tensor([3.75, 1.0]))
 
 
@@ -183,19 +186,19 @@ def test_views_are_cut_and_drawn_per_image():
     torch.testing.assert_close(draw.part(slice(5, 9)).apply(x[5:9]), seen[5:9])
 
 
-def test_the_loss_of_the_targets_turn_by_hand():
+def test_the_targets_loss_by_hand():
     """Reference 14: margin to the mean of the k best rivals, plus the squared distance of features, over views."""
-    attack = DiffusionInversion(**SMALL | {"topk": 2, "feature_weight": 0.7, "lr": 1e-12, "steps": 2})  # x stays
+    attack = made(topk=2, feature_weight=0.7, lr=1e-12, steps=2)  # x stays
     (result,), _ = attacked(attack, [1])
     ctx, target = TinyWorld().attack_context(seed=4), TinyWorld().trained().double()
     prior = denoiser()
     wanted = target.features(ctx.public.images(prior.pseudo_KT[1, :3]).double()).mean(0)
     x = prior.sample(4, ctx.rng("class", 1, "start")).view(4, 3, 16, 16).double()
-    for turn in range(2):
-        rng = ctx.rng("class", 1, "view", turn)
+    for step in range(2):
+        rng = ctx.rng("class", 1, "view", step)
         seen = [BlurDraw.drawn(4, 16, rng).apply((x + 1) / 2) for _ in range(2)]
         logits, features = (torch.stack([ask(view) for view in seen]) for ask in (target, target.features))
         margins = logits[..., [0, 2, 3]].sort(-1).values[..., 1:].mean(-1) - logits[..., 1]
         distances = ((features - wanted) ** 2).mean(-1)
         assert distances.mean() > 0.01
-        assert result.trace["loss"][turn] == pytest.approx((margins + 0.7 * distances).mean().item(), rel=1e-4)
+        assert result.trace["loss"][step] == pytest.approx((margins + 0.7 * distances).mean().item(), rel=1e-4)

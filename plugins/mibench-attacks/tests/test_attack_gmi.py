@@ -1,6 +1,5 @@
 """GMI: its contract, its path against float64, what it does to a target."""
 
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from mibench_models.priors.dcgan.component import DcganPrior
 from torch import nn
 from torch.testing import assert_close
 
-from mibench.api import Prior, UsageError, freeze, run_attack, seeded
+from mibench.api import Ledger, Prior, UsageError, freeze, run_attack, seeded
 from mibench.api.params import build, canonical
 from mibench.testing import AttackContract
 from mibench.testing.tiny_parts import TinyPrior
@@ -69,13 +68,13 @@ def test_the_path_is_that_of_the_paper_and_does_not_see_its_batch():
     """``v' = m v - lr g; z += -m v + (1 + m) v'; clamp``, with the gradient of the sum over the batch of reference."""
     rng, target_Z = np.random.default_rng(0), np.linspace(-2, 2, 4)
     curvature = rng.random(4) + 0.5
-    search = PointSearch(restarts=6, steps=25, lr=0.3, momentum=0.9, batch_ref=3, clip=1.0, batch=6)
+    search = PointSearch(restarts=6, steps=25, lr=0.3, momentum=0.9, batch_ref=3, clip=1.0)
 
     def loss(z_BZ, rows, step):
         return (torch.tensor(curvature) / 2 * (z_BZ.double() - torch.tensor(target_Z)) ** 2).sum(1)
 
     ctx = WORLD.attack_context()
-    found = search.find(1, 4, loss, ctx).z_NZ
+    found = search.find(1, 4, loss, ctx, batch=6, ledger=Ledger()).z_NZ
     z = torch.randn(6, 4, generator=ctx.rng("class", 1, "start")).double().numpy()
     v = np.zeros_like(z)
     for _ in range(25):
@@ -85,7 +84,7 @@ def test_the_path_is_that_of_the_paper_and_does_not_see_its_batch():
     np.testing.assert_allclose(found, z, atol=1e-5)
     assert (np.abs(z) < 1).any() and (np.abs(z) == 1).any()
     for batch in (1, 4):
-        assert_close(replace(search, batch=batch).find(1, 4, loss, ctx).z_NZ, found, atol=0, rtol=0)
+        assert_close(search.find(1, 4, loss, ctx, batch=batch, ledger=Ledger()).z_NZ, found, atol=0, rtol=0)
 
 
 def test_the_batch_changes_no_image():
@@ -159,7 +158,7 @@ def test_presets_and_prior_choice():
         wanted |= dict.fromkeys(("ked-mi", "ppdg"), "dcgan/ked-mi")
         assert canonical(preset)["prior"] == wanted.get(name, "dcgan/paper")
         if name == "small":
-            assert preset.final == 6
-            assert 24 * preset.restarts * preset.steps <= 30_000
+            assert preset.selection.final == 6
+            assert 24 * preset.search.restarts * preset.search.steps <= 30_000
     with pytest.raises(UsageError, match="final <= restarts"):
         made(final=6)

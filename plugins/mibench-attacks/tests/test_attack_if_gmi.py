@@ -12,7 +12,7 @@ from mibench_attacks.methods.if_gmi import IntermediateFeatures
 from mibench_attacks.methods.ppa import PlugAndPlay
 from mibench_models.priors.stylegan2.component import StyleGan2Prior
 
-from mibench.api import Classifier, TargetView, UsageError, freeze, generator, run_attack, seeded
+from mibench.api import Classifier, TargetView, UsageError, freeze, generator, replaced, run_attack, seeded
 from mibench.api.params import build
 from mibench.testing import AttackContract, TinyWorld
 
@@ -107,9 +107,9 @@ def test_entering_a_block_changes_nothing(size):
     """Pitfall 9: the released code drops the RGB image of the earlier blocks, and with it some of the picture."""
     world = TinyWorld(size=size)
     prior, target = style_prior(size=size), world.target()
-    made = replace(ATTACK, steps=0, feature_steps=(0,) * (prior.blocks - 1), choose="last")
+    made = replaced(ATTACK, {"steps": 0, "feature_steps": (0,) * (prior.blocks - 1), "choose": "last"})
     results, _ = attack(made, world=world, prior=prior)
-    whole, _ = attack(replace(made, feature_steps=()), world=world, prior=prior)
+    whole, _ = attack(replaced(made, {"feature_steps": ()}), world=world, prior=prior)
     assert torch.allclose(results[1].images_NCHW, whole[1].images_NCHW, atol=1e-4)
     at = IntermediateState(prior.to_latent(prior.sample(5, generator("w")))[:, :1])
     render = Renderer(prior, target, size)
@@ -133,22 +133,22 @@ def test_without_later_stages_it_is_ppa():
 
 
 def test_images_are_those_after_the_last_update():
-    one, _ = attack(replace(ATTACK, steps=1, feature_steps=(), choose="last", final=5))
-    none, _ = attack(replace(ATTACK, steps=0, feature_steps=(), choose="last", final=5))
+    one, _ = attack(replaced(ATTACK, {"steps": 1, "feature_steps": (), "choose": "last", "final": 5}))
+    none, _ = attack(replaced(ATTACK, {"steps": 0, "feature_steps": (), "choose": "last", "final": 5}))
     assert not torch.allclose(one[1].images_NCHW, none[1].images_NCHW)
-    features, _ = attack(replace(ATTACK, steps=0, feature_steps=(1,), choose="last", final=5))
+    features, _ = attack(replaced(ATTACK, {"steps": 0, "feature_steps": (1,), "choose": "last", "final": 5}))
     assert not torch.allclose(features[1].images_NCHW, none[1].images_NCHW)
 
 
 def test_later_stages_lower_the_loss_and_a_ball_of_nothing_holds_everything():
-    long = replace(ATTACK, steps=10, feature_steps=(8, 8), choose="last", crop_scale=(1.0, 1.0))
+    long = replaced(ATTACK, {"steps": 10, "feature_steps": (8, 8), "choose": "last", "crop_scale": (1.0, 1.0)})
     loss = attack(long)[0][1].trace["loss"]
     assert len(loss) == 26
     assert loss[25] < loss[10] < loss[0]
-    held, _ = attack(replace(long, radii=(1000.0, 0.0, 0.0)))
-    start, _ = attack(replace(long, feature_steps=()))
+    held, _ = attack(replaced(long, {"radii": (1000.0, 0.0, 0.0)}))
+    start, _ = attack(replaced(long, {"feature_steps": ()}))
     assert torch.allclose(held[1].images_NCHW, start[1].images_NCHW, atol=1e-4)
-    free, _ = attack(replace(long, radii=()))
+    free, _ = attack(replaced(long, {"radii": ()}))
     wide, _ = attack(long)
     assert torch.equal(free[1].images_NCHW, wide[1].images_NCHW)
 
@@ -156,7 +156,7 @@ def test_later_stages_lower_the_loss_and_a_ball_of_nothing_holds_everything():
 def test_the_target_chooses_the_stage_that_it_likes_best():
     scores = {}
     for stages in range(3):
-        made = replace(ATTACK, feature_steps=ATTACK.feature_steps[:stages], choose="last")
+        made = replaced(ATTACK, {"feature_steps": ATTACK.stages.steps[:stages], "choose": "last"})
         scores[stages] = attack(made)[0][1].scores_N.mean().item()
     found, _ = attack(ATTACK)
     best = max(scores, key=scores.get)
@@ -179,14 +179,14 @@ class Judge(Classifier):
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_parity_takes_the_stage_that_the_evaluator_finds_right(stage):
-    made = replace(ATTACK, choose="parity", batch=10)
+    made = replaced(ATTACK, {"choose": "parity", "batch": 10})
     found, target = attack(made, judge=Judge(stage + 1, 1))
     assert found[1].trace["stage"] == [stage]
     assert vars(target.ledger) == dict(made.cost(1))
 
 
 def test_only_parity_peeks():
-    assert [replace(ATTACK, choose=choose).uses_evaluator() for choose in ("target", "last", "parity")] == [
+    assert [replaced(ATTACK, {"choose": choose}).uses_evaluator() for choose in ("target", "last", "parity")] == [
         False,
         False,
         True,
@@ -198,13 +198,13 @@ def test_only_parity_peeks():
 
     attack(ATTACK, judge=Untouchable())
     with pytest.raises(UsageError, match="choose=target"):
-        attack(replace(ATTACK, choose="parity"))
+        attack(replaced(ATTACK, {"choose": "parity"}))
 
 
 @pytest.mark.parametrize("choose", ["target", "last"])
 @pytest.mark.parametrize("more", [{}, {"views": 2, "align": "paa", "n_aug": 2, "feature_steps": (3,)}])
 def test_the_ledger_equals_the_formula(choose, more):
-    made = replace(ATTACK, choose=choose, **more)
+    made = replaced(ATTACK, {"choose": choose, **more})
     results, target = attack(made, (3, 1))
     assert vars(target.ledger) == dict(made.cost(2))
     assert results[3].spent == results[1].spent
@@ -216,22 +216,22 @@ def test_the_published_budgets():
     steps = {name: made[name].cost(1)["backward"] for name in ("paper", "celeba", "released", "dogs")}
     assert steps == {"paper": 4000, "celeba": 7250, "released": 6000, "dogs": 8000}
     assert made["paper"] == IntermediateFeatures()
-    assert (made["celeba"].pool, made["dogs"].lr, made["released"].stages) == (5000, 0.01, 8)
+    assert (made["celeba"].pool.size, made["dogs"].search.lr, made["released"].stages.count) == (5000, 0.01, 8)
     assert made["released"].uses_evaluator()
     assert made["small"].cost(24)["backward"] <= 30_000
     assert made["small"].prior_choice() == "stylegan2"
 
 
 def test_the_batch_size_is_an_execution_detail():
-    whole, _ = attack(replace(ATTACK, batch=100))
+    whole, _ = attack(replaced(ATTACK, {"batch": 100}))
     for batch in (1, 3):
-        pieces, _ = attack(replace(ATTACK, batch=batch))
+        pieces, _ = attack(replaced(ATTACK, {"batch": batch}))
         assert torch.allclose(pieces[1].images_NCHW, whole[1].images_NCHW, atol=1e-4)
         assert torch.allclose(pieces[1].scores_N, whole[1].scores_N, atol=1e-4)
 
 
 def test_one_style_vector_per_layer_works_too():
-    found, _ = attack(replace(ATTACK, single_w=False, score_with="single_w", clip=True))
+    found, _ = attack(replaced(ATTACK, {"single_w": False, "score_with": "single_w", "clip": True}))
     assert torch.isfinite(found[1].scores_N).all()
 
 
@@ -240,11 +240,11 @@ def test_what_cannot_be_done_is_said():
     with pytest.raises(UsageError, match=r"1 block; set if-gmi.prior=stylegan2"):
         list(run_attack(ATTACK, [0], world.target(), world.prior(), world.attack_context()))
     with pytest.raises(UsageError, match="4 stages, 3 blocks; shorten feature_steps"):
-        attack(replace(ATTACK, feature_steps=(1, 1, 1)))
+        attack(replaced(ATTACK, {"feature_steps": (1, 1, 1)}))
     with pytest.raises(UsageError, match="radii for 3 stages"):
-        replace(ATTACK, radii=(1.0,))
+        replaced(ATTACK, {"radii": (1.0,)})
     with pytest.raises(UsageError, match="no negative steps"):
-        replace(ATTACK, feature_steps=(1, -1))
+        replaced(ATTACK, {"feature_steps": (1, -1)})
     with pytest.raises(UsageError, match="'if-gmi': expected final <= candidates"):
-        replace(ATTACK, final=9)
+        replaced(ATTACK, {"final": 9})
     assert isinstance(world.target(), TargetView)

@@ -11,13 +11,14 @@ from mibench_attacks.search.latent_search import GaussianSearch
 from mibench_models.priors.ked_gan.component import KedGanPrior
 from torch.testing import assert_close
 
-from mibench.api import Prior, UsageError, freeze, run_attack, seeded
+from mibench.api import Ledger, Prior, UsageError, freeze, run_attack, seeded
 from mibench.api.params import build, canonical
 from mibench.testing import AttackContract
 from mibench.testing.tiny_world import TinyWorld
 
 SETTINGS = {"samples": 2, "draws": 5, "final": 3, "steps": 4, "batch": 2}
 WORLD = TinyWorld()
+ALL = {"batch": 25, "ledger": Ledger()}
 
 
 def ked_gan(world: TinyWorld = WORLD) -> Prior:
@@ -73,7 +74,7 @@ def test_mean_and_variance_follow_adam_from_a_wide_gaussian():
         off = x[0] + spread * noise - wanted
         return np.stack([off.mean(0), (off * noise * spread / 2).mean(0)])
 
-    found = search.find(1, 3, lambda z, rows, step: ((z - torch.tensor(wanted)) ** 2).sum(1) / 2, ctx)
+    found = search.find(1, 3, lambda z, rows, step: ((z - torch.tensor(wanted)) ** 2).sum(1) / 2, ctx, **ALL)
     mu, log_var = adam(gradient, np.stack([np.zeros(3), np.ones(3)]), 0.02, 15)
     np.testing.assert_allclose(found.z_NZ, mu + np.exp(log_var / 2) * eps("draws", rows=7), atol=1e-5)
     assert mu[2] > 0.2 and log_var.max() < 1
@@ -87,9 +88,9 @@ def test_clipping_is_real():
         seen.append(z_BZ.abs().max().item())
         return z_BZ.square().sum(1)
 
-    found = search.find(1, 3, loss, WORLD.attack_context())
+    found = search.find(1, 3, loss, WORLD.attack_context(), **ALL)
     assert max(seen) == 0.5 and found.z_NZ.abs().max() == 0.5
-    wide = replace(search, clip=0.0).find(1, 3, loss, WORLD.attack_context())
+    wide = replace(search, clip=0.0).find(1, 3, loss, WORLD.attack_context(), **ALL)
     assert wide.z_NZ.abs().max() > 0.5
 
 
@@ -140,7 +141,7 @@ def test_presets_and_prior_choice():
         preset = build(DistributionalInversion, settings)
         assert build(DistributionalInversion, canonical(preset)) == preset
         if name == "small":
-            assert preset.final == 6
-            assert 24 * preset.samples * preset.steps <= 30_000
+            assert preset.selection.final == 6
+            assert 24 * preset.search.samples * preset.search.steps <= 30_000
     with pytest.raises(UsageError, match="final <= draws"):
         made(final=6)

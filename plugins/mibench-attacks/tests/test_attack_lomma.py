@@ -95,10 +95,12 @@ def test_the_identity_loss_equals_float64(name):
         expected = np.mean([-model[:, 2] for model in models], 0) + 0.7 * ((features - mean) ** 2).mean(1)
     else:
         expected = np.mean([np.log(np.exp(model).sum(1)) - model[:, 2] for model in models], 0)
-    np.testing.assert_allclose(lomma._identity(2, shared, target)(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        lomma.objective.of_class(2, target, shared.students, shared.mean_D)(x).numpy(), expected, rtol=1e-5, atol=1e-6
+    )
 
 
-def test_a_lesson_shows_every_image_before_any_again():
+def test_the_distillation_set_shows_every_image_before_any_again():
     ctx, target = WORLD.attack_context(), WORLD.target()
     distillation_set = query_teacher(target, ctx, 30, batch=7)
     assert (
@@ -123,19 +125,19 @@ def test_a_student_descends_the_divergence_as_published():
         v = 0.9 * v + (p - q).T @ x / 8 + 1e-4 * w
         w = w - (0.01 if epoch < 20 else 0.005) * v
     distiller = Distiller(students=(), public_images=8, epochs=22, lr=0.01, batch=8)
-    distiller.teach(student, distillation_set, [generator("order", epoch) for epoch in range(22)])
+    distiller.train_student(student, distillation_set, [generator("order", epoch) for epoch in range(22)])
     np.testing.assert_allclose(student[1].weight.detach().numpy(), w, atol=2e-5)
 
 
 def test_students_learn_to_agree_with_the_target():
     ctx, target = WORLD.attack_context(), WORLD.target()
     distiller = Distiller(students=("cnn-4",), public_images=24, epochs=20, lr=0.05, batch=8)
-    (student,), _ = distiller.learn(target, ctx)
+    (student,), _ = distiller.distill(target, ctx)
     x = ctx.public.all_images()
     q = target.logits(x).softmax(1)
-    untaught = q.clamp_min(1e-9).log().mul(q).sum(1).mean() + torch.tensor(4.0).log()  # against a uniform guess
+    untrained = q.clamp_min(1e-9).log().mul(q).sum(1).mean() + torch.tensor(4.0).log()  # against a uniform guess
     apart = (q * (q.clamp_min(1e-9).log() - student(x).log_softmax(1))).sum(1).mean()
-    assert apart < 0.5 * untaught
+    assert apart < 0.5 * untrained
     assert not any(p.requires_grad for p in student.parameters()) and not student.training
 
 
@@ -199,5 +201,5 @@ def test_presets_and_prior_choice():
         preset = build(Lomma, settings)
         assert build(Lomma, canonical(preset)) == preset
         if name in {"small", "small-ked"}:
-            per_step = preset.candidates if preset.host == "gmi" else preset.samples
-            assert preset.final == 6 and 24 * per_step * preset.steps <= 30_000
+            per_step = preset.search.candidates if preset.host == "gmi" else preset.search.samples
+            assert preset.selection.final == 6 and 24 * per_step * preset.search.steps <= 30_000

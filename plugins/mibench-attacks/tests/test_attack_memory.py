@@ -34,11 +34,11 @@ def short_of_memory(monkeypatch):
 
 
 def test_a_pool_is_scored_in_batches_that_fit(prior, view_of, short_of_memory):
-    pool, target = CandidatePool(size=9, batch=8), view_of()
-    expected = pool.fill(Renderer(prior, target, 8), generator("pool"))
+    pool, target = CandidatePool(size=9), view_of()
+    expected = pool.fill(Renderer(prior, target, 8), generator("pool"), batch=8)
     tried = short_of_memory(prior, "render", [])
     tight = view_of()
-    found = pool.fill(Renderer(prior, tight, 8), generator("pool"))
+    found = pool.fill(Renderer(prior, tight, 8), generator("pool"), batch=8)
     assert tried[:3] == [8, 4, 2]
     assert_close(found.scores_NK, expected.scores_NK)
     assert torch.equal(found.latents_NLW, expected.latents_NLW)

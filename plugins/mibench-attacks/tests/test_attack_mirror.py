@@ -1,15 +1,14 @@
 """MIRROR: the contract, P-space and its box against numpy, and what the search promises."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from mibench_attacks.latents.p_space import Box, to_p, to_w
 from mibench_attacks.methods.mirror import Mirror
+from mibench_attacks.selection.pool import CandidatePool
 from torch.testing import assert_close
 
-from mibench.api import UsageError, generator, run_attack
+from mibench.api import UsageError, build, generator, run_attack
 from mibench.testing import AttackContract
 from mibench.testing.tiny_parts import TinyPrior
 from mibench.testing.tiny_world import TinyWorld
@@ -79,7 +78,7 @@ def attack(made, prior, seed=0):
 
 def test_latents_stay_in_the_box_from_the_start_and_the_best_iterate_is_delivered(monkeypatch):
     seen = []
-    prior, made = Styled().eval(), Mirror(**{**TINY, "steps": 12, "k": 0.5, "flip": 0.0})
+    prior, made = Styled().eval(), build(Mirror, {**TINY, "steps": 12, "k": 0.5, "flip": 0.0})
     render = prior.render
     monkeypatch.setattr(prior, "render", lambda latent, **more: seen.append(latent.detach()) or render(latent, **more))
     shared = made.prepare(TinyWorld().target(), prior, TinyWorld().attack_context())
@@ -95,22 +94,24 @@ def test_latents_stay_in_the_box_from_the_start_and_the_best_iterate_is_delivere
 
 
 def test_the_batch_size_changes_nothing():
-    whole, pieces = (attack(replace(Mirror(**TINY), batch=batch), Styled().eval()) for batch in (10, 1))
+    whole, pieces = (attack(build(Mirror, {**TINY, "batch": batch}), Styled().eval()) for batch in (10, 1))
     assert_close(whole.images_NCHW, pieces.images_NCHW, rtol=0, atol=1e-5)
     assert_close(whole.scores_N, pieces.scores_N, rtol=0, atol=1e-5)
 
 
 def test_p_space_is_refused_where_it_means_nothing():
     with pytest.raises(UsageError, match=r"mirror\.prior=stylegan2, or mirror\.space=latent"):
-        attack(Mirror(**TINY), TinyWorld().prior())
+        attack(build(Mirror, TINY), TinyWorld().prior())
     with pytest.raises(UsageError, match="final <= candidates <= pool"):
-        Mirror(final=9)
+        build(Mirror, {"final": 9})
+    with pytest.raises(UsageError, match="2 <= pool"):
+        build(Mirror, {"pool": 1, "candidates": 1, "final": 1})
 
 
 def test_published_figures_and_small_costs():
-    paper = Mirror(**Mirror.presets["paper"])
-    assert (paper.pool, paper.candidates, paper.steps, paper.lr, paper.weight) == (100_000, 8, 20_000, 0.25, 10)
-    assert (paper.truncation, paper.cutoff, paper.k) == (0.7, 8, 1)
-    small = Mirror(**Mirror.presets["small"])
+    paper = build(Mirror, Mirror.presets["paper"])
+    assert paper.pool == CandidatePool(size=100_000, candidates=8, truncation=0.7, cutoff=8)
+    assert (paper.search.steps, paper.search.lr, paper.weight, paper.box.k) == (20_000, 0.25, 10, 1)
+    small = build(Mirror, Mirror.presets["small"])
     assert small.prior_choice() == "stylegan2"
     assert small.cost(24)["backward"] <= 30_000

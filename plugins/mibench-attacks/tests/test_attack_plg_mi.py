@@ -10,6 +10,7 @@ from mibench_attacks.views.transforms import RandomView
 from mibench_models.priors.plg_cgan.component import PlgCgan
 
 from mibench.api import Prior, UsageError, freeze, run_attack, seeded
+from mibench.api.params import build
 from mibench.testing import AttackContract, TinyWorld
 
 SMALL = {"restarts": 5, "final": 3, "steps": 4, "batch": 2}
@@ -19,6 +20,10 @@ def conditional(world: TinyWorld) -> Prior:
     model = PlgCgan(z_dim=8, width=2)
     with seeded("plg prior"):
         return freeze(model.build(channels=world.channels, size=world.size, classes=world.classes))
+
+
+def made(**settings) -> PseudoLabelGuided:
+    return build(PseudoLabelGuided, settings)
 
 
 class TestContract(AttackContract):
@@ -42,21 +47,21 @@ def attacked(attack, world=TinyWorld(), classes=(2, 0), prior=None):  # noqa: B0
 
 @pytest.mark.parametrize("more", [{}, {"align": "taa", "n_aug": 2, "views": 1}, {"final": 5, "steps": 0}])
 def test_cost_is_exact(more):
-    attack = PseudoLabelGuided(**SMALL | more)
+    attack = made(**SMALL | more)
     results, target = attacked(attack)
     assert vars(target.ledger) == dict(attack.cost(2))
     assert [result.spent.render for result in results] == [attack.cost(1)["render"]] * 2
 
 
 def test_the_batch_changes_nothing():
-    attack = PseudoLabelGuided(**SMALL)
+    attack = made(**SMALL)
     for one, other in zip(attacked(attack)[0], attacked(replace(attack, batch=100))[0], strict=True):
         torch.testing.assert_close(one.images_NCHW, other.images_NCHW, atol=2e-4, rtol=0)
 
 
 def test_the_loss_falls_and_confidence_orders():
     world = TinyWorld()
-    attack = PseudoLabelGuided(restarts=6, final=4, steps=25, flip=0.0, rotate=0.0, jitter=0.0, crop_scale=(1.0, 1.0))
+    attack = made(restarts=6, final=4, steps=25, flip=0.0, rotate=0.0, jitter=0.0, crop_scale=(1.0, 1.0))
     (result,), target = attacked(attack, world, [1])
     assert sum(result.trace["loss"][-3:]) < sum(result.trace["loss"][:3])
     truth = target.logits(result.images_NCHW).softmax(1)[:, 1]
@@ -67,17 +72,17 @@ def test_a_prior_without_the_classes_is_refused():
     world = TinyWorld()
     for prior in (world.prior(), conditional(TinyWorld(classes=5))):
         with pytest.raises(UsageError, match="prior=plg-cgan"):
-            attacked(PseudoLabelGuided(**SMALL), world, prior=prior)
+            attacked(made(**SMALL), world, prior=prior)
 
 
 def test_more_final_images_than_starts_are_refused():
     with pytest.raises(UsageError, match="final <= restarts"):
-        PseudoLabelGuided(restarts=2, final=3)
+        made(restarts=2, final=3)
 
 
 def test_the_prior_of_each_preset():
     assert PseudoLabelGuided().prior_choice() == "plg-cgan"
-    assert PseudoLabelGuided(**PseudoLabelGuided.presets["small"]).prior_choice() == "plg-cgan/small"
+    assert made(**PseudoLabelGuided.presets["small"]).prior_choice() == "plg-cgan/small"
 
 
 def test_margins_of_the_reference_vector():
@@ -90,7 +95,7 @@ def test_the_objective_is_the_mean_margin_over_both_views_by_hand():
     """Reference 9: the margins of two independent views; their mean stands for their sum. Views are mirrors here."""
     world, label = TinyWorld(), 1
     plain = {"crop_scale": (1.0, 1.0), "rotate": 0.0, "jitter": 0.0}
-    attack = PseudoLabelGuided(restarts=5, final=5, steps=1, **plain)
+    attack = made(restarts=5, final=5, steps=1, **plain)
     (result,), _ = attacked(attack, world, [label])
     ctx, prior, target = world.attack_context(seed=4), conditional(world), world.trained().double()
     z = prior.sample(5, ctx.rng("class", label, "start"))

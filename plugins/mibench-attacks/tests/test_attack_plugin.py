@@ -12,7 +12,7 @@ from mibench_attacks.methods.baselines import PriorRandom, PriorTopConfidence
 from mibench_attacks.methods.ppa import PlugAndPlay
 
 from mibench.api import Attack, UsageError
-from mibench.api.params import build, canonical, describe
+from mibench.api.params import build, canonical, describe, values_of
 from mibench.protocol.load import load_protocol
 from mibench.registry import load_registry
 
@@ -51,8 +51,9 @@ def test_presets_and_defaults_build(name, preset):
 
 def test_published_presets_hold_the_published_numbers():
     def settings(preset):
-        made = build(PlugAndPlay, PlugAndPlay.presets[preset])
-        return made.pool, made.candidates, made.final, made.steps, made.lr, made.crop_scale[0], made.milestones
+        made = values_of(build(PlugAndPlay, PlugAndPlay.presets[preset]))
+        names = ("pool", "candidates", "final", "steps", "lr", "crop_scale", "milestones")
+        return tuple(made[name][0] if name == "crop_scale" else made[name] for name in names)
 
     assert settings("paper") == (2000, 200, 50, 50, 0.005, 0.9, ())
     assert settings("celeba") == (5000, 200, 50, 70, 0.005, 0.9, ())
@@ -65,11 +66,11 @@ def test_published_presets_hold_the_published_numbers():
 
 def test_controls_have_the_budgets_of_the_attack_that_they_control():
     for preset in ("paper", "celeba", "dogs", "small"):
-        ppa = build(PlugAndPlay, PlugAndPlay.presets[preset])
-        top = build(PriorTopConfidence, PriorTopConfidence.presets[preset])
-        random = build(PriorRandom, PriorRandom.presets[preset])
-        assert (ppa.pool, ppa.final, ppa.truncation) == (top.pool, top.final, top.truncation)
-        assert (ppa.final, ppa.truncation) == (random.final, random.truncation)
+        ppa, top, random = (
+            values_of(build(made, made.presets[preset])) for made in (PlugAndPlay, PriorTopConfidence, PriorRandom)
+        )
+        assert all(ppa[name] == top[name] for name in ("pool", "final", "truncation", "cutoff"))
+        assert all(ppa[name] == random[name] for name in ("final", "truncation", "cutoff"))
 
 
 @pytest.mark.parametrize("protocol", ["orl64", "rendered64"])
@@ -123,7 +124,7 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_attacks_cannot_reach_evaluation_or_private_doors(path):
     allowed = ("mibench.api", "mibench_attacks", "torch", "annotated_types")
     standard = sys.stdlib_module_names

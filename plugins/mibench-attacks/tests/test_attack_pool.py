@@ -1,7 +1,7 @@
 import pytest
 import torch
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.selection.pool import CandidatePool, ScoredPool
+from mibench_attacks.selection.pool import ScoredPool, StylePool
 from mibench_attacks.selection.robust_rank import RobustRank, best
 from mibench_attacks.views.transforms import hflip
 from torch.testing import assert_close
@@ -9,8 +9,8 @@ from torch.testing import assert_close
 from mibench.api import ClassFailed, MibenchError, generator
 
 
-def filled(prior, target, **settings):
-    return CandidatePool(size=40, **settings).fill(Renderer(prior, target, 8), generator("pool"))
+def filled(prior, target, *, batch=50, **settings):
+    return StylePool(size=40, **settings).fill(Renderer(prior, target, 8), generator("pool"), batch=batch)
 
 
 def test_selection_is_the_top_without_duplicates_and_classes_may_share(prior, view_of):

@@ -1,7 +1,6 @@
 """PPA: what it descends, by hand, and what more candidates are good for."""
 
 import copy
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,9 +9,12 @@ from mibench_attacks.methods.ppa import PlugAndPlay
 from mibench_attacks.views.transforms import RandomView
 from torch.nn.functional import interpolate
 
-from mibench.api import run_attack
+from mibench.api import build, replaced, run_attack
 
-PPA = PlugAndPlay(pool=40, candidates=6, final=1, steps=4, lr=0.05, draws=3, batch=4, cutoff=1)
+PPA = build(
+    PlugAndPlay,
+    {"pool": 40, "candidates": 6, "final": 1, "steps": 4, "lr": 0.05, "draws": 3, "batch": 4, "cutoff": 1},
+)
 
 
 def poincare(logits, label, xi=1e-4):
@@ -25,7 +27,7 @@ def poincare(logits, label, xi=1e-4):
 
 @pytest.mark.parametrize("views", [1, 3])
 def test_the_objective_is_the_mean_distance_over_the_crops_by_hand(views, view_of, prior, classifier, ctx):
-    label, attack = 2, replace(PPA, steps=1, views=views, crop_scale=(0.3, 0.9))
+    label, attack = 2, replaced(PPA, {"steps": 1, "views": views, "crop_scale": (0.3, 0.9)})
     [result] = run_attack(attack, [label], view_of(), prior, ctx)
     start = attack.prepare(view_of(), prior, ctx).select(label, 6).latents_MLW[:, :1].double()
     prior, target = copy.deepcopy(prior).double(), copy.deepcopy(classifier).double()
@@ -43,7 +45,7 @@ def test_more_candidates_never_make_the_best_image_worse(label, view_of, prior, 
     """The path of a candidate does not depend on the others, and all are ranked under the same views."""
     best = []
     for candidates in (1, 4, 20):
-        [result] = run_attack(replace(PPA, candidates=candidates), [label], view_of(), prior, ctx)
+        [result] = run_attack(replaced(PPA, {"candidates": candidates}), [label], view_of(), prior, ctx)
         best.append(result.scores_N[0].item())
     assert all(after >= before - 1e-6 for before, after in pairwise(best))
     assert best[-1] > best[0] + 1e-4

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.methods import ppdg_vanilla
 from mibench_attacks.methods.gmi import GenerativeInversion
 from mibench_attacks.methods.ppa import PlugAndPlay
 from mibench_attacks.methods.ppdg_mi import PseudoPrivateTuning
@@ -14,12 +13,14 @@ from mibench_attacks.methods.ppdg_vanilla import PseudoPrivateVanilla
 from mibench_attacks.search.gradient_search import GradientSearch
 from mibench_attacks.search.optimisers import adam
 from mibench_attacks.search.prior_tuning import PriorTuning
+from mibench_attacks.selection import pseudo_private
+from mibench_attacks.selection.pseudo_private import PseudoPrivateSelection
 from mibench_attacks.views.transforms import RandomView
 from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torch import nn
 from torch.testing import assert_close
 
-from mibench.api import freeze, generator, run_attack, seeded
+from mibench.api import build, freeze, generator, run_attack, seeded
 from mibench.testing import TinyPrior, TinyWorld
 
 WORLD = TinyWorld()
@@ -88,10 +89,13 @@ def test_the_pseudo_private_images_are_the_best_of_the_round_before(monkeypatch)
     monkeypatch.setattr(
         PriorTuning, "neighbours", lambda self, x, *args, **more: towards.append(x) or search(self, x, *args, **more)
     )
-    tuned = PseudoPrivateTuning(**ppa, pseudo=2, invert_steps=1, tune_steps=1, mean_of=20, perceptual="random")
+    tuned = build(
+        PseudoPrivateTuning,
+        {**ppa, "pseudo": 2, "invert_steps": 1, "tune_steps": 1, "mean_of": 20, "perceptual": "random"},
+    )
     ctx = WORLD.attack_context()
     list(run_attack(tuned, [1], WORLD.target(), style_prior(), ctx))
-    [alone] = run_attack(PlugAndPlay(**ppa), [1], WORLD.target(), style_prior(), ctx)
+    [alone] = run_attack(build(PlugAndPlay, ppa), [1], WORLD.target(), style_prior(), ctx)
     confidence = copy.deepcopy(WORLD.trained()).double()(alone.images_NCHW.double()).softmax(1)[:, 1]
     order = confidence.argsort(descending=True)
     assert confidence[order[1]] - confidence[order[2]] > 1e-4
@@ -100,7 +104,7 @@ def test_the_pseudo_private_images_are_the_best_of_the_round_before(monkeypatch)
 
 def test_ppdg_vanilla_keeps_the_images_whose_views_the_target_likes_best(monkeypatch):
     """The views are mirror images here, by which the host does not order, so that its first ones are others."""
-    monkeypatch.setattr(ppdg_vanilla, "VIEW", RandomView(scale=(1.0, 1.0), flip=1.0))
+    monkeypatch.setattr(pseudo_private, "VIEW", RandomView(scale=(1.0, 1.0), flip=1.0))
     host = {"prior": "dcgan/smoke", "restarts": 6, "final": 2, "steps": 2, "batch_ref": 5}
     monkeypatch.setitem(GenerativeInversion.presets, "smoke", host)
     made, given = {}, []
@@ -113,7 +117,9 @@ def test_ppdg_vanilla_keeps_the_images_whose_views_the_target_likes_best(monkeyp
 
     monkeypatch.setattr(GenerativeInversion, "reconstruct", watched)
     ctx = replace(WORLD.attack_context(), train_prior=lambda prior, images, *_: given.append(images) or prior)
-    attack = PseudoPrivateVanilla(host_preset="smoke", candidates=6, keep=2, draws=2, tune_steps=1)
+    attack = PseudoPrivateVanilla(
+        host_preset="smoke", selection=PseudoPrivateSelection(candidates=6, keep=2, draws=2), tune_steps=1
+    )
     attack.prepare(WORLD.target(), freeze(Judged()), ctx)
     pixels = given[0].all_images()[len(ctx.public) :].view(4, 2, 3, 16, 16)
     target, leading = copy.deepcopy(WORLD.trained()).double(), 0

@@ -12,12 +12,23 @@ from mibench_attacks.losses.perceptual import perceptual
 from mibench_attacks.methods.ppa import PlugAndPlay
 from mibench_attacks.methods.ppdg_mi import PseudoPrivateTuning
 from mibench_attacks.search.gradient_search import GradientSearch
+from mibench_attacks.search.inversion import Inversion
 from mibench_attacks.search.optimisers import adam
 from mibench_attacks.search.prior_tuning import PriorTuning
 from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from torchvision.models import vgg
 
-from mibench.api import ClassFailed, DataError, MibenchError, UsageError, freeze, generator, run_attack, seeded
+from mibench.api import (
+    ClassFailed,
+    DataError,
+    MibenchError,
+    UsageError,
+    freeze,
+    generator,
+    replaced,
+    run_attack,
+    seeded,
+)
 from mibench.api.params import build
 from mibench.testing import AttackContract, TinyWorld
 
@@ -230,7 +241,7 @@ def test_failures_of_the_tuning_are_explained_and_leave_it_frozen():
 
 
 def test_one_round_is_ppa():
-    ours, _ = attack(replace(ATTACK, rounds=1))
+    ours, _ = attack(replaced(ATTACK, {"rounds": 1}))
     theirs, _ = attack(build(PlugAndPlay, PPA))
     assert torch.equal(ours[1].images_NCHW, theirs[1].images_NCHW)
     assert torch.equal(ours[1].scores_N, theirs[1].scores_N)
@@ -240,8 +251,8 @@ def test_images_are_rendered_by_the_tuned_generator_of_their_class(monkeypatch):
     prior, made, copies = style_prior(), [], []
     clone = prior.clone
     monkeypatch.setattr(prior, "clone", lambda: copies.append(clone()) or copies[-1])
-    found = PlugAndPlay._invert
-    monkeypatch.setattr(PlugAndPlay, "_invert", lambda *args: made.append(found(*args)) or made[-1])
+    found = Inversion.run
+    monkeypatch.setattr(Inversion, "run", lambda *args: made.append(found(*args)) or made[-1])
     results, target = attack(ATTACK, (1, 2), prior=prior)
     assert len(copies) == 2
     assert len(made) == 4
@@ -259,10 +270,14 @@ def test_images_are_rendered_by_the_tuned_generator_of_their_class(monkeypatch):
     "more", [{}, {"rounds": 3, "tuner": "mmd"}, {"rounds": 1}, {"views": 2, "align": "taa", "n_aug": 2, "tuner": "ct"}]
 )
 def test_the_ledger_equals_the_formula(more):
-    made = replace(ATTACK, **more)
+    made = replaced(ATTACK, more)
     results, target = attack(made, (3, 1))
     assert vars(target.ledger) == dict(made.cost(2))
     assert results[3].spent == results[1].spent
+
+
+def tuning_steps(made):
+    return made.tuning.images, made.tuning.search.steps, made.tuning.steps
 
 
 def test_the_published_budgets():
@@ -272,24 +287,24 @@ def test_the_published_budgets():
     assert [made[name].cost(1)["backward"] for name in ("paper", "released")] == [7000, 14_000]
     assert made["paper"].cost(1)["forward"] == 2 * (1000 + 3500 + 10_000)
     assert made["paper"].cost(1)["render"] == 2 * (500 + 3500 + 100) + 5 + 1500 + 750
-    tuned = {name: (made[name].pseudo, made[name].invert_steps, made[name].tune_steps) for name in ("pw", "ct", "mmd")}
+    tuned = {name: tuning_steps(made[name]) for name in ("pw", "ct", "mmd")}
     assert tuned == {"pw": (5, 300, 150), "ct": (10, 150, 25), "mmd": (10, 100, 150)}
     small = made["small"]
-    per_class = small.cost(1)["backward"] + small.pseudo * (small.invert_steps + small.tune_steps)
+    per_class = small.cost(1)["backward"] + small.tuning.renders
     assert 24 * per_class <= 30_000
     assert small.prior_choice() == "stylegan2"
 
 
 def test_the_batch_size_is_an_execution_detail():
     for tuner in ("pw", "ct"):
-        made = replace(ATTACK, tuner=tuner, tune_lr=3e-4)
-        whole, _ = attack(replace(made, batch=100))
-        pieces, _ = attack(replace(made, batch=1))
+        made = replaced(ATTACK, {"tuner": tuner, "tune_lr": 3e-4})
+        whole, _ = attack(replaced(made, {"batch": 100}))
+        pieces, _ = attack(replaced(made, {"batch": 1}))
         assert torch.allclose(pieces[1].images_NCHW, whole[1].images_NCHW, atol=1e-3)
 
 
 def test_a_generator_without_a_discriminator_will_do():
-    prior, made = style_prior(), replace(ATTACK, d_weight=0.0)
+    prior, made = style_prior(), replaced(ATTACK, {"d_weight": 0.0})
     prior.critic = None
     results, target = attack(made, prior=prior)
     assert results[1].trace["tuned"][-1] < results[1].trace["tuned"][0]
@@ -305,9 +320,9 @@ def test_what_cannot_be_done_is_said():
     with pytest.raises(UsageError, match=r"set ppdg-mi.prior=stylegan2, or ppdg-mi.d_weight=0"):
         prepare(ATTACK, world.prior())
     with pytest.raises(UsageError, match="perceptual=random"):
-        prepare(replace(ATTACK, perceptual="vgg16"), style_prior())
+        prepare(replaced(ATTACK, {"perceptual": "vgg16"}), style_prior())
 
     with pytest.raises(UsageError, match="no weights"):
-        prepare(replace(ATTACK, d_weight=0.0), world.prior())
+        prepare(replaced(ATTACK, {"d_weight": 0.0}), world.prior())
     with pytest.raises(UsageError, match="pseudo <= final"):
-        replace(ATTACK, pseudo=4)
+        replaced(ATTACK, {"pseudo": 4})

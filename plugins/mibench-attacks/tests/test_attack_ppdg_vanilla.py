@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from mibench.api import UsageError, freeze, run_attack
 from mibench.api.attack import _make
+from mibench.api.params import build
 from mibench.testing import AttackContract, TinyPrior, TinyWorld
 
 SMALL = {"host_preset": "smoke", "candidates": 3, "keep": 2, "draws": 2, "tune_steps": 1}
@@ -74,7 +75,7 @@ def test_its_prior_is_the_hosts_unless_another_is_named():
 def attacked(trainings, remember=_make, **settings):
     world = TinyWorld()
     ctx = replace(world.attack_context(), train_prior=trainings, cached=remember)
-    made = PseudoPrivateVanilla(**{**SMALL, **settings})
+    made = build(PseudoPrivateVanilla, {**SMALL, **settings})
     prior = freeze(Judged(world.channels, world.size))
     target = world.target()
     return {found.label: found for found in run_attack(made, range(4), target, prior, ctx)}, target, prior, ctx
@@ -98,7 +99,7 @@ def test_the_best_candidates_of_every_class_join_the_public_images_between_round
 def test_one_round_is_the_host_itself():
     found, *_ = attacked(Trainings(), rounds=1)
     world = TinyWorld()
-    host = GenerativeInversion(**SMOKE_HOSTS["gmi"])
+    host = build(GenerativeInversion, SMOKE_HOSTS["gmi"])
     prior = freeze(Judged(world.channels, world.size))
     alone = run_attack(host, range(4), world.target(), prior, world.attack_context())
     for result in alone:
@@ -130,11 +131,11 @@ def test_what_led_to_the_tuned_prior_is_remembered():
 )
 def test_wrong_settings_are_explained(settings, message):
     with pytest.raises(UsageError, match=message):
-        PseudoPrivateVanilla(**{**SMALL, **settings})
+        build(PseudoPrivateVanilla, {**SMALL, **settings})
 
 
 @pytest.mark.parametrize("host", ["gmi", "ked-mi", "plg-mi"])
 def test_every_host_makes_all_candidates_before_the_choice(host):
-    made = PseudoPrivateVanilla(host=host, **SMALL)
-    assert made._many().final == 3  # type: ignore[attr-defined]
+    made = build(PseudoPrivateVanilla, {"host": host, **SMALL})
+    assert made._many().selection.final == 3  # type: ignore[attr-defined]
     assert made.prior_choice() == {"gmi": "dcgan/smoke", "ked-mi": "ked-gan/smoke", "plg-mi": "plg-cgan/smoke"}[host]

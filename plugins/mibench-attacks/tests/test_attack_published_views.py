@@ -10,7 +10,7 @@ import pytest
 import torch
 from mibench_attacks.methods.plg_mi import PseudoLabelGuided
 from mibench_attacks.methods.ppa import PlugAndPlay
-from mibench_attacks.methods.ppdg_vanilla import VIEW
+from mibench_attacks.selection.pseudo_private import VIEW
 from mibench_attacks.views.alignment import Alignment
 from mibench_attacks.views.transforms import Draw
 
@@ -37,12 +37,13 @@ def many(view):
     return lambda rng: [view.draw(1, 1000, rng) for _ in range(1000)]
 
 
+PLG_MI = PseudoLabelGuided().objective.objective()
 VIEWS = {
     # section 1.3
-    "ppa, search": Views(many(ppa("paper").objective().view), (0.9, 1.0)),
-    "ppa, search, dogs": Views(many(ppa("dogs").objective().view), (0.75, 1.0)),
-    "ppa, selection": Views(many(ppa("paper")._ranking().view), (0.5, 0.9), (0.8, 1.2), flip=0.5),
-    "plg-mi": Views(many(PseudoLabelGuided().objective().view), (0.8, 1.0), flip=0.5, degrees=5.0, jitter=0.2),
+    "ppa, search": Views(many(ppa("paper").objective.objective().view), (0.9, 1.0)),
+    "ppa, search, dogs": Views(many(ppa("dogs").objective.objective().view), (0.75, 1.0)),
+    "ppa, selection": Views(many(ppa("paper").selection.view), (0.5, 0.9), (0.8, 1.2), flip=0.5),
+    "plg-mi": Views(many(PLG_MI.view), (0.8, 1.0), flip=0.5, degrees=5.0, jitter=0.2),
     # section 5.4
     "ppdg-vanilla": Views(many(VIEW), (0.8, 1.0), flip=0.5, degrees=5.0, jitter=0.2),
     # section 15

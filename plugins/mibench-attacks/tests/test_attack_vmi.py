@@ -1,14 +1,17 @@
 """VMI: the contract, and flows against autograd's Jacobian and a Gaussian whose divergence is known."""
 
 import math
+from dataclasses import astuple
 
 import pytest
 import torch
 from mibench_attacks.latents import flows
-from mibench_attacks.methods.vmi import VariationalInversion, _sample
+from mibench_attacks.latents.layer_flows import PriorFlows
+from mibench_attacks.methods.vmi import VariationalInversion
 from torch.testing import assert_close
 
 from mibench.api import generator, run_attack
+from mibench.api.params import build
 from mibench.testing import AttackContract
 from mibench.testing.tiny_parts import TinyPrior
 from mibench.testing.tiny_world import TinyWorld
@@ -47,31 +50,31 @@ class TestOnLayers(AttackContract):
 
 def made_up(count, steps, width, hidden=6):
     rng = generator("flow", width)
-    parameters = [value.double() for value in flows.start(count, steps, width, hidden, rng)]
+    parameters = [value.double() for value in flows.initial_parameters(count, steps, width, hidden, rng)]
     moved = [value + 0.3 * torch.randn(value.shape, generator=rng, dtype=torch.float64) for value in parameters]
-    return moved, flows.shuffles(steps, width, rng)
+    return moved, flows.permutations(steps, width, rng)
 
 
 @pytest.mark.parametrize("width", [1, 4, 5])
 def test_flows_are_inverted_exactly_and_know_their_volume(width):
     parameters, order = made_up(2, 3, width)
     x = torch.randn(4, 2, width, generator=generator("x"), dtype=torch.float64)
-    y, log_determinant = flows.push(x, parameters, order)
-    assert_close(flows.pull(y, parameters, order), x, rtol=0, atol=1e-12)
+    y, log_determinant = flows.forward(x, parameters, order)
+    assert_close(flows.inverse(y, parameters, order), x, rtol=0, atol=1e-12)
     for flow in range(2):
         alone = [value[:, flow : flow + 1] for value in parameters]
         for row in x[:, flow]:
             jacobian = torch.autograd.functional.jacobian(
-                lambda v, alone=alone: flows.push(v[None, None], alone, order)[0][0, 0], row
+                lambda v, alone=alone: flows.forward(v[None, None], alone, order)[0][0, 0], row
             )
             assert_close(torch.linalg.slogdet(jacobian).logabsdet, log_determinant[flow], rtol=0, atol=1e-12)
 
 
 def test_flows_begin_as_permutations_without_divergence():
     rng = generator("begin")
-    parameters, order = flows.start(2, 3, 6, 8, rng), flows.shuffles(3, 6, rng)
+    parameters, order = flows.initial_parameters(2, 3, 6, 8, rng), flows.permutations(3, 6, rng)
     x = torch.randn(7, 2, 6, generator=rng)
-    y, log_determinant = flows.push(x, parameters, order)
+    y, log_determinant = flows.forward(x, parameters, order)
     assert_close(y.sort().values, x.sort().values, rtol=0, atol=0)
     assert not torch.equal(y, x)
     assert_close(flows.kl_to_normal(x, y, log_determinant), torch.zeros(2), rtol=0, atol=1e-6)
@@ -80,11 +83,11 @@ def test_flows_begin_as_permutations_without_divergence():
 def test_the_divergence_of_a_scaled_and_shifted_normal_is_the_known_one():
     """KL(N(b, s^2) || N(0, 1)) = (s^2 + b^2 - 1) / 2 - log s, in each of 3 dimensions."""
     scale, shift = 0.6, 0.8
-    parameters = [value.double() for value in flows.start(1, 1, 3, 2, generator("kl"))]
+    parameters = [value.double() for value in flows.initial_parameters(1, 1, 3, 2, generator("kl"))]
     parameters[0] += math.log(scale)
     parameters[1] += shift
     base = torch.randn(200_000, 1, 3, generator=generator("base"), dtype=torch.float64)
-    made, log_determinant = flows.push(base, parameters, torch.arange(3)[None])
+    made, log_determinant = flows.forward(base, parameters, torch.arange(3)[None])
     known = 3 * ((scale**2 + shift**2 - 1) / 2 - math.log(scale))
     assert flows.kl_to_normal(base, made, log_determinant).item() == pytest.approx(known, abs=0.01)
 
@@ -92,10 +95,10 @@ def test_the_divergence_of_a_scaled_and_shifted_normal_is_the_known_one():
 def test_identity_layers_have_flows_and_the_others_share_a_sample_of_the_prior():
     prior = Layered().eval()
     rng = generator("layers")
-    parameters = flows.start(2, 1, prior.noise_size, 4, rng)
+    parameters = flows.initial_parameters(2, 1, prior.noise_size, 4, rng)
     parameters[1][0, 0] += 100.0  # the first flow is shifted, the second is not
-    order = flows.shuffles(1, prior.noise_size, rng)
-    latents, kl = _sample(parameters, order, prior, 50, rng)
+    order = flows.permutations(1, prior.noise_size, rng)
+    latents, kl = PriorFlows(prior, order, parameters).sample(parameters, 50, rng)
     assert latents.shape == (50, 3, prior.noise_size)
     assert latents[:, 0].mean().item() == pytest.approx(100, abs=0.5)
     assert latents[:, 1].std().item() == pytest.approx(2, rel=0.1)
@@ -107,7 +110,7 @@ def test_identity_layers_have_flows_and_the_others_share_a_sample_of_the_prior()
 
 def attack(**more):
     world = TinyWorld()
-    made = VariationalInversion(**{**TINY, "final": 40, **more})
+    made = build(VariationalInversion, {**TINY, "final": 40, **more})
     [result] = run_attack(made, [2], world.target(), world.prior(), world.attack_context())
     return result
 
@@ -124,10 +127,10 @@ def test_the_batch_size_changes_nothing():
 
 
 def test_published_figures_and_small_costs():
-    paper = VariationalInversion(**VariationalInversion.presets["paper"])
-    assert (paper.steps, paper.samples, paper.lr, paper.momentum, paper.gamma) == (4867, 64, 1e-4, 0.9, 1e-3)
-    assert (paper.optimizer, paper.flows, paper.final, paper.identity_layers) == ("sgd", 10, 100, 10)
-    assert VariationalInversion(**VariationalInversion.presets["small"]).cost(24)["backward"] <= 30_000
+    paper = build(VariationalInversion, VariationalInversion.presets["paper"])
+    assert (*astuple(paper.search)[1:], paper.objective.gamma) == (1e-4, 0.9, 4867, 64, 1e-3)
+    assert (paper.search.optimizer, paper.flow.steps, paper.selection.final, paper.flow.layers) == ("sgd", 10, 100, 10)
+    assert build(VariationalInversion, VariationalInversion.presets["small"]).cost(24)["backward"] <= 30_000
 
 
 def test_the_whole_loss_by_hand(monkeypatch):
@@ -135,15 +138,17 @@ def test_the_whole_loss_by_hand(monkeypatch):
     scale, shift, gamma = (0.5, 1.5), (0.3, -0.4), 0.3
 
     def moved(*settings):
-        parameters = flows.start(*settings)
+        parameters = flows.initial_parameters(*settings)
         parameters[0] += torch.tensor(scale).log().view(1, 2, 1, 1)
         parameters[1] += torch.tensor(shift).view(1, 2, 1, 1)
         return parameters
 
-    monkeypatch.setattr("mibench_attacks.methods.vmi.start", moved)
-    monkeypatch.setattr("mibench_attacks.methods.vmi.shuffles", lambda steps, width, rng: torch.arange(width)[None])
+    monkeypatch.setattr("mibench_attacks.latents.layer_flows.initial_parameters", moved)
+    monkeypatch.setattr(
+        "mibench_attacks.latents.layer_flows.permutations", lambda steps, width, rng: torch.arange(width)[None]
+    )
     world, prior = TinyWorld(), Layered().eval()
-    made = VariationalInversion(**{**TINY, "steps": 1, "flows": 1, "identity_layers": 2, "gamma": gamma})
+    made = build(VariationalInversion, {**TINY, "steps": 1, "flows": 1, "identity_layers": 2, "gamma": gamma})
     ctx, target = world.attack_context(), world.trained().double()
     [result] = run_attack(made, [2], world.target(), prior, ctx)
 

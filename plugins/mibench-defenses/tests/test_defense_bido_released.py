@@ -74,7 +74,7 @@ def test_the_range_is_that_of_the_gaussian_kernel_by_hand(scale: str):
 def test_the_papers_preset_is_the_released_code_and_atats_is_atats():
     paper, atat = (params.build(BiDO, BiDO.presets[name]) for name in ("paper", "atat-paper"))
     assert (paper.dependence.image_scale, paper.per_class) == ("unit", 4)
-    assert (atat.image_scale, atat.per_class) == ("symmetric", 0)
+    assert (atat.dependence.image_scale, atat.per_class) == ("symmetric", 0)
     assert not {"image_scale", "per_class"} & set(params.canonical(atat))
 
 
@@ -132,5 +132,5 @@ def test_a_training_steps_through_such_batches():
             seen.append(sorted(Counter(y_B.tolist()).values()))
             return super().training_step(model, x_BCHW, y_B, ctx)
 
-    train_steps(Watch(per_class=2, image_scale="unit"), TinyWorld(), epochs=2, batch=8)
+    train_steps(Watch(per_class=2, dependence=Dependence(image_scale="unit")), TinyWorld(), epochs=2, batch=8)
     assert seen and all(counts == [2, 2, 2, 2] for counts in seen)

@@ -140,7 +140,7 @@ def test_first_two_sub_steps_touch_no_statistics_of_the_target():
     weights, judged = snapshot(model), snapshot(ctx.extras["discriminator"])
     triggers = ctx.extras["triggers"].clone()
     model.eval()
-    defense._teach_discriminators(model, x, y, ctx)
+    defense._train_discriminators(model, x, y, ctx)
     after_teaching = snapshot(ctx.extras["discriminator"])
     assert not torch.equal(judged["body.block1.1.running_mean"], after_teaching["body.block1.1.running_mean"])
     assert not torch.equal(judged["body.fc.weight"], after_teaching["body.fc.weight"])

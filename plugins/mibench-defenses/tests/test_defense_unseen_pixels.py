@@ -129,7 +129,7 @@ def test_penalty_in_float64(adaptive: bool, gamma: float):
 
 def test_penalty_weight_converts_to_the_released_one():
     """.025 on the summed cross-entropy of 128 and the sum over 224 x 224 pixels."""
-    assert made().lam == pytest.approx(0.025 / 128 * 224 * 224, rel=1e-3)
+    assert made().penalty.lam == pytest.approx(0.025 / 128 * 224 * 224, rel=1e-3)
 
 
 def test_removed_pixels_give_the_penalty_a_finite_gradient():

@@ -21,6 +21,8 @@ from mibench_models.priors.stylegan2.resample import binomial_filter
 
 from mibench.api import seeded
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the formulas in by_hand.py
+
 SHAPE = {"img_resolution": 16, "img_channels": 3, "channel_base": 128, "channel_max": 16, "conv_clamp": 256.0}
 INNER = {"z_dim": 8, "w_dim": 12, "mapping_layers": 2}
 

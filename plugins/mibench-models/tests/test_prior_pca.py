@@ -6,7 +6,7 @@ import torch
 from mibench_models.priors import pca
 from mibench_models.priors.pca import PcaPrior
 
-from mibench.api import TensorImages, UsageError, generator
+from mibench.api import MibenchError, TensorImages, UsageError, generator
 from mibench.api.params import build
 
 
@@ -87,3 +87,62 @@ def test_state_round_trip() -> None:
     other = model.trainer(model.build(channels=1, size=8), images, seed=0, device=torch.device("cpu"))
     other.load_state(prior.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(other.state().values(), prior.state_dict().values(), strict=True))
+
+
+def test_directions_are_orthonormal_and_have_a_sign() -> None:
+    prior, _ = _fit(PcaPrior(components=8), _images(30))
+    torch.testing.assert_close(prior.basis @ prior.basis.T, torch.eye(8), atol=1e-5, rtol=0)
+    for direction in prior.basis:
+        assert direction[direction.abs().argmax()] > 0
+    assert (prior.scale.diff() <= 0).all()
+
+
+def test_samples_have_the_spread_of_the_data() -> None:
+    images = _images(60)
+    prior, _ = _fit(PcaPrior(components=5, mirror=False), images)
+    x = prior.render(prior.to_latent(prior.sample(4000, generator("many")))).flatten(1).double()
+    along = (x - prior.mean.flatten()) @ prior.basis.double().T
+    np.testing.assert_allclose(along.std(0), prior.scale, rtol=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_images_that_do_not_differ_leave_only_the_mean(count: int) -> None:
+    same = _images(1).subset(torch.zeros(count, dtype=torch.long))
+    prior, signals = _fit(PcaPrior(components=4, mirror=False), same)
+    assert signals == {"explained": 1.0, "components": 0.0}
+    x = same.all_images()
+    torch.testing.assert_close(
+        prior.render(prior.to_latent(prior.sample(3, generator(0)))), x[:1].expand(3, -1, -1, -1)
+    )
+    torch.testing.assert_close(prior.project(x), torch.zeros(count, 1, 4))
+
+
+def test_an_unfitted_prior_renders_grey() -> None:
+    prior = PcaPrior(components=3).build(channels=3, size=8)
+    assert (prior.render(prior.to_latent(prior.sample(2, generator(0)))) == 0.5).all()
+
+
+def test_the_exact_decomposition_is_chosen_by_the_smaller_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(60, 40, generator=generator("sides"), dtype=torch.float64)
+    calls: list[int] = []
+    honest = torch.linalg.qr
+    monkeypatch.setattr(torch.linalg, "qr", lambda *a, **k: calls.append(1) or honest(*a, **k))
+    pca.principal_components(x, 5, generator(0))
+    assert not calls
+    monkeypatch.setattr(pca, "EXACT_SIDE", 39)
+    pca.principal_components(x, 19, generator(0))
+    assert len(calls) == 7  # one for the start and six iterations
+    calls.clear()
+    pca.principal_components(x, 20, generator(0))  # 20 extra columns would be all there are
+    assert not calls
+
+
+def test_a_fit_needs_images_and_a_prior_of_its_own() -> None:
+    model = PcaPrior(components=2)
+    empty = TensorImages(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), 1)
+    with pytest.raises(MibenchError, match="at least one public image"):
+        model.trainer(model.build(channels=1, size=8), empty, seed=0, device=torch.device("cpu"))
+    with pytest.raises(TypeError, match="expected a LinearFaces"):
+        model.trainer(torch.nn.Linear(1, 1), _images(3), seed=0, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="start=1"):
+        model.build(channels=1, size=8).render(torch.zeros(1, 1, 2), start=1)

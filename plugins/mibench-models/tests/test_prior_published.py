@@ -4,6 +4,8 @@ Section numbers are those of the survey of papers and code that presets were tak
 Batches are drawn with replacement here, so that published passes through a set of images become a number of updates.
 """
 
+from typing import Any
+
 import pytest
 from mibench_models.priors.dcgan.component import DcganPrior
 from mibench_models.priors.diffusion.component import Diffusion
@@ -19,7 +21,7 @@ from mibench.api.params import build, canonical
 GAN = {"z_dim": 100, "width": 64, "n_critic": 5, "batch": 64, "lr": 2e-4, "betas": [0.5, 0.999]}
 WGAN = {**GAN, "penalty": 10.0}
 
-PUBLISHED = {
+PUBLISHED: dict[Any, dict[str, Any]] = {
     (DcganPrior, "paper"): WGAN,
     (DcganPrior, "ked-mi"): WGAN,
     (DcganPrior, "mnist"): WGAN,
@@ -43,7 +45,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(("model", "preset"), PUBLISHED)
-def test_a_preset_holds_the_published_numbers(model, preset) -> None:
+def test_a_preset_holds_the_published_numbers(model, preset):
     made, published = canonical(build(model, model.presets[preset])), PUBLISHED[model, preset]
     assert {name: made[name] for name in published} == published
 

@@ -1,6 +1,6 @@
 """Normalising flows side by side: actnorm, shuffle and additive coupling per step, as pure functions of parameters.
 
-A step maps x to ``shuffle(exp(s) * x + b)``, and then adds ``net(first half)`` to the second half. Parameters are
+A step maps x to ``permute(exp(s) * x + b)``, and then adds ``net(first half)`` to the second half. Parameters are
 tensors with a leading dimension of 1, as a gradient search wants its variables. At the start all flows only permute.
 
 Shapes: B samples, I flows, F steps of each, Z width of a sample, A = Z // 2 and Z - A its halves, H hidden units.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-def start(flows: int, steps: int, width: int, hidden: int, rng: torch.Generator) -> list[Tensor]:
+def initial_parameters(flows: int, steps: int, width: int, hidden: int, rng: torch.Generator) -> list[Tensor]:
     """Return the parameters (1, I, F, ...): log-scale and shift of actnorm, then weights and shifts of the net.
 
     The net has one hidden layer of ReLUs; its last layer is zero, so that the flow begins as a permutation.
@@ -26,12 +26,12 @@ def start(flows: int, steps: int, width: int, hidden: int, rng: torch.Generator)
     return [zeros[0], zeros[1], first, zeros[2], torch.zeros(*lead, hidden, width - half), zeros[3]]
 
 
-def shuffles(steps: int, width: int, rng: torch.Generator) -> Tensor:
+def permutations(steps: int, width: int, rng: torch.Generator) -> Tensor:
     """Draw the permutation of each step, (F, Z); all flows share them."""
     return torch.stack([torch.randperm(width, generator=rng) for _ in range(steps)])
 
 
-def push(x_BIZ: Tensor, parameters: Sequence[Tensor], order_FZ: Tensor) -> tuple[Tensor, Tensor]:
+def forward(x_BIZ: Tensor, parameters: Sequence[Tensor], order_FZ: Tensor) -> tuple[Tensor, Tensor]:
     """Map samples through the flows; return them (B, I, Z) and the log-determinants (I,), equal for all samples."""
     log_scale_IFZ, shift_IFZ, *net = (parameter[0] for parameter in parameters)
     for step, order_Z in enumerate(order_FZ):
@@ -41,8 +41,8 @@ def push(x_BIZ: Tensor, parameters: Sequence[Tensor], order_FZ: Tensor) -> tuple
     return x_BIZ, log_scale_IFZ.sum(dim=(1, 2))
 
 
-def pull(x_BIZ: Tensor, parameters: Sequence[Tensor], order_FZ: Tensor) -> Tensor:
-    """Undo :func:`push`, exactly."""
+def inverse(x_BIZ: Tensor, parameters: Sequence[Tensor], order_FZ: Tensor) -> Tensor:
+    """Invert :func:`forward`, exactly."""
     log_scale_IFZ, shift_IFZ, *net = (parameter[0] for parameter in parameters)
     for step in reversed(range(len(order_FZ))):
         kept, moved = x_BIZ.tensor_split([x_BIZ.shape[-1] // 2], dim=-1)

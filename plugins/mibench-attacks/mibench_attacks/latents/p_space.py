@@ -7,9 +7,10 @@ Source: An et al., "MIRROR", NDSS 2022.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
@@ -58,3 +59,21 @@ class Box:
         if self.space == "latent":
             return latents_NLW.clamp(self.low_LW, self.high_LW)
         return to_w(to_p(latents_NLW).clamp(self.low_LW, self.high_LW))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxShape:
+    """The box that latents are kept in.
+
+    Attributes:
+        space: where the box is: 'p' for priors whose latents are style vectors w of a StyleGAN, 'latent' for others
+            (PCA, DCGAN), in which P-space means nothing and the latents themselves are clipped.
+        k: half the width of the box in standard deviations.
+    """
+
+    space: Space = "p"
+    k: Annotated[float, Gt(0)] = 1.0
+
+    def around(self, latents_NLW: Tensor) -> Box:
+        """Measure the box on a sample of latents."""
+        return Box.around(latents_NLW, space=self.space, k=self.k)

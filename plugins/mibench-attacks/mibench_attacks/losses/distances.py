@@ -24,10 +24,10 @@ def conditional_transport(source_SF: Tensor, target_TF: Tensor) -> Tensor:
     Mass goes between points in proportion to ``exp(<t, s>)`` and costs ``1 - cos(t, s)``: half the mean cost from each
     source to all targets, plus half the mean cost from each target to all sources.
     """
-    likeness_TS = target_TF @ source_SF.T
+    similarity_TS = target_TF @ source_SF.T
     cost_TS = 1 - normalize(target_TF, dim=1) @ normalize(source_SF, dim=1).T
-    forward_S = (likeness_TS.softmax(0) * cost_TS).sum(0)
-    backward_T = (likeness_TS.softmax(1) * cost_TS).sum(1)
+    forward_S = (similarity_TS.softmax(0) * cost_TS).sum(0)
+    backward_T = (similarity_TS.softmax(1) * cost_TS).sum(1)
     return 0.5 * forward_S.mean() + 0.5 * backward_T.mean()
 
 

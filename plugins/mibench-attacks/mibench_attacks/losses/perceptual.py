@@ -64,7 +64,7 @@ class Perceptual(nn.Module):
             x_BDHW = max_pool2d(x_BDHW, 2) if index else x_BDHW
             for convolution in group.children():
                 x_BDHW = relu(convolution(x_BDHW))
-            layers.append(_comparable(x_BDHW))
+            layers.append(_unit_length(x_BDHW))
         return torch.cat(layers, dim=1)
 
     def convolutions(self) -> list[nn.Conv2d]:
@@ -97,7 +97,7 @@ def perceptual(name: PerceptualName, weights: str = "") -> Perceptual:
     return freeze(network)
 
 
-def _comparable(x_BDHW: Tensor) -> Tensor:
+def _unit_length(x_BDHW: Tensor) -> Tensor:
     """Give each pixel's activations length 1 and each image's layer as well, and flatten."""
     return (normalize(x_BDHW, dim=1, eps=1e-8) / math.sqrt(x_BDHW[0, 0].numel())).flatten(1)
 

@@ -21,14 +21,14 @@ def total_variation(x_BCSS: Tensor) -> Tensor:
     return torch.stack([vector_norm(part) for part in (below, right, falling, rising)]).sum()
 
 
-def size(x_BCSS: Tensor) -> Tensor:
+def mean_norm(x_BCSS: Tensor) -> Tensor:
     """Return the mean over images of their L2 norm."""
     norm_B: Tensor = vector_norm(x_BCSS.flatten(1), dim=1)
     return norm_B.mean()
 
 
 @contextmanager
-def statistics_distance(network: nn.Module) -> Iterator[list[Tensor]]:
+def batchnorm_distance(network: nn.Module) -> Iterator[list[Tensor]]:
     """Collect, of each BatchNorm layer that a pass inside the block goes through, how far the batch is from training.
 
     Yields:

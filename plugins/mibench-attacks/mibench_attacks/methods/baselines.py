@@ -12,7 +12,17 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Le
 
-from mibench.api import Access, Attack, AttackContext, ClassResult, OmitIfDefault, Prior, TargetView, UsageError
+from mibench.api import (
+    Access,
+    Attack,
+    AttackContext,
+    ClassResult,
+    FlatNames,
+    OmitIfDefault,
+    Prior,
+    TargetView,
+    UsageError,
+)
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.selection.pool import CandidatePool, ScoredPool
 
@@ -83,10 +93,7 @@ class PriorTopConfidence(_OfPrior):
     """The samples of a pool that the target likes best as each class: PPA's pool without its optimisation.
 
     Attributes:
-        pool: samples drawn and scored once for all classes.
-        final: images delivered per class, the best of the pool.
-        truncation: pull towards the mean latent; 1 is none, 0 is the mean.
-        cutoff: number of first layers that are truncated; None truncates all.
+        pool: samples that are drawn and scored, the best of which are delivered.
         batch: images processed at once; does not change results.
 
     Raises:
@@ -103,30 +110,33 @@ class PriorTopConfidence(_OfPrior):
         "dcgan": {"pool": 500, "final": 6, "truncation": 1.0, "prior": "dcgan"},
     }
 
-    pool: Annotated[int, Ge(1)] = 2000
-    final: Annotated[int, Ge(1)] = 50
-    truncation: Annotated[float, Ge(0), Le(1)] = 0.5
-    cutoff: Annotated[int | None, Ge(0)] = 8
+    pool: Annotated[CandidatePool, FlatNames(size="pool", candidates="final")] = CandidatePool(
+        size=2000, candidates=50, truncation=0.5, cutoff=8
+    )
     batch: Annotated[int, Ge(1)] = 50
 
     def __post_init__(self) -> None:
-        if self.final > self.pool:
-            raise UsageError(f"attack 'prior-topconf': expected final <= pool, got {self.final} > {self.pool}")
+        final, pool = self.pool.candidates, self.pool.size
+        if final > pool:
+            raise UsageError(f"attack 'prior-topconf': expected final <= pool, got {final} > {pool}")
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Draw and score the pool; with equal settings and seed it is the pool of PPA."""
-        pool = CandidatePool(size=self.pool, truncation=self.truncation, cutoff=self.cutoff, batch=self.batch)
-        return pool.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
+        return self.pool.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"), batch=self.batch)
 
     def reconstruct(
         self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Render the best of the pool; scores are the target's mean confidence over image and mirror image."""
         with target.spending() as spent:
-            chosen = shared.select(label, self.final)
+            chosen = shared.select(label, self.pool.candidates)
             images_MCSS = Renderer(prior, target, ctx.size, ctx.deliver).deliver(chosen.latents_MLW, batch=self.batch)
         return ClassResult(label, images_MCSS, chosen.scores_M, spent)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images: the pool under two views, and a second render of what is delivered."""
-        return {"forward": 2 * self.pool, "backward": 0, "render": self.pool + num_classes * self.final}
+        return {
+            "forward": 2 * self.pool.size,
+            "backward": 0,
+            "render": self.pool.size + num_classes * self.pool.candidates,
+        }

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 from torch import nn
 
-from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
-from mibench_attacks.losses.objectives import LossName, identity_loss
-from mibench_attacks.search.gan_inversion import GanInversion, Realism, critic_of, gan_loss, of_class
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView
+from mibench_attacks.search.gan_inversion import GanInversion, GanObjective, discriminator_of
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.latent_search import PointSearch
+from mibench_attacks.selection.confidence import MostConfident
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +30,9 @@ class GenerativeInversion(GradientAttack):
 
     Attributes:
         prior: prior to attack with, as 'name' or 'name/preset'; it must have a discriminator.
-        restarts: starting points per class.
-        final: images delivered per class, the best of the restarts.
-        steps: updates of each.
-        lr: learning rate of the mean loss of a batch.
-        momentum: Nesterov's momentum, in [0, 1).
-        batch_ref: classes in the batch of the released code; the effective rate is lr / batch_ref.
-        clip: bound of each coordinate of the noise.
-        id_weight: weight of the identity loss beside the discriminator's term.
-        loss: identity loss; ce is the paper's, the others are adaptive variants.
-        realism: the discriminator's term, 'critic' is -D, 'logit' is softplus(-D).
+        search: descent of several points of noise.
+        objective: the loss.
+        selection: what is delivered.
         batch: images processed at once; does not change results.
 
     Raises:
@@ -59,45 +52,32 @@ class GenerativeInversion(GradientAttack):
     }
 
     prior: str = "dcgan"
-    restarts: Annotated[int, Ge(1)] = 5
-    final: Annotated[int, Ge(1)] = 1
-    steps: Annotated[int, Ge(0)] = 1500
-    lr: Annotated[float, Gt(0)] = 0.02
-    momentum: Annotated[float, Gt(0), Lt(1)] = 0.9
-    batch_ref: Annotated[int, Ge(1)] = 100
-    clip: Annotated[float, Gt(0)] = 1.0
-    id_weight: Annotated[float, Ge(0)] = 100.0
-    loss: LossName = "ce"
-    realism: Realism = "critic"
+    search: Annotated[PointSearch, FlatNames()] = PointSearch()
+    objective: Annotated[GanObjective, FlatNames()] = GanObjective()
+    selection: Annotated[MostConfident, FlatNames()] = MostConfident(final=1)
     batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
-        if self.final > self.restarts:
-            raise UsageError(f"attack 'gmi': expected final <= restarts, got {self.final} > {self.restarts}")
+        self.selection.check(self.search.restarts, attack="gmi", name="restarts")
 
     def check_prior(self, prior: Prior, num_classes: int) -> None:
         """Refuse a prior without a discriminator."""
-        critic_of(prior, "gmi", remedy="prior=dcgan")
+        discriminator_of(prior, "gmi", remedy="prior=dcgan")
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> nn.Module:
         """Return the discriminator."""
-        return critic_of(prior, "gmi", remedy="prior=dcgan")
+        return discriminator_of(prior, "gmi", remedy="prior=dcgan")
 
     def reconstruct(
         self, label: int, shared: nn.Module, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Descend from all starts and keep the best."""
-        identity = of_class(identity_loss(self.loss), label, target)
-        loss = gan_loss(identity, shared, self.realism, id_weight=self.id_weight)
-        return self._inversion().run(label, loss, target, prior, ctx)
+        return self._inversion.run(label, self.objective.of_class(label, target, shared), target, prior, ctx)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images, per class: restarts x (steps x copies + 1) passes, restarts x (steps + 1) renders."""
-        return self._inversion().cost(num_classes)
+        return self._inversion.cost(num_classes)
 
+    @property
     def _inversion(self) -> GanInversion:
-        search = PointSearch(
-            restarts=self.restarts, steps=self.steps, lr=self.lr, momentum=self.momentum,
-            batch_ref=self.batch_ref, clip=self.clip, batch=self.batch,
-        )  # fmt: skip
-        return GanInversion(search=search, alignment=self.alignment, final=self.final, batch=self.batch)
+        return GanInversion(search=self.search, alignment=self.alignment, selection=self.selection, batch=self.batch)

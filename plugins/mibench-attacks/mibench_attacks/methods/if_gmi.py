@@ -6,21 +6,35 @@ Shapes: N candidates, M delivered images, L style layers, W size of a style vect
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import AttackContext, ClassFailed, ClassResult, Prior, TargetView, UsageError, resize
+from mibench.api import (
+    Access,
+    AttackContext,
+    ClassFailed,
+    ClassResult,
+    FlatNames,
+    Prior,
+    TargetView,
+    UsageError,
+    resize,
+)
 from mibench_attacks.images.batching import batches
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.latents.intermediate import IntermediateState
 from mibench_attacks.losses.constraints import within_l1_balls
-from mibench_attacks.methods.ppa import PlugAndPlay
+from mibench_attacks.losses.cropped import CroppedIdentity
+from mibench_attacks.search.adam_search import AdamSearch
+from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.gradient_search import Found
-from mibench_attacks.selection.pool import ScoredPool
+from mibench_attacks.search.inversion import Inversion
+from mibench_attacks.selection.pool import ScoredPool, StylePool
+from mibench_attacks.selection.robust import FLAT, RobustSelection
 from mibench_attacks.selection.robust_rank import Ranking
 
 Shown = dict[int, Tensor]
@@ -31,7 +45,41 @@ _SMALL = {"pool": 500, "candidates": 12, "final": 6, "draws": 25, "lr": 0.02, "p
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntermediateFeatures(PlugAndPlay):
+class FeatureStages:
+    """The stages after the search of w alone; stage i searches the features that enter block i too.
+
+    Attributes:
+        steps: updates of each candidate in stages 1, 2, ...; stage i enters block i.
+        radii: radius of the L1 balls of w and of the features in stages 0, 1, ...; empty for no balls.
+        choose: stage that is delivered, for each class: 'target' the one whose images the target likes best under
+            random views, 'last', or 'parity' the most accurate by an evaluator (the released code chooses so, once for
+            all classes; such a record is not ranked).
+
+    Raises:
+        UsageError: for negative numbers, or if there are radii but not for every stage.
+    """
+
+    steps: tuple[int, ...] = (10, 10, 10)
+    radii: tuple[float, ...] = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0)
+    choose: Literal["target", "last", "parity"] = "target"
+
+    def __post_init__(self) -> None:
+        if min((0, *self.steps, *self.radii)) < 0:
+            got = f"feature_steps {self.steps}, radii {self.radii}"
+            raise UsageError(f"attack 'if-gmi': expected no negative steps and radii, got {got}")
+        if self.radii and len(self.radii) < self.count:
+            raise UsageError(
+                f"attack 'if-gmi': expected radii for {self.count} stages (or none), got {len(self.radii)}"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of stages, that of w alone included."""
+        return 1 + len(self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntermediateFeatures(GradientAttack):
     """Optimise w as PPA does, then block by block w together with the features f_i that enter block i of the generator.
 
     Stage i > 0 descends ``loss(G(w, f_i from block i on))`` with a new Adam and keeps w and f_i of each candidate in L1
@@ -45,21 +93,19 @@ class IntermediateFeatures(PlugAndPlay):
     says of frozen networks and crops holds here too.
 
     Attributes:
-        candidates: latents optimised per class, the best of the pool.
-        final: images delivered per class, the most robust candidates of the chosen stage.
-        steps: updates of each candidate in stage 0, of w alone.
-        feature_steps: updates of each candidate in stages 1, 2, ...; stage i enters block i.
-        radii: radius of the L1 balls of w and of the features in stages 0, 1, ...; empty for no balls.
-        choose: stage that is delivered, for each class: 'target' the one whose images the target likes best under
-            random views, 'last', or 'parity' the most accurate by an evaluator (the released code chooses so, once for
-            all classes; such a record is not ranked).
+        pool: latents that are drawn and scored, and those that a class starts from.
+        objective: the loss.
+        search: descent of each candidate in stage 0, of w alone; the other stages have their own numbers of steps.
+        stages: those of the features.
+        selection: which candidates of the chosen stage are delivered.
+        batch: images processed at once; does not change results.
 
     Raises:
         UsageError: unless final <= candidates <= pool, all ranges are possible and every stage has a radius, or if
             ``clamp_selection`` is off.
     """
 
-    name: ClassVar[str] = "if-gmi"
+    access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "celeba": {"pool": 5000, "steps": 70, "feature_steps": (25, 25, 25)},
@@ -75,39 +121,33 @@ class IntermediateFeatures(PlugAndPlay):
         "small": _SMALL,
     }
 
-    candidates: Annotated[int, Ge(1)] = 50
-    final: Annotated[int, Ge(1)] = 50
-    feature_steps: tuple[int, ...] = (10, 10, 10)
-    radii: tuple[float, ...] = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0)
-    choose: Literal["target", "last", "parity"] = "target"
+    pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=2000, candidates=50, truncation=0.5, cutoff=8)
+    objective: Annotated[CroppedIdentity, FlatNames()] = CroppedIdentity(loss="poincare", crop_scale=(0.9, 1.0))
+    search: Annotated[AdamSearch, FlatNames()] = AdamSearch(steps=50, lr=0.005, betas=(0.1, 0.1))
+    stages: Annotated[FeatureStages, FlatNames(steps="feature_steps")] = FeatureStages()
+    selection: Annotated[RobustSelection, FLAT] = RobustSelection(final=50, draws=100)
+    batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if min((0, *self.feature_steps, *self.radii)) < 0:
-            got = f"feature_steps {self.feature_steps}, radii {self.radii}"
-            raise UsageError(f"attack 'if-gmi': expected no negative steps and radii, got {got}")
-        if not self.clamp_selection:
+        self.inversion.check("if-gmi")
+        if not self.selection.clamp:
             raise UsageError("attack 'if-gmi': clamp_selection=false is PPA's; released IF-GMI has no final selection")
-        if self.radii and len(self.radii) < self.stages:
-            raise UsageError(
-                f"attack 'if-gmi': expected radii for {self.stages} stages (or none), got {len(self.radii)}"
-            )
 
     @property
-    def stages(self) -> int:
-        """Number of stages, that of w alone included."""
-        return 1 + len(self.feature_steps)
+    def inversion(self) -> Inversion:
+        """Stage 0, which is PPA."""
+        return Inversion(self.pool, self.objective, self.alignment, self.search, self.selection, self.batch)
 
     def uses_evaluator(self) -> bool:
         """Whether an evaluator chooses the stage."""
-        return self.choose == "parity"
+        return self.stages.choose == "parity"
 
     def check_prior(self, prior: Prior, num_classes: int) -> None:
         """Refuse a prior with too few blocks."""
-        if prior.blocks < self.stages:
+        if prior.blocks < self.stages.count:
             has = f"{prior.blocks} block" + ("s" if prior.blocks > 1 else "")
             advice = "shorten feature_steps" if prior.blocks > 1 else "set if-gmi.prior=stylegan2"
-            raise UsageError(f"attack 'if-gmi' enters a block per stage: {self.stages} stages, {has}; {advice}")
+            raise UsageError(f"attack 'if-gmi' enters a block per stage: {self.stages.count} stages, {has}; {advice}")
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> ScoredPool:
         """Check that the prior can be entered, then draw and score the pool.
@@ -118,21 +158,22 @@ class IntermediateFeatures(PlugAndPlay):
         self.check_prior(prior, target.num_classes)
         if self.uses_evaluator() and ctx.evaluator is None:
             raise UsageError("attack 'if-gmi' with choose=parity needs an evaluator; set choose=target")
-        return super().prepare(target, prior, ctx)
+        return self.inversion.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
 
     def reconstruct(
         self, label: int, shared: ScoredPool, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Go through the stages, show the images of each, and deliver those of one."""
         with target.spending() as spent:
-            render, at = Renderer(prior, target, ctx.size, ctx.deliver), IntermediateState(self._start(label, shared))
+            render = Renderer(prior, target, ctx.size, ctx.deliver)
+            at = IntermediateState(self.pool.starts(shared, label))
             shown: Shown = {}
             trace: dict[str, list[float]] = {"loss": [], "gradient": [], "skipped": []}
-            for stage, steps in enumerate((self.steps, *self.feature_steps)):
+            for stage, steps in enumerate((self.search.steps, *self.stages.steps)):
                 at = at.through(prior, batch=self.batch) if stage else at
                 found = self._descend(at, steps, label, render, ctx)
                 at = at.at(found.variables)
-                if self.choose != "last" or stage == self.stages - 1:
+                if self.stages.choose != "last" or stage == self.stages.count - 1:
                     shown[stage] = at.deliver(render, batch=self.batch)
                 for series, values in found.trace.items():
                     trace[series] += values
@@ -142,31 +183,33 @@ class IntermediateFeatures(PlugAndPlay):
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images: PPA's with the updates of all stages; every stage that may be chosen is rendered and ranked."""
-        shown = 1 if self.choose == "last" else self.stages
-        ranked = self.stages if self.choose == "target" else 1
-        updates = num_classes * self.candidates * (self.steps + sum(self.feature_steps))
-        gradients = updates * self.views * self.alignment.copies
+        cost, candidates = self.inversion.cost(num_classes), num_classes * self.pool.candidates
+        later = candidates * sum(self.stages.steps)
+        gradients = later * self.objective.views * self.alignment.copies
+        shown = 1 if self.stages.choose == "last" else self.stages.count
+        ranked = self.stages.count if self.stages.choose == "target" else 1
         return {
-            "forward": 2 * self.pool + gradients + num_classes * self.candidates * self.draws * ranked,
-            "backward": gradients,
-            "render": self.pool + updates + num_classes * self.candidates * shown,
+            "forward": cost["forward"] + gradients + candidates * self.selection.draws * (ranked - 1),
+            "backward": cost["backward"] + gradients,
+            "render": cost["render"] + later + candidates * (shown - 1),
         }
 
     def _descend(self, begin: IntermediateState, steps: int, label: int, render: Renderer, ctx: AttackContext) -> Found:
         stage = begin.block
-        loss_of = self._loss(label, steps, render.target, ctx, *([stage] if stage else []))  # stage 0 draws as PPA does
+        part = [stage] if stage else []  # stage 0 draws as PPA does
+        loss_of = self.inversion.loss(label, steps, render.target, ctx, *part)
 
         def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
-            return loss_of(begin.at(variables, rows).render(render, clamp=self.clip), rows, step)
+            return loss_of(begin.at(variables, rows).render(render, clamp=self.objective.clip), rows, step)
 
-        project = within_l1_balls(begin.variables, self.radii[stage]) if self.radii else None
-        where = f"class {label}, stage {stage}"
-        run, ledger = self._search(steps).run, render.target.ledger
-        return run(begin.variables, loss, where=where, project=project, report=ctx.progress, ledger=ledger)
+        radii, where = self.stages.radii, f"class {label}, stage {stage}"
+        project = within_l1_balls(begin.variables, radii[stage]) if radii else None
+        search, ledger = replace(self.search, steps=steps).descent(batch=self.batch), render.target.ledger
+        return search.run(begin.variables, loss, where=where, project=project, report=ctx.progress, ledger=ledger)
 
     def _choose(self, shown: Shown, label: int, target: TargetView, ctx: AttackContext) -> tuple[int, Ranking]:
         """Return a stage, the earliest among equals, and the ranking of its candidates; all stages see equal views."""
-        if self.choose == "parity":
+        if self.uses_evaluator():
             accuracy = {stage: _accuracy(x_NCSS, label, ctx, self.batch) for stage, x_NCSS in shown.items()}
             stage = max(accuracy, key=lambda stage: accuracy[stage])
             shown = {stage: shown[stage]}
@@ -174,8 +217,8 @@ class IntermediateFeatures(PlugAndPlay):
         failed: list[ClassFailed] = []
         for stage, x_NCSS in shown.items():
             try:
-                seen_NCSS = resize(x_NCSS, ctx.size)
-                rankings[stage] = self._ranking().rank(seen_NCSS, label, target, ctx.rng("class", label, "select"))
+                seen_NCSS, rng = resize(x_NCSS, ctx.size), ctx.rng("class", label, "select")
+                rankings[stage] = self.selection.rank(seen_NCSS, label, target, rng, batch=self.batch)
             except ClassFailed as reason:
                 failed.append(reason)  # another stage may have enough finite candidates
         if not rankings:

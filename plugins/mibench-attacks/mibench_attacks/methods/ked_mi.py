@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import nn
 
-from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
-from mibench_attacks.losses.objectives import LossName, identity_loss
-from mibench_attacks.search.gan_inversion import GanInversion, Realism, critic_of, gan_loss, of_class
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView
+from mibench_attacks.search.gan_inversion import GanInversion, GanObjective, discriminator_of
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.latent_search import GaussianSearch
+from mibench_attacks.selection.confidence import MostConfident
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,9 @@ class DistributionalInversion(GradientAttack):
 
     Attributes:
         prior: prior to attack with, as 'name' or 'name/preset'; it must have a discriminator.
-        samples: noises drawn per step and class.
-        draws: noises drawn from the Gaussian that was found.
-        final: images delivered per class, the best of the draws.
-        steps: updates of mean and variance.
-        lr: learning rate of Adam.
-        clip_z: noises are cut to [-clip_z, clip_z] before rendering, as LOMMA's code can; 0 for no cut.
-        id_weight: weight of the identity loss beside the discriminator's term.
-        loss: identity loss; ce is the paper's, the others are adaptive variants.
-        realism: the discriminator's term, 'critic' is -D, 'logit' is softplus(-D).
+        search: descent of the Gaussian, and draws from it.
+        objective: the loss.
+        selection: what is delivered.
         batch: images rendered at once when they are delivered; does not change results.
 
     Raises:
@@ -57,41 +51,32 @@ class DistributionalInversion(GradientAttack):
     }
 
     prior: str = "ked-gan"
-    samples: Annotated[int, Ge(1)] = 1
-    draws: Annotated[int, Ge(1)] = 5
-    final: Annotated[int, Ge(1)] = 5
-    steps: Annotated[int, Ge(0)] = 1500
-    lr: Annotated[float, Gt(0)] = 0.02
-    clip_z: Annotated[float, Ge(0)] = 0.0
-    id_weight: Annotated[float, Ge(0)] = 100.0
-    loss: LossName = "ce"
-    realism: Realism = "logit"
+    search: Annotated[GaussianSearch, FlatNames(clip="clip_z")] = GaussianSearch()
+    objective: Annotated[GanObjective, FlatNames()] = GanObjective(realism="logit")
+    selection: Annotated[MostConfident, FlatNames()] = MostConfident()
     batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
-        if self.final > self.draws:
-            raise UsageError(f"attack 'ked-mi': expected final <= draws, got {self.final} > {self.draws}")
+        self.selection.check(self.search.draws, attack="ked-mi", name="draws")
 
     def check_prior(self, prior: Prior, num_classes: int) -> None:
         """Refuse a prior without a discriminator."""
-        critic_of(prior, "ked-mi", remedy="prior=ked-gan")
+        discriminator_of(prior, "ked-mi", remedy="prior=ked-gan")
 
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> nn.Module:
         """Return the discriminator."""
-        return critic_of(prior, "ked-mi", remedy="prior=ked-gan")
+        return discriminator_of(prior, "ked-mi", remedy="prior=ked-gan")
 
     def reconstruct(
         self, label: int, shared: nn.Module, target: TargetView, prior: Prior, ctx: AttackContext
     ) -> ClassResult:
         """Learn the Gaussian and draw from it."""
-        identity = of_class(identity_loss(self.loss), label, target)
-        loss = gan_loss(identity, shared, self.realism, id_weight=self.id_weight)
-        return self._inversion().run(label, loss, target, prior, ctx)
+        return self._inversion.run(label, self.objective.of_class(label, target, shared), target, prior, ctx)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images, per class: samples x steps x copies + draws passes, samples x steps + draws renders."""
-        return self._inversion().cost(num_classes)
+        return self._inversion.cost(num_classes)
 
+    @property
     def _inversion(self) -> GanInversion:
-        search = GaussianSearch(samples=self.samples, steps=self.steps, lr=self.lr, clip=self.clip_z, draws=self.draws)
-        return GanInversion(search=search, alignment=self.alignment, final=self.final, batch=self.batch)
+        return GanInversion(search=self.search, alignment=self.alignment, selection=self.selection, batch=self.batch)

@@ -12,15 +12,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.latents.p_space import Box, Space
+from mibench_attacks.latents.p_space import Box, BoxShape
 from mibench_attacks.losses.objectives import Objective, ce
+from mibench_attacks.search.adam_search import RampedSearch
 from mibench_attacks.search.gradient_attack import GradientAttack
-from mibench_attacks.search.gradient_search import GradientSearch
-from mibench_attacks.search.optimisers import adam, ramped
+from mibench_attacks.selection.confidence import MostConfident
 from mibench_attacks.selection.pool import CandidatePool, ScoredPool
-from mibench_attacks.selection.robust_rank import by_confidence
 from mibench_attacks.views.alignment import averaged
 from mibench_attacks.views.transforms import RandomView, identity
 
@@ -43,22 +42,16 @@ class Mirror(GradientAttack):
     clipped too, so that a best iterate always lies in the box; no dropout in the target, whose view is frozen.
 
     Attributes:
-        pool: latents drawn once for all classes, to choose starts and to measure the box.
-        candidates: latents optimised per class, those of the pool with the highest target confidence.
-        final: images delivered per class, those of the candidates with the highest target confidence.
-        steps: updates of each candidate.
-        lr: highest learning rate of Adam; it rises over the first 5 % of the steps and falls over the last 25 %.
+        pool: latents that are drawn and scored, and those that a class starts from; the box is measured on them too.
+        box: where latents may go.
         weight: weight of the cross-entropy; Adam hardly sees it.
-        space: where the box is: 'p' for priors whose latents are style vectors w of a StyleGAN, 'latent' for others
-            (PCA, DCGAN), in which P-space means nothing and the latents themselves are clipped.
-        k: half the width of the box in standard deviations.
         flip: probability of mirroring all images in a step.
-        truncation: pull of the pool towards the mean latent; 1 is none, 0 is the mean.
-        cutoff: number of first layers that are truncated; None truncates all.
+        search: descent of each candidate; the point with the lowest loss is kept.
+        selection: what is delivered.
         batch: images processed at once; does not change results.
 
     Raises:
-        UsageError: unless final <= candidates <= pool.
+        UsageError: unless final <= candidates <= pool and 2 <= pool.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX
@@ -70,27 +63,25 @@ class Mirror(GradientAttack):
         "small": _SMALL,
     }
 
-    pool: Annotated[int, Ge(2)] = 100_000
-    candidates: Annotated[int, Ge(1)] = 8
-    final: Annotated[int, Ge(1)] = 8
-    steps: Annotated[int, Ge(0)] = 20_000
-    lr: Annotated[float, Gt(0)] = 0.25
+    pool: Annotated[CandidatePool, FlatNames(size="pool")] = CandidatePool(
+        size=100_000, candidates=8, truncation=0.7, cutoff=8
+    )
+    box: Annotated[BoxShape, FlatNames()] = BoxShape(space="p", k=1.0)
     weight: Annotated[float, Gt(0)] = 10.0
-    space: Space = "p"
-    k: Annotated[float, Gt(0)] = 1.0
     flip: Annotated[float, Ge(0), Le(1)] = 0.5
-    truncation: Annotated[float, Ge(0), Le(1)] = 0.7
-    cutoff: Annotated[int | None, Ge(0)] = 8
+    search: Annotated[RampedSearch, FlatNames()] = RampedSearch(steps=20_000, lr=0.25)
+    selection: Annotated[MostConfident, FlatNames()] = MostConfident(final=8)
     batch: Annotated[int, Ge(1)] = 8
 
     def __post_init__(self) -> None:
-        if not self.final <= self.candidates <= self.pool:
-            counts = f"final {self.final}, candidates {self.candidates}, pool {self.pool}"
-            raise UsageError(f"attack 'mirror': expected final <= candidates <= pool, got {counts}")
+        final, candidates, pool = self.selection.final, self.pool.candidates, self.pool.size
+        if not final <= candidates <= pool or pool < 2:
+            counts = f"final {final}, candidates {candidates}, pool {pool}"
+            raise UsageError(f"attack 'mirror': expected final <= candidates <= pool and 2 <= pool, got {counts}")
 
     def check_prior(self, prior: Prior, num_classes: int) -> None:
         """Refuse a prior without style vectors, unless the box is around the latents themselves."""
-        if self.space == "p" and prior.latent_layers == 1:
+        if self.box.space == "p" and prior.latent_layers == 1:
             raise UsageError(
                 "attack 'mirror': this prior has no style layers, so P-space means nothing. "
                 "Set mirror.prior=stylegan2, or mirror.space=latent for a box around the latents themselves."
@@ -99,11 +90,9 @@ class Mirror(GradientAttack):
     def prepare(self, target: TargetView, prior: Prior, ctx: AttackContext) -> Shared:
         """Draw and score the pool, and measure the box on it."""
         self.check_prior(prior, target.num_classes)
-        pool = CandidatePool(
-            size=self.pool, truncation=self.truncation, cutoff=self.cutoff, views=(identity,), batch=self.batch
-        )
-        filled = pool.fill(Renderer(prior, target, ctx.size, ctx.deliver), ctx.rng("pool"))
-        return Shared(filled, Box.around(filled.latents_NLW, space=self.space, k=self.k).to(prior.device))
+        render = Renderer(prior, target, ctx.size, ctx.deliver)
+        pool = self.pool.fill(render, ctx.rng("pool"), batch=self.batch, views=(identity,))
+        return Shared(pool, self.box.around(pool.latents_NLW).to(prior.device))
 
     def reconstruct(
         self, label: int, shared: Shared, target: TargetView, prior: Prior, ctx: AttackContext
@@ -112,11 +101,11 @@ class Mirror(GradientAttack):
         with target.spending() as spent:
             render, box = Renderer(prior, target, ctx.size, ctx.deliver), shared.box
             objective = Objective(loss=ce, view=RandomView(scale=(1.0, 1.0), flip=self.flip))
-            shape = (self.candidates, ctx.channels, ctx.size)
+            n = self.pool.candidates
 
             def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
-                flips = objective.draw(self.candidates, ctx.size, ctx.rng("class", label, "flip", step))
-                copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", step))
+                flips = objective.draw(n, ctx.size, ctx.rng("class", label, "flip", step))
+                copies = self.alignment.draw(n, ctx.channels, ctx.size, ctx.rng("class", label, "align", step))
                 x_BCSS, flips = render(variables[0], clamp=False), [flip.part(rows) for flip in flips]
                 perturbed = [copy.part(rows) for copy in copies]
                 return self.weight * averaged(x_BCSS, lambda x: objective(x, label, target, flips), perturbed)
@@ -124,28 +113,21 @@ class Mirror(GradientAttack):
             def project(variables: Sequence[Tensor]) -> None:
                 variables[0].copy_(box.clip(variables[0]))
 
-            start_NLW = box.clip(shared.pool.select(label, self.candidates).latents_MLW)
-            where = f"class {label}"
-            found = self._search().run(
-                [start_NLW], loss, where=where, project=project, report=ctx.progress, ledger=target.ledger
+            start_NLW = box.clip(self.pool.starts(shared.pool, label))
+            found = self.search.descent(batch=self.batch, keep="best").run(
+                [start_NLW], loss, where=f"class {label}", project=project, report=ctx.progress, ledger=target.ledger
             )
-            images_NCSS = render.deliver(found.variables[0], batch=self.batch)
-            ranking = by_confidence(
-                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
-            )
-        return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
+            images_NCDD = render.deliver(found.variables[0], batch=self.batch)
+            chosen = self.selection.choose(images_NCDD, render.seen(images_NCDD), label, target, batch=self.batch)
+        return ClassResult(label, *chosen, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images: the pool, then per class candidates x (steps x copies + 1)."""
-        updates, last = num_classes * self.candidates * self.steps, num_classes * self.candidates
+        last = num_classes * self.pool.candidates
+        updates = last * self.search.steps
         gradients = updates * self.alignment.copies
         return {
-            "forward": self.pool + gradients + last,
+            "forward": self.pool.size + gradients + last,
             "backward": gradients,
-            "render": self.pool + updates + last,
+            "render": self.pool.size + updates + last,
         }
-
-    def _search(self) -> GradientSearch:
-        return GradientSearch(
-            steps=self.steps, optimizer=adam(self.lr), schedule=ramped(), keep="best", batch=self.batch
-        )

@@ -5,23 +5,21 @@ Shapes: N starts, B of a batch, Z size of the noise, C channels, S = protocol's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import Access, AttackContext, ClassResult, Prior, TargetView, UsageError
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.losses.objectives import LossName, Objective, identity_loss
+from mibench_attacks.losses.augmented import AugmentedIdentity
 from mibench_attacks.search.gradient_attack import GradientAttack
-from mibench_attacks.search.gradient_search import GradientSearch
-from mibench_attacks.search.optimisers import adam
-from mibench_attacks.selection.robust_rank import by_confidence
+from mibench_attacks.search.multi_start import MultiStartSearch
+from mibench_attacks.selection.confidence import MostConfident
 from mibench_attacks.views.alignment import averaged
-from mibench_attacks.views.transforms import RandomView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +33,9 @@ class PseudoLabelGuided(GradientAttack):
 
     Attributes:
         prior: prior to attack with, as 'name' or 'name/preset'; it must be conditioned on the target's classes.
-        restarts: starting points per class.
-        final: images delivered per class, the best of the restarts.
-        steps: updates of each.
-        lr: learning rate of Adam.
-        loss: identity loss; max_margin is the paper's, the released code also offers poincare.
-        topk: rivals of the loss topk_margin.
-        views: random views averaged per step.
-        crop_scale: smallest and largest area share of the views.
-        flip: probability that a view is mirrored.
-        rotate: largest rotation of a view in degrees.
-        jitter: largest relative change of brightness and contrast of a view.
+        search: descent of several points of noise.
+        objective: the loss and its views.
+        selection: what is delivered.
         batch: images processed at once; does not change results.
 
     Raises:
@@ -60,23 +50,13 @@ class PseudoLabelGuided(GradientAttack):
     }
 
     prior: str = "plg-cgan"
-    restarts: Annotated[int, Ge(1)] = 5
-    final: Annotated[int, Ge(1)] = 5
-    steps: Annotated[int, Ge(0)] = 600
-    lr: Annotated[float, Gt(0)] = 0.1
-    loss: LossName = "max_margin"
-    topk: Annotated[int, Ge(0)] = 20
-    views: Annotated[int, Ge(1)] = 2
-    crop_scale: tuple[float, float] = (0.8, 1.0)
-    flip: Annotated[float, Ge(0), Le(1)] = 0.5
-    rotate: Annotated[float, Ge(0)] = 5.0
-    jitter: Annotated[float, Ge(0), Le(1)] = 0.2
+    search: Annotated[MultiStartSearch, FlatNames()] = MultiStartSearch()
+    objective: Annotated[AugmentedIdentity, FlatNames()] = AugmentedIdentity()
+    selection: Annotated[MostConfident, FlatNames()] = MostConfident()
     batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
-        if self.final > self.restarts:
-            raise UsageError(f"attack 'plg-mi': expected final <= restarts, got {self.final} > {self.restarts}")
-        self.objective()  # impossible views are refused here
+        self.selection.check(self.search.restarts, attack="plg-mi", name="restarts")
 
     def check_prior(self, prior: Prior, num_classes: int) -> None:
         """Refuse a prior that does not know the target's classes."""
@@ -95,42 +75,30 @@ class PseudoLabelGuided(GradientAttack):
     ) -> ClassResult:
         """Descend from all starts and order what is found."""
         with target.spending() as spent:
-            render, objective = Renderer(prior, target, ctx.size, ctx.deliver), self.objective()
-            start_NZ = prior.sample(self.restarts, ctx.rng("class", label, "start"))
-            rng, shape = ctx.rng("class", label, "view"), (self.restarts, ctx.channels, ctx.size)
-            draws = [objective.draw(self.restarts, ctx.size, rng) for _ in range(self.steps)]
+            render, objective = Renderer(prior, target, ctx.size, ctx.deliver), self.objective.objective()
+            n, steps, rng = self.search.restarts, self.search.steps, ctx.rng("class", label, "view")
+            draws = [objective.draw(n, ctx.size, rng) for _ in range(steps)]
 
             def latent(z_BZ: Tensor) -> Tensor:
                 y_B = torch.full((len(z_BZ),), label, device=z_BZ.device)
                 return prior.condition(prior.to_latent(z_BZ), y_B)
 
-            def loss(variables: Sequence[Tensor], rows: slice, step: int) -> Tensor:
+            def loss(z_BZ: Tensor, rows: slice, step: int) -> Tensor:
                 views = [draw.part(rows) for draw in draws[step]]
-                x_BCSS = render(latent(variables[0]), clamp=False)
-                copies = self.alignment.draw(*shape, ctx.rng("class", label, "align", step))
+                x_BCSS = render(latent(z_BZ), clamp=False)
+                copies = self.alignment.draw(n, ctx.channels, ctx.size, ctx.rng("class", label, "align", step))
                 perturbed = [copy.part(rows) for copy in copies]
                 return averaged(x_BCSS, lambda x: objective(x, label, target, views), perturbed)
 
-            search = GradientSearch(steps=self.steps, optimizer=adam(self.lr), batch=self.batch)
-            where = f"class {label}"
-            found = search.run([start_NZ], loss, where=where, report=ctx.progress, ledger=target.ledger)
+            start_NZ = prior.sample(n, ctx.rng("class", label, "start"))
+            found = self.search.run(start_NZ, loss, label, ctx, batch=self.batch, ledger=target.ledger)
             with torch.no_grad():
-                images_NCSS = render.deliver(latent(found.variables[0]), batch=self.batch)
-            where = f"class {label}, final selection"
-            ranking = by_confidence(
-                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
-            )
-        return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
+                images_NCDD = render.deliver(latent(found.z_NZ), batch=self.batch)
+            chosen = self.selection.choose(images_NCDD, render.seen(images_NCDD), label, target, batch=self.batch)
+        return ClassResult(label, *chosen, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
         """Count images, per class: restarts x (steps x views x copies + 1) passes, restarts x (steps + 1) renders."""
-        updates, found = num_classes * self.restarts * self.steps, num_classes * self.restarts
-        gradients = updates * self.views * self.alignment.copies
+        updates, found = num_classes * self.search.restarts * self.search.steps, num_classes * self.search.restarts
+        gradients = updates * self.objective.views * self.alignment.copies
         return {"forward": gradients + found, "backward": gradients, "render": updates + found}
-
-    def objective(self) -> Objective:
-        """Return the loss that is descended and the views it is averaged over; override it for another."""
-        view = RandomView(
-            scale=self.crop_scale, flip=self.flip, rotate=self.rotate, jitter=self.jitter, per_sample=True
-        )
-        return Objective(loss=identity_loss(self.loss, topk=self.topk), view=view, views=self.views)

@@ -1,38 +1,21 @@
-"""PPDG-vanilla, Peng et al., "Pseudo-Private Data Guided Model Inversion Attacks", NeurIPS 2024, low resolution.
-
-Shapes: N candidates of a class, M of them kept, P public images, K classes, C channels, S = protocol's side.
-"""
+"""PPDG-vanilla, Peng et al., "Pseudo-Private Data Guided Model Inversion Attacks", NeurIPS 2024, low resolution."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import (
-    Access,
-    AttackContext,
-    ClassFailed,
-    ClassResult,
-    ImageSet,
-    Prior,
-    TargetView,
-    TensorImages,
-    UsageError,
-    derive_seed,
-    to_uint8,
-)
+from mibench.api import Access, AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError, build, derive_seed
 from mibench_attacks.methods.gmi import GenerativeInversion
 from mibench_attacks.methods.ked_mi import DistributionalInversion
 from mibench_attacks.methods.plg_mi import PseudoLabelGuided
 from mibench_attacks.search.gradient_attack import GradientAttack
-from mibench_attacks.selection.robust_rank import RobustRank
-from mibench_attacks.views.transforms import RandomView
+from mibench_attacks.selection.pseudo_private import PseudoPrivateSelection, joined
 
 HostName = Literal["gmi", "ked-mi", "plg-mi"]
 HOSTS: dict[HostName, type[GradientAttack]] = {
@@ -45,17 +28,10 @@ SMOKE_HOSTS: dict[HostName, dict[str, Any]] = {
     "ked-mi": {"prior": "ked-gan/smoke", "draws": 4, "final": 4, "steps": 5},
     "plg-mi": {"prior": "plg-cgan/smoke", "restarts": 4, "final": 4, "steps": 5},
 }
-VIEW = RandomView(scale=(0.8, 1.0), flip=0.5, rotate=5.0, jitter=0.2)
-"""Views of the ranking that chooses pseudo-private images."""
 
 
 class Tuned(NamedTuple):
-    """What the classes share before the last round.
-
-    Attributes:
-        prior: trained on with the pseudo-private images of all earlier rounds.
-        host: what the host attack prepared with it.
-    """
+    """The prior, trained on with pseudo-private images of all earlier rounds, and what the host prepared with it."""
 
     prior: Prior
     host: Any
@@ -75,9 +51,7 @@ class PseudoPrivateVanilla(GradientAttack):
         host: the attack of each round.
         host_preset: preset of the host: one of its own, or what the protocols orl64, rendered64 and smoke have for it.
         rounds: attacks; 1 is the host alone.
-        candidates: images per class that a round before the last makes.
-        keep: images per class that become pseudo-private, the best of the candidates.
-        draws: random views over which the choice averages the target's confidence.
+        selection: of pseudo-private images.
         tune_steps: steps of the GAN's training between rounds.
         batch: images processed at once; does not change results.
 
@@ -100,16 +74,12 @@ class PseudoPrivateVanilla(GradientAttack):
     host: HostName = "gmi"
     host_preset: str = "ppdg"
     rounds: Annotated[int, Ge(1)] = 2
-    candidates: Annotated[int, Ge(1)] = 1000
-    keep: Annotated[int, Ge(1)] = 500
-    draws: Annotated[int, Ge(1)] = 100
+    selection: Annotated[PseudoPrivateSelection, FlatNames()] = PseudoPrivateSelection()
     tune_steps: Annotated[int, Ge(1)] = 2500
     batch: Annotated[int, Ge(1)] = 25
 
     def __post_init__(self) -> None:
-        if self.keep > self.candidates:
-            raise UsageError(f"attack 'ppdg-vanilla': expected keep <= candidates, got {self.keep} > {self.candidates}")
-        self._host()
+        self._host()  # an unknown preset is refused here
 
     def prior_choice(self) -> str | None:
         """Return the host's prior."""
@@ -134,54 +104,30 @@ class PseudoPrivateVanilla(GradientAttack):
         return self._host().reconstruct(label, shared.host, target, shared.prior, ctx)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:
-        """Count images when all classes are attacked: the host's in each round, and the draws of the choices.
-
-        Without what a guided GAN asks while it is trained on.
-        """
+        """Count images if all classes are attacked: the host's and the choices', not those of a GAN's training."""
         early, last = self._many().cost(num_classes), self._host().cost(num_classes)
         total = {name: (self.rounds - 1) * early[name] + last[name] for name in last}
-        total["forward"] += (self.rounds - 1) * num_classes * self.candidates * self.draws
+        total["forward"] += (self.rounds - 1) * num_classes * self.selection.candidates * self.selection.draws
         return total
 
     def _tune(self, index: int, target: TargetView, prior: Prior, ctx: AttackContext) -> dict[str, Tensor]:
-        images = _join(ctx.public, *self._pseudo_private(index, target, prior, ctx), target.num_classes)
-        return ctx.train_prior(prior, images, self.tune_steps, f"round {index}").state_dict()
+        name, early = f"round {index}", replace(ctx, seed=derive_seed(ctx.seed, "round", index), deliver=None)
+        found = self.selection.collect(self._many(), target, prior, early, name=name, batch=self.batch)
+        images = joined(ctx.public, *found, target.num_classes)
+        return ctx.train_prior(prior, images, self.tune_steps, name).state_dict()
 
-    def _pseudo_private(
-        self, index: int, target: TargetView, prior: Prior, ctx: AttackContext
-    ) -> tuple[Tensor, Tensor]:
-        host, early = self._many(), replace(ctx, seed=derive_seed(ctx.seed, "round", index), deliver=None)
-        shared = host.prepare(target, prior, early)
-        rank = RobustRank(keep=self.keep, draws=self.draws, view=VIEW, batch=self.batch)
-
-        def best(label: int) -> dict[str, Tensor]:
-            try:
-                images_NCSS = host.reconstruct(label, shared, target, prior, early).images_NCHW
-                found = rank.rank(images_NCSS, label, target, early.rng("class", label, "pseudo-private"))
-            except ClassFailed:
-                return {"pixels": torch.zeros(0, ctx.channels, ctx.size, ctx.size, dtype=torch.uint8)}
-            return {"pixels": to_uint8(images_NCSS[found.index_M])}
-
-        kept = [
-            ctx.cached(f"round {index} class {label}", partial(best, label))["pixels"].cpu()
-            for label in range(target.num_classes)
-        ]
-        labels = [label for label, pixels in enumerate(kept) for _ in pixels]
-        return torch.cat(kept), torch.tensor(labels, dtype=torch.long)
-
-    def _host(self) -> GradientAttack:
+    def _host(self, **changes: Any) -> GradientAttack:
         known = {**protocol_presets(self.host), **HOSTS[self.host].presets}
         if self.host_preset not in known:
             raise UsageError(f"attack {self.host!r} has no preset {self.host_preset!r}; choose from {sorted(known)}")
-        host = HOSTS[self.host](**known[self.host_preset])
-        shared: dict[str, Any] = {name: getattr(self, name) for name in ("align", "n_aug", "noise", "batch")}
-        return replace(host, **shared)
+        shared = {"alignment": asdict(self.alignment), "batch": self.batch}
+        settings = {**known[self.host_preset], **shared, **changes}
+        return build(HOSTS[self.host], settings, owner=f"attack {self.host!r}")
 
     def _many(self) -> GradientAttack:
         """Return the host with all candidates delivered."""
-        number = "draws" if self.host == "ked-mi" else "restarts"
-        changes: dict[str, Any] = {"final": self.candidates, number: self.candidates}
-        return replace(self._host(), **changes)
+        count = self.selection.candidates
+        return self._host(**{"final": count, "draws" if self.host == "ked-mi" else "restarts": count})
 
 
 def protocol_presets(host: HostName) -> dict[str, dict[str, Any]]:
@@ -191,12 +137,3 @@ def protocol_presets(host: HostName) -> dict[str, dict[str, Any]]:
     """
     small = {name: value for name, value in HOSTS[host].presets["small"].items() if name != "prior"}
     return {"orl64": small, "rendered64": small, "smoke": SMOKE_HOSTS[host]}
-
-
-def _join(public: ImageSet | None, pixels_MCSS: Tensor, labels_M: Tensor, classes: int) -> ImageSet:
-    """Put public and pseudo-private images together; labels of public identities follow those of the classes."""
-    if public is None:
-        raise UsageError("attack 'ppdg-vanilla' needs public images")
-    pixels = torch.cat([to_uint8(public.all_images()), pixels_MCSS])
-    labels = torch.cat([public.labels_N + classes, labels_M])
-    return TensorImages(pixels, labels, classes + public.num_classes)

@@ -1,4 +1,4 @@
-"""What GMI, KED-MI and LOMMA share: search noise under an identity loss and the discriminator's opinion, then choose.
+"""What GMI, KED-MI and LOMMA share: search noise under an identity loss and a discriminator's loss, then choose.
 
 Shapes: B images of a batch, C channels, S = protocol's side, Z size of the noise.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mibench.api import AttackContext, ClassResult, Prior, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
-from mibench_attacks.losses.objectives import IdentityLoss
+from mibench_attacks.losses.objectives import IdentityLoss, LossName, identity_loss
 from mibench_attacks.search.latent_search import LatentSearch
-from mibench_attacks.selection.robust_rank import by_confidence
+from mibench_attacks.selection.confidence import MostConfident
 from mibench_attacks.views.alignment import Alignment, averaged
 
 Realism = Literal["critic", "logit"]
@@ -28,26 +29,26 @@ REALISM: dict[Realism, Callable[[Tensor], Tensor]] = {
     "logit": lambda d_B: softplus(-d_B.float()),
 }
 
-ImageLoss = Callable[[Tensor], Tensor]
+PerImageLoss = Callable[[Tensor], Tensor]
 """Maps images (B, C, S, S) to a loss per image (B,), each independent of the others."""
 
 
-def critic_of(prior: Prior, attack: str, *, remedy: str) -> nn.Module:
+def discriminator_of(prior: Prior, attack: str, *, remedy: str) -> nn.Module:
     """Return the prior's discriminator.
 
     Raises:
         UsageError: if it has none.
     """
-    critic = prior.discriminator
-    if critic is None:
+    discriminator = prior.discriminator
+    if discriminator is None:
         raise UsageError(
             f"attack {attack!r} needs a prior with a discriminator, and {type(prior).__name__} has none."
             f" Set {attack}.{remedy}."
         )
-    return critic
+    return discriminator
 
 
-def of_class(loss: IdentityLoss, label: int, target: TargetView) -> ImageLoss:
+def of_class(loss: IdentityLoss, label: int, target: TargetView) -> PerImageLoss:
     """Return a loss of images: the target's logits under an identity loss of one class."""
     return lambda x_BCSS: loss(target.logits(x_BCSS), torch.full((len(x_BCSS),), label, device=x_BCSS.device))
 
@@ -60,13 +61,33 @@ class GanLoss(NamedTuple):
         realism: of whole images, as the discriminator was trained on them.
     """
 
-    identity: ImageLoss
-    realism: ImageLoss
+    identity: PerImageLoss
+    realism: PerImageLoss
 
 
-def gan_loss(identity: ImageLoss, critic: nn.Module, realism: Realism, *, id_weight: float) -> GanLoss:
+def gan_loss(identity: PerImageLoss, discriminator: nn.Module, realism: Realism, *, id_weight: float) -> GanLoss:
     """Return ``id_weight * identity(x)`` and the prior term of ``D(x)``."""
-    return GanLoss(lambda x: id_weight * identity(x), lambda whole: REALISM[realism](critic(whole)))
+    return GanLoss(lambda x: id_weight * identity(x), lambda whole: REALISM[realism](discriminator(whole)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanObjective:
+    """``id_weight * identity(T(x), y)`` and the discriminator's loss of the same image.
+
+    Attributes:
+        id_weight: weight of the identity loss beside the discriminator's term.
+        loss: identity loss; ce is the paper's, the others are adaptive variants.
+        realism: the discriminator's term, 'critic' is -D, 'logit' is softplus(-D).
+    """
+
+    id_weight: Annotated[float, Ge(0)] = 100.0
+    loss: LossName = "ce"
+    realism: Realism = "critic"
+
+    def of_class(self, label: int, target: TargetView, discriminator: nn.Module) -> GanLoss:
+        """Return the loss of images as one class."""
+        identity = of_class(identity_loss(self.loss), label, target)
+        return gan_loss(identity, discriminator, self.realism, id_weight=self.id_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +97,13 @@ class GanInversion:
     Attributes:
         search: over noise.
         alignment: of the gradients of images.
-        final: images delivered, the best of those found.
+        selection: of the images that are delivered.
         batch: images processed at once.
     """
 
     search: LatentSearch
     alignment: Alignment
-    final: int
+    selection: MostConfident
     batch: int
 
     def run(self, label: int, loss: GanLoss, target: TargetView, prior: Prior, ctx: AttackContext) -> ClassResult:
@@ -97,13 +118,11 @@ class GanInversion:
                 perturbed = [copy.part(rows) for copy in copies]
                 return averaged(render.crop_and_resize(whole_BCHW), loss.identity, perturbed) + loss.realism(whole_BCHW)
 
-            found = self.search.find(label, prior.noise_size, of_noise, ctx, target.ledger)
-            images_NCSS = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)
-            where = f"class {label}, final selection"
-            ranking = by_confidence(
-                render.seen(images_NCSS), label, target, keep=self.final, batch=self.batch, where=where
-            )
-        return ClassResult(label, images_NCSS[ranking.index_M], ranking.scores_M, spent, found.trace)
+            find, ledger = self.search.find, target.ledger
+            found = find(label, prior.noise_size, of_noise, ctx, batch=self.batch, ledger=ledger)
+            images_NCDD = render.deliver(prior.to_latent(found.z_NZ), batch=self.batch)
+            chosen = self.selection.choose(images_NCDD, render.seen(images_NCDD), label, target, batch=self.batch)
+        return ClassResult(label, *chosen, spent, found.trace)
 
     def cost(self, num_classes: int) -> dict[str, int]:
         """Count images of all classes: in each step those of the search, once more those that it found."""

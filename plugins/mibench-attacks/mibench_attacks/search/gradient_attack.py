@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt
-
-from mibench.api import Attack, OmitIfDefault
-from mibench_attacks.views.alignment import Align, Alignment
+from mibench.api import Attack, FlatNames, OmitIfDefault
+from mibench_attacks.views.alignment import Alignment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +15,12 @@ class GradientAttack(Attack):
 
     Attributes:
         prior: prior to attack with, as 'name' or 'name/preset'; empty takes the protocol's.
-        align: average each gradient over copies (AlignMI): 'none', 'paa' with noise, 'taa' with crop, flip, rotation.
-        n_aug: copies, if gradients are averaged; the paper uses 50 and finds 20 enough.
-        noise: standard deviation of the noise of 'paa', in [0, 1] units.
+        alignment: of gradients with the manifold of images (AlignMI).
     """
 
     prior: Annotated[str, OmitIfDefault()] = ""
-    align: Annotated[Align, OmitIfDefault()] = "none"
-    n_aug: Annotated[int, Ge(1), OmitIfDefault()] = 50
-    noise: Annotated[float, Gt(0), OmitIfDefault()] = 0.05
+    alignment: Annotated[Alignment, FlatNames(kind="align"), OmitIfDefault()] = Alignment()
 
     def prior_choice(self) -> str | None:
         """Return the chosen prior."""
         return self.prior or None
-
-    @property
-    def alignment(self) -> Alignment:
-        """How gradients are averaged."""
-        return Alignment(kind=self.align, n_aug=self.n_aug, noise=self.noise)

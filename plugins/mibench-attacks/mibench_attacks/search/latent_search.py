@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from mibench.api import AttackContext, Ledger
@@ -48,9 +49,18 @@ class LatentSearch(Protocol):
         """Noises that are found."""
 
     def find(
-        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
-        """Minimise the loss, which spends what is in ``ledger``; draws depend on seed and class only."""
+        """Minimise the loss; draws depend on seed and class only.
+
+        Args:
+            label: the class.
+            noise_size: Z.
+            loss: to minimise.
+            ctx: of the attack.
+            batch: independent noises differentiated at once; does not change results.
+            ledger: in which the loss enters what it spends.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +71,20 @@ class PointSearch:
     the rate is divided by a batch of reference instead, so that the number of images at once changes nothing.
 
     Attributes:
-        restarts: N.
-        steps: number of updates.
-        lr: learning rate of the mean loss.
-        momentum: of Nesterov.
-        batch_ref: the batch over which the mean is taken.
-        clip: noises stay in [-clip, clip] after each step.
-        batch: noises at once.
+        restarts: starting points per class.
+        steps: updates of each.
+        lr: learning rate of the mean loss of a batch.
+        momentum: Nesterov's momentum, in [0, 1).
+        batch_ref: classes in the batch of the released code; the effective rate is lr / batch_ref.
+        clip: bound of each coordinate of the noise.
     """
 
-    restarts: int
-    steps: int
-    lr: float
-    momentum: float
-    batch_ref: int
-    clip: float
-    batch: int
+    restarts: Annotated[int, Ge(1)] = 5
+    steps: Annotated[int, Ge(0)] = 1500
+    lr: Annotated[float, Gt(0)] = 0.02
+    momentum: Annotated[float, Gt(0), Lt(1)] = 0.9
+    batch_ref: Annotated[int, Ge(1)] = 100
+    clip: Annotated[float, Gt(0)] = 1.0
 
     @property
     def per_step(self) -> int:
@@ -89,12 +97,12 @@ class PointSearch:
         return self.restarts
 
     def find(
-        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
         """Descend from N(0, 1)."""
         start_NZ = torch.randn(self.restarts, noise_size, generator=ctx.rng("class", label, "start")).to(ctx.device)
         optimizer = nesterov(self.lr / self.batch_ref, self.momentum)
-        search = GradientSearch(steps=self.steps, optimizer=optimizer, batch=self.batch)
+        search = GradientSearch(steps=self.steps, optimizer=optimizer, batch=batch)
 
         def project(variables: Sequence[Tensor]) -> None:
             variables[0].clamp_(-self.clip, self.clip)
@@ -113,18 +121,18 @@ class GaussianSearch:
     ``z = mu + exp(log_var / 2) eps``, from mu = 0 and log_var = 1; the loss is the mean over the samples of a step.
 
     Attributes:
-        samples: S, drawn in each step.
-        steps: number of updates.
-        lr: learning rate.
-        clip: noises are cut to [-clip, clip] before they are rendered; 0 for no cut.
+        samples: noises drawn per step and class.
         draws: noises drawn from the Gaussian that was found.
+        steps: updates of mean and variance.
+        lr: learning rate of Adam.
+        clip: noises are cut to [-clip, clip] before rendering, as LOMMA's code can; 0 for no cut.
     """
 
-    samples: int
-    steps: int
-    lr: float
-    clip: float
-    draws: int
+    samples: Annotated[int, Ge(1)] = 1
+    draws: Annotated[int, Ge(1)] = 5
+    steps: Annotated[int, Ge(0)] = 1500
+    lr: Annotated[float, Gt(0)] = 0.02
+    clip: Annotated[float, Ge(0)] = 0.0
 
     @property
     def per_step(self) -> int:
@@ -137,9 +145,9 @@ class GaussianSearch:
         return self.draws
 
     def find(
-        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, ledger: Ledger | None = None
+        self, label: int, noise_size: int, loss: NoiseLoss, ctx: AttackContext, *, batch: int, ledger: Ledger
     ) -> FoundNoise:
-        """Descend, and draw."""
+        """Descend, and draw; the Gaussian is one variable, so ``batch`` means nothing."""
         shape = (1, noise_size)
         start = [torch.zeros(shape, device=ctx.device), torch.ones(shape, device=ctx.device)]
 

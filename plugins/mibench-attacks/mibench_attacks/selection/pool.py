@@ -5,11 +5,12 @@ Shapes: N latents of the pool, M chosen, L style layers, W size of a style vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from mibench_attacks.images.batching import in_batches
@@ -62,28 +63,27 @@ class CandidatePool:
     """Samples of the prior, scored once for all classes (PPA, Struppek et al., section 3: initial latents).
 
     Attributes:
-        size: how many latents are drawn.
-        truncation: pull towards the mean latent; 1 is none, 0 is the mean.
-        cutoff: number of first layers that are truncated; ``None`` truncates all. PPA truncates 8 of 18.
-        score_with: ``"pool"`` scores the latent as drawn, as the released code does although an attack on a single w
-            starts elsewhere; ``"single_w"`` scores the first layer repeated, which is where that attack starts.
-        views: views over which the confidence is averaged.
-        batch: latents rendered at once.
+        size: latents drawn and scored once for all classes.
+        candidates: latents taken per class, those that the target likes best.
+        truncation: pull of the latents towards the mean; 1 is none, 0 is the mean.
+        cutoff: number of first layers that are truncated; None truncates all. PPA truncates 8 of 18.
     """
 
-    size: int = 2000
-    truncation: float = 0.5
-    cutoff: int | None = 8
-    score_with: ScoreWith = "pool"
-    views: tuple[View, ...] = (identity, hflip)
-    batch: int = 50
+    size: Annotated[int, Ge(1)] = 2000
+    candidates: Annotated[int, Ge(1)] = 200
+    truncation: Annotated[float, Ge(0), Le(1)] = 0.5
+    cutoff: Annotated[int | None, Ge(0)] = 8
 
-    def fill(self, render: Renderer, rng: torch.Generator) -> ScoredPool:
+    def fill(
+        self, render: Renderer, rng: torch.Generator, *, batch: int, views: Sequence[View] = (identity, hflip)
+    ) -> ScoredPool:
         """Draw the latents and score them: ``size`` renders and ``size * len(views)`` forward passes.
 
         Args:
             render: of the prior to draw from; its target gives the scores.
             rng: CPU generator of the noise.
+            batch: latents rendered at once; does not change results.
+            views: views over which the confidence is averaged.
         """
         prior, target = render.prior, render.target
         noise_NZ = prior.sample(self.size, rng)
@@ -92,10 +92,44 @@ class CandidatePool:
             return prior.to_latent(noise_NZ[rows], truncation=self.truncation, cutoff=self.cutoff).cpu()
 
         def score(rows: slice) -> Tensor:
-            latent_BLW = latents_NLW[rows].to(noise_NZ.device)
-            x_BCSS = render(latent_BLW[:, :1] if self.score_with == "single_w" else latent_BLW, clamp=True)
-            return torch.stack([target.logits(view(x_BCSS)).float().softmax(1) for view in self.views]).mean(0)
+            x_BCSS = render(self.scored(latents_NLW[rows].to(noise_NZ.device)), clamp=True)
+            return torch.stack([target.logits(view(x_BCSS)).float().softmax(1) for view in views]).mean(0)
 
         with torch.no_grad():
-            latents_NLW = in_batches(self.size, self.batch, draw)
-            return ScoredPool(latents_NLW, in_batches(self.size, self.batch, score, target.ledger))
+            latents_NLW = in_batches(self.size, batch, draw)
+            return ScoredPool(latents_NLW, in_batches(self.size, batch, score, target.ledger))
+
+    def scored(self, latents_BLW: Tensor) -> Tensor:
+        """Return the latents as they are rendered to be scored."""
+        return latents_BLW
+
+    def starts(self, pool: ScoredPool, label: int) -> Tensor:
+        """Return the latents from which a class is searched, best first.
+
+        Raises:
+            ClassFailed: if fewer than ``candidates`` latents have a finite score.
+        """
+        return pool.select(label, self.candidates).latents_MLW
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylePool(CandidatePool):
+    """A pool for searches of style vectors: one for all layers, or one per layer.
+
+    Attributes:
+        single_w: optimise one style vector for all layers, begun at the first layer's; otherwise one per layer.
+        score_with: 'pool' scores latents as drawn, as the released code does although an attack on a single w starts
+            elsewhere; 'single_w' scores the first layer repeated, which is where that attack starts.
+    """
+
+    single_w: bool = True
+    score_with: ScoreWith = "pool"
+
+    def scored(self, latents_BLW: Tensor) -> Tensor:
+        """Return the latents as drawn, or their first layer for all."""
+        return latents_BLW[:, :1] if self.score_with == "single_w" else latents_BLW
+
+    def starts(self, pool: ScoredPool, label: int) -> Tensor:
+        """Return the best latents, or the first layer of each."""
+        latents_NLW = super().starts(pool, label)
+        return latents_NLW[:, :1] if self.single_w else latents_NLW

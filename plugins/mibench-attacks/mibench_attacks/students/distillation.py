@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 from torch.optim import SGD
 
 from mibench.api import AttackContext, ImageSet, TargetView, UsageError, freeze, seeded
 from mibench_attacks.images.batching import batches
-from mibench_attacks.students.networks import Student, make_student
+from mibench_attacks.students.networks import Student, check_student, make_student
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 HALVED_AFTER = 20
@@ -25,7 +26,7 @@ HALVED_AFTER = 20
 
 
 class DistillationSet(NamedTuple):
-    """What the target said.
+    """Public images with the target's answers, from which students learn.
 
     Attributes:
         images: public images.
@@ -62,48 +63,57 @@ def query_teacher(target: TargetView, ctx: AttackContext, count: int, *, batch: 
 
 @dataclass(frozen=True, kw_only=True)
 class Distiller:
-    """Distils students by ``KL(softmax T || softmax S)`` and SGD, all on one lesson.
+    """Distils students by ``KL(softmax T || softmax S)`` and SGD, all on one distillation set.
 
     Attributes:
-        students: names of their networks.
-        public_images: M.
-        epochs: passes through the lesson.
-        lr: learning rate; halved after every 20 epochs.
-        batch: images per update.
+        public_images: public images shown to the target, exactly: drawn without repetition while there are enough.
+        students: networks, efficientnet_b0 .. efficientnet_b7 or cnn-WIDTH.
+        epochs: passes of a student through the public images.
+        lr: learning rate of SGD, halved after every 20 epochs.
+        batch: public images per update.
+
+    Raises:
+        UsageError: for an unknown network.
     """
 
-    students: tuple[str, ...]
-    public_images: int
-    epochs: int
-    lr: float
-    batch: int
+    public_images: Annotated[int, Ge(1)] = 30_000
+    students: tuple[str, ...] = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2")
+    epochs: Annotated[int, Ge(1)] = 20
+    lr: Annotated[float, Gt(0)] = 0.01
+    batch: Annotated[int, Ge(2)] = 64
 
-    def learn(self, target: TargetView, ctx: AttackContext) -> tuple[list[Student], Tensor]:
+    def __post_init__(self) -> None:
+        for name in self.students:
+            check_student(name)
+
+    def distill(self, target: TargetView, ctx: AttackContext) -> tuple[list[Student], Tensor]:
         """Return the students, frozen, and the target's mean features (D,); a restart finds both again."""
-        kept = ctx.cached("students", lambda: self._learn(target, ctx))
-        students = self._enrol(target, ctx)
+        kept = ctx.cached("students", lambda: self._trained(target, ctx))
+        students = self._untrained(target, ctx)
         for index, student in enumerate(students):
             start = f"{index}."
             own = {name.removeprefix(start): kept[name] for name in kept if name.startswith(start)}
             student.load_state_dict(own)
         return [freeze(student.to(ctx.device)) for student in students], kept["mean_D"]
 
-    def _learn(self, target: TargetView, ctx: AttackContext) -> dict[str, Tensor]:
+    def _trained(self, target: TargetView, ctx: AttackContext) -> dict[str, Tensor]:
         distillation_set = query_teacher(target, ctx, self.public_images, batch=self.batch)
-        learnt = {"mean_D": distillation_set.mean_D}
-        for index, student in enumerate(self._enrol(target, ctx)):
+        states = {"mean_D": distillation_set.mean_D}
+        for index, student in enumerate(self._untrained(target, ctx)):
             orders = [ctx.rng("student", index, epoch) for epoch in range(self.epochs)]
             with seeded(ctx.seed, "dropout", index):
-                self.teach(student.to(ctx.device), distillation_set, orders)
-            learnt |= {f"{index}.{name}": tensor for name, tensor in student.state_dict().items()}
-        return learnt
+                self.train_student(student.to(ctx.device), distillation_set, orders)
+            states |= {f"{index}.{name}": tensor for name, tensor in student.state_dict().items()}
+        return states
 
-    def _enrol(self, target: TargetView, ctx: AttackContext) -> list[Student]:
+    def _untrained(self, target: TargetView, ctx: AttackContext) -> list[Student]:
         with seeded(ctx.seed, "students"):
             shape = {"channels": ctx.channels, "num_classes": target.num_classes}
             return [make_student(name, **shape) for name in self.students]
 
-    def teach(self, student: nn.Module, distillation_set: DistillationSet, orders: Sequence[torch.Generator]) -> None:
+    def train_student(
+        self, student: nn.Module, distillation_set: DistillationSet, orders: Sequence[torch.Generator]
+    ) -> None:
         """Train a student in place, one epoch for each generator, which orders the images."""
         student.train()
         optimizer = SGD(student.parameters(), lr=self.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from mibench_attacks.views.transforms import RandomView
@@ -53,17 +54,17 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """How copies are perturbed.
+    """Averaging each gradient over perturbed copies of the image.
 
     Attributes:
-        kind: ``"none"``, ``"paa"`` (Gaussian noise) or ``"taa"`` (crop, flip, rotation).
-        n_aug: number of copies.
-        noise: standard deviation of PAA's noise in [0, 1] units; 5 % of the range in the paper.
+        kind: average each gradient over copies (AlignMI): 'none', 'paa' with noise, 'taa' with crop, flip, rotation.
+        n_aug: copies, if gradients are averaged; the paper uses 50 and finds 20 enough.
+        noise: standard deviation of the noise of 'paa', in [0, 1] units.
     """
 
     kind: Align = "none"
-    n_aug: int = 50
-    noise: float = 0.05
+    n_aug: Annotated[int, Ge(1)] = 50
+    noise: Annotated[float, Gt(0)] = 0.05
 
     @property
     def copies(self) -> int:
