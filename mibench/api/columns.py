@@ -28,7 +28,8 @@ class Column:
         images: what is measured: all held-out images, all images that an attack ``delivered``, or ``some``.
         optional: whether it may be absent.
         each: a parameter of the metric that holds numbers.
-        scale: what each of them is multiplied by before it is written with up to four digits.
+        scale: what each of them is multiplied by before it is written with up to four digits; 255 for radii in a name
+            that is left out.
         role: as in the measurement, and so the next five; what no field states is read from the name.
         base: short name of the number.
         k: guesses that count as a hit.
@@ -62,6 +63,7 @@ class Column:
         if not self.name:
             first, *rest = column_name(self._quantity(None)).split("/")
             object.__setattr__(self, "name", "/".join([f"{first}@{EACH}" if self.radius else first, *rest]))
+            object.__setattr__(self, "scale", 255.0 if self.radius else self.scale)
 
     def expand(self, params: Mapping[str, Any], evaluators: Sequence[str]) -> Iterator[ExpandedColumn]:
         """Yield the column, or one for each evaluator and each value of a parameter.

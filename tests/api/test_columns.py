@@ -28,7 +28,7 @@ def test_fields_make_the_name() -> None:
 
 
 def test_values_of_a_parameter_are_radii_if_the_column_says_so() -> None:
-    column = Column(role="robust_accuracy", base="held", each="eps", scale=255, radius=True)
+    column = Column(role="robust_accuracy", base="held", each="eps", radius=True)
     assert names(column, eps=(0.5 / 255, 2 / 255)) == ["held@0.5", "held@2"]
     assert [found.quantity.radius for found in column.expand({"eps": (0.1, 0.2)}, [])] == [0.1, 0.2]
     plain = Column(name="sigma/{each}", each="sd", base="sigma")
