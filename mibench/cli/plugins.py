@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 CHECKED = tuple(kind for kind in SPEC_TYPES if kind != "protocol")
 """A protocol has no contract: reading it is its check."""
-SMALL = "smoke"
-"""Preset that is taken where none is named: what a component needs to be tried in seconds."""
 
 
 @click.group()
@@ -35,7 +33,7 @@ def plugins() -> None:
 @click.argument("names", nargs=-1)
 @click.option("--kind", help="Kind of the components, where a name stands for several.")
 @click.option("--distribution", help="Check all components of this pip distribution.")
-@click.option("--preset", help=f"Named parameter set; {SMALL!r} by default where a component has it.")
+@click.option("--preset", help="Named parameter set, of the component or a protocol: one that keeps it fast.")
 @click.option("--set", "texts", multiple=True, metavar="KEY=VALUE", help="Parameter, e.g. attack.steps=3; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -126,17 +124,22 @@ def _settings(entries: list[Registered], given: Mapping[str, Any]) -> dict[tuple
 
 def _contract(registry: Registry, entry: Registered, preset: str | None, settings: Mapping[str, Any]) -> type[Contract]:
     from mibench.api import params
+    from mibench.protocol.presets import Presets
     from mibench.testing.runner import contract_for
 
-    component = registry.component(entry.kind, entry.name)
-    presets = params.presets_of(component)
-    if preset is not None and preset not in presets:
-        raise unknown(f"preset of {entry.kind} {entry.name!r}", preset, presets)
-    base = presets.get(preset or SMALL, {})
-    owner = f"{entry.kind} {entry.name!r}"
-    if settings:
-        params.build(component, {**base, **settings}, owner=owner)  # a wrong setting is the user's, not the component's
-    return contract_for(entry.kind, component, {**base, **settings})
+    component, owner = registry.component(entry.kind, entry.name), f"{entry.kind} {entry.name!r}"
+    base: Mapping[str, Any] = {}
+    if preset is not None:
+        presets = Presets(registry).all(entry.kind, entry.name, params.presets_of(component))
+        if preset not in presets:
+            raise unknown(f"preset of {owner}", preset, presets)
+        base = presets[preset]
+    if preset is None and not settings:
+        return contract_for(entry.kind, component)
+    names = params.names_of(component)
+    wanted = {**names.flatten(base, owner), **names.flatten(settings, owner)}
+    params.build(component, wanted, owner=owner)  # a wrong setting is the user's fault, not the component's
+    return contract_for(entry.kind, component, wanted)
 
 
 def _line(outcome: Outcome) -> str:

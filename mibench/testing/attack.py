@@ -19,6 +19,7 @@ from mibench.api.prior import Prior
 from mibench.api.rng import seeded
 from mibench.api.specs import Kind
 from mibench.api.target import Access, Budget, TargetView
+from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.stages.files import load_tensors
 from mibench.testing.checks import require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
@@ -70,13 +71,12 @@ class AttackContract(ComponentContract):
         components, parts = self.parts(made)
         with tiny_stages(self.world, components, **parts) as stages:
             artifact = stages.same_bytes(stages.cell.reconstructions)
-            tensors, ledger = load_tensors(artifact.file("evidence.safetensors")), artifact.json("ledger.json")
+            files = ReconstructFiles(artifact.path)
+            made_of, ledger = files.read_evidence(load_tensors), files.ledger()
         labels, shape = list(range(self.world.classes)), (self.world.channels, self.world.size, self.world.size)
         require(list(map(int, ledger["per_class"])) == labels, f"classes {list(ledger['per_class'])}, not {labels}")
-        require(
-            tuple(tensors["pixels"].shape[1:]) == shape, f"images {tuple(tensors['pixels'].shape[1:])}, not {shape}"
-        )
-        order_N = tensors["labels"]
+        require(tuple(made_of.pixels.shape[1:]) == shape, f"images {tuple(made_of.pixels.shape[1:])}, not {shape}")
+        order_N = made_of.labels
         require(bool((order_N.diff() >= 0).all()), "images are not ordered by class")
         cost = stated_cost(made, len(labels))
         spent = {name: ledger["total"][name] for name in cost}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mibench.api.metric import Measurement, Metric, MetricInputs
 from mibench.api.rng import generator, seeded
+from mibench.nodes.measure import MeasureFiles
 from mibench.testing.checks import require
 from mibench.testing.component import ComponentContract
 from mibench.testing.tiny_stages import TESTED, tiny_stages
@@ -60,7 +61,8 @@ class MetricContract(ComponentContract):
     def test_measure_stage(self) -> None:
         """The stage ``measure`` writes the same numbers again, whatever the global seed."""
         with tiny_stages(self.world, {("metric", TESTED): self.component}, metrics=[self.entry()]) as stages:
-            found = stages.same_bytes(stages.cell.measures[TESTED], stop=None).json("measurements.json")
+            artifact = stages.same_bytes(stages.cell.measures[TESTED], stop=None)
+            found = MeasureFiles(artifact.path).measured()
         for row in found["measurements"]:
             count = len(row["per_class"])
             require(

@@ -29,7 +29,7 @@ PARTS = """
             scale: of the loss.
         '''
 
-        presets: ClassVar = {"smoke": {"scale": 0.5}, "twice": {"scale": 2.0}}
+        presets: ClassVar = {"half": {"scale": 0.5}, "twice": {"scale": 2.0}}
         scale: Annotated[float, Ge(0)] = 1.0
 
         def loss(self, outputs, y_B, ctx):
@@ -133,13 +133,13 @@ def test_presets_and_settings_reach_the_component(check, monkeypatch):
     from mibench.testing import runner
 
     def contract(kind, component, settings=None):
-        seen.append(dict(settings))
+        seen.append(dict(settings or {}))
         return type("Empty", (), {})
 
     monkeypatch.setattr(runner, "contract_for", contract)
     for arguments in ([], ["--preset", "twice"], ["--set", "defense.scale=3"], ["--set", "good.scale=4"]):
         assert check("good", *arguments).code == 0
-    assert seen == [{"scale": 0.5}, {"scale": 2.0}, {"scale": 3}, {"scale": 4}]
+    assert seen == [{}, {"scale": 2.0}, {"scale": 3}, {"scale": 4}]
 
 
 @pytest.mark.parametrize(
