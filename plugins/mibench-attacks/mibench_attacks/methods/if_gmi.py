@@ -7,75 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import torch
 from annotated_types import Ge
 from torch import Tensor
 
 from mibench.api import (
     Access,
     AttackContext,
-    ClassFailed,
     ClassResult,
     FlatNames,
     Prior,
     TargetView,
     UsageError,
-    resize,
 )
-from mibench_attacks.images.batching import batches
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.latents.intermediate import IntermediateState
 from mibench_attacks.losses.constraints import within_l1_balls
 from mibench_attacks.losses.cropped import CroppedIdentity
 from mibench_attacks.search.adam_search import AdamSearch
+from mibench_attacks.search.feature_stages import FeatureStages
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.gradient_search import Found
 from mibench_attacks.search.inversion import Inversion
 from mibench_attacks.selection.pool import ScoredPool, StylePool
 from mibench_attacks.selection.robust import FLAT, RobustSelection
-from mibench_attacks.selection.robust_rank import Ranking
+from mibench_attacks.selection.stage_choice import Shown, StageChoice
 
-Shown = dict[int, Tensor]
-"""By stage, the images (N, C, S, S) of all candidates after its last update."""
 # For 64-pixel priors on two CPU cores, every stage at its published length; 'stylegan2' is its preset named like the
 # protocol. lr by hand, by the target's own confidence on a few classes of orl64; the paper's is slower there.
 _SMALL = {"pool": 500, "candidates": 12, "final": 6, "draws": 25, "lr": 0.02, "prior": "stylegan2"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureStages:
-    """The stages after the search of w alone; stage i searches the features that enter block i too.
-
-    Attributes:
-        steps: updates of each candidate in stages 1, 2, ...; stage i enters block i.
-        radii: radius of the L1 balls of w and of the features in stages 0, 1, ...; empty for no balls.
-        choose: stage that is delivered, for each class: 'target' the one whose images the target likes best under
-            random views, 'last', or 'parity' the most accurate by an evaluator (the released code chooses so, once for
-            all classes; such a record is not ranked).
-
-    Raises:
-        UsageError: for negative numbers, or if there are radii but not for every stage.
-    """
-
-    steps: tuple[int, ...] = (10, 10, 10)
-    radii: tuple[float, ...] = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0)
-    choose: Literal["target", "last", "parity"] = "target"
-
-    def __post_init__(self) -> None:
-        if min((0, *self.steps, *self.radii)) < 0:
-            got = f"feature_steps {self.steps}, radii {self.radii}"
-            raise UsageError(f"attack 'if-gmi': expected no negative steps and radii, got {got}")
-        if self.radii and len(self.radii) < self.count:
-            raise UsageError(
-                f"attack 'if-gmi': expected radii for {self.count} stages (or none), got {len(self.radii)}"
-            )
-
-    @property
-    def count(self) -> int:
-        """Number of stages, that of w alone included."""
-        return 1 + len(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +138,8 @@ class IntermediateFeatures(GradientAttack):
                     shown[stage] = at.deliver(render, batch=self.batch)
                 for series, values in found.trace.items():
                     trace[series] += values
-            stage, ranking = self._choose(shown, label, target, ctx)
+            chooser = StageChoice(selection=self.selection, by_evaluator=self.uses_evaluator(), batch=self.batch)
+            stage, ranking = chooser.choose(shown, label, target, ctx)
         images_MCSS = shown[stage][ranking.index_M]
         return ClassResult(label, images_MCSS, ranking.scores_M, spent, trace | {"stage": [float(stage)]})
 
@@ -206,29 +168,3 @@ class IntermediateFeatures(GradientAttack):
         project = within_l1_balls(begin.variables, radii[stage]) if radii else None
         search, ledger = replace(self.search, steps=steps).descent(batch=self.batch), render.target.ledger
         return search.run(begin.variables, loss, where=where, project=project, report=ctx.progress, ledger=ledger)
-
-    def _choose(self, shown: Shown, label: int, target: TargetView, ctx: AttackContext) -> tuple[int, Ranking]:
-        """Return a stage, the earliest among equals, and the ranking of its candidates; all stages see equal views."""
-        if self.uses_evaluator():
-            accuracy = {stage: _accuracy(x_NCSS, label, ctx, self.batch) for stage, x_NCSS in shown.items()}
-            stage = max(accuracy, key=lambda stage: accuracy[stage])
-            shown = {stage: shown[stage]}
-        rankings: dict[int, Ranking] = {}
-        failed: list[ClassFailed] = []
-        for stage, x_NCSS in shown.items():
-            try:
-                seen_NCSS, rng = resize(x_NCSS, ctx.size), ctx.rng("class", label, "select")
-                rankings[stage] = self.selection.rank(seen_NCSS, label, target, rng, batch=self.batch)
-            except ClassFailed as reason:
-                failed.append(reason)  # another stage may have enough finite candidates
-        if not rankings:
-            raise failed[0]
-        stage = max(rankings, key=lambda stage: rankings[stage].scores_M.mean().item())
-        return stage, rankings[stage]
-
-
-def _accuracy(x_NCSS: Tensor, label: int, ctx: AttackContext, batch: int) -> float:
-    assert ctx.evaluator is not None  # noqa: S101 - checked by prepare
-    with torch.no_grad():
-        right = [ctx.evaluator(x_NCSS[rows]).argmax(1) == label for rows in batches(len(x_NCSS), batch)]
-    return torch.cat(right).float().mean().item()
