@@ -48,12 +48,13 @@ class _Worker:
             text=True,
             bufsize=1,
         )
-        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(inbox,), daemon=True)
+        self._listener.start()
 
     def _listen(self, inbox: Inbox) -> None:
         if self.process.stdout is not None:
-            with contextlib.suppress(ValueError):  # half a line: it died while it wrote
-                for line in self.process.stdout:
+            with self.process.stdout as lines, contextlib.suppress(ValueError):  # half a line: it died while it wrote
+                for line in lines:
                     inbox.put((self, json.loads(line)))
         inbox.put((self, None))
 
@@ -80,6 +81,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._listener.join()
 
 
 def _places() -> str:

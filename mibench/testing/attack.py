@@ -16,6 +16,7 @@ from torch import nn
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.images import check_images
 from mibench.api.prior import Prior
+from mibench.api.prior_view import metered
 from mibench.api.rng import seeded
 from mibench.api.specs import Kind
 from mibench.api.target import Access, Budget, TargetView
@@ -56,7 +57,8 @@ class AttackContract(ComponentContract):
     ) -> Results:
         """Attack some classes under the access that the component declares, each seeded as the stage does it."""
         made: Attack = self.make()
-        target, ctx, prior = target or self.world.target(made.access), self.context(seed), prior or self.prior()
+        target, ctx = target or self.world.target(made.access), self.context(seed)
+        prior = metered(prior or self.prior(), target.ledger)
         results = {}
         with seeded(seed, "network"):
             shared = made.prepare(target, prior, ctx)
@@ -146,7 +148,8 @@ class AttackContract(ComponentContract):
     def test_states_what_each_class_spent(self) -> None:
         """``spent`` of a class is what the view counted while that class was attacked."""
         made: Attack = self.make()
-        target, prior, ctx = self.world.target(made.access), self.prior(), self.context(0)
+        target, ctx = self.world.target(made.access), self.context(0)
+        prior = metered(self.prior(), target.ledger)
         shared = made.prepare(target, prior, ctx)
         for label in self.classes[:2]:
             with target.spending() as counted:

@@ -7,6 +7,7 @@ from mibench.assemble.records import reproduce
 from mibench.plan.cells import expand
 from mibench.plan.facts import Facts
 from mibench.plan.resolve import resolve
+from mibench.protocol.load import load_protocol
 from mibench.protocol.request import Request
 from mibench.protocol.schema import ComponentChoice
 
@@ -35,10 +36,10 @@ def test_keys_hold_flat_names_where_they_are_declared_and_dotted_ones_elsewhere(
 )
 def test_every_name_of_a_parameter_makes_the_same_key_and_command(toy_registry, settings):
     made, plain = cell(toy_registry, **settings), cell(toy_registry, **{"grouped.width": 0.5})
-    assert made.evidence.key == plain.evidence.key
+    assert made.reconstructions.key == plain.reconstructions.key
     assert made.attack.overridden
     assert "grouped.width=" in reproduce(made)
-    assert made.evidence.key != cell(toy_registry).evidence.key
+    assert made.reconstructions.key != cell(toy_registry).reconstructions.key
 
 
 def test_parameters_without_a_flat_name_keep_the_dotted_one(toy_registry):
@@ -56,7 +57,13 @@ def test_settings_lie_over_presets_that_nest(toy_registry):
 @pytest.mark.parametrize("params", [{"new": {"width": 6}}, {"new.width": 6}, {"new": {"width": 6}, "old.width": 2}])
 def test_protocols_may_nest_too(toy_registry, params):
     choice = ComponentChoice(name="grouped", params=params)
-    made = resolve(Facts(toy_registry), "attack", choice, protocol="toy", overrides={"old.start": ""})
+    made = resolve(
+        Facts(toy_registry),
+        "attack",
+        choice,
+        protocol=load_protocol(toy_registry, "toy").protocol,
+        overrides={"old.start": ""},
+    )
     assert made.params["new.width"] == 6.0
     assert made.params["width"] == 2.0
     assert not made.overridden

@@ -122,7 +122,7 @@ def test_nothing_that_is_called_like_a_path_lacks_the_mark():
             bare += [
                 f"{kind} {entry.name}.{row.name}"
                 for row in describe(component)
-                if row.name not in marked
+                if row.key not in marked
                 and any(w in row.doc.lower() for w in ("path of", "folder ", "file that holds"))
             ]
     assert set(bare) <= inside_a_network

@@ -1,13 +1,17 @@
 """Options of a recipe against torch's loader and torchvision's colour changes; unset, they leave no trace in JSON."""
 
+from typing import Any
+
 import pytest
 import torch
+from node_factory import inputs
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as vision
 
 from mibench.api import Defense, UsageError, generator
 from mibench.api.composition import Composition
-from mibench.protocol.schema import Augmentation, Recipe
+from mibench.protocol.schema import Augmentation, ImageShape, Recipe
+from mibench.registry.entry import Entry
 from mibench.stages.classifier import build
 from mibench.testing.tiny_world import TinyWorld
 from mibench.training.augment import make_augmentation
@@ -81,17 +85,15 @@ def test_dropping_everything_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(("drop_last", "steps"), [(True, 2), (False, 3)])
 def test_a_defense_is_built_with_the_steps_that_it_will_take(toy_registry, drop_last, steps):
-    recipe = Recipe(epochs=1, batch=5, drop_last=drop_last).model_dump(mode="json")
-    payload = {
-        "stage": "target",
-        "image": {"size": 16, "channels": 1},
-        "recipe": recipe,
-        "seed": 0,
-        "split": {"identities": [0, 1, 2]},
-        "model": {"name": "tiny", "params": {}},
-        "defense": {"name": "plain", "params": {}},
-    }
-    assert build(toy_registry, payload, CPU, 12)[2].steps_per_epoch == steps
+    made: Any = inputs(
+        "target",
+        image=ImageShape(size=16, channels=1),
+        recipe=Recipe(epochs=1, batch=5, drop_last=drop_last),
+        seed=0,
+        model=Entry("tiny", "1", {}),
+        defense=Entry("plain", "1", {}),
+    )
+    assert build(toy_registry, made, CPU, 12)[2].steps_per_epoch == steps
 
 
 FACTORS = {"brightness": vision.adjust_brightness, "contrast": vision.adjust_contrast}

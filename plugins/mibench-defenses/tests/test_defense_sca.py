@@ -47,10 +47,10 @@ class TestContractOfCodeAsImage(DefenseContract):
     settings: ClassVar[dict] = {**SparseCoding.presets["daredeval"], "tau": 6, "iterations": 4}
 
 
-def layer(channels: int, features: int, kernel: int, stride: int, **options) -> ConvLca:
+def layer(channels: int, features: int, kernel: int, stride: int, trained: bool = False, **options) -> ConvLca:
     how = Lca(**{"kernel": kernel, "stride": stride, "lam": 0.1, "tau": 20.0, "iterations": 100} | options)
     with seeded("lca"):
-        return ConvLca(channels, features, how).double()
+        return ConvLca(channels, features, how, trained=trained).double()
 
 
 def dense(lca: ConvLca, channels: int, height: int, width: int) -> np.ndarray:

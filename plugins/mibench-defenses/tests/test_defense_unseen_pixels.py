@@ -123,7 +123,7 @@ def test_penalty_in_float64(adaptive: bool, gamma: float):
     norms = np.sqrt((mask**2).sum(0))
     weights = 1 / (first**gamma + 1e-8) if adaptive else 1.0
     expected = 3.0 * np.mean(weights * norms) + 0.7 * np.mean(norms**2)
-    got = defense.penalty(torch.tensor(mask, dtype=torch.float32), torch.tensor(first, dtype=torch.float32))
+    got = defense.penalty.of(torch.tensor(mask, dtype=torch.float32), torch.tensor(first, dtype=torch.float32))
     assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
@@ -134,7 +134,7 @@ def test_penalty_weight_converts_to_the_released_one():
 
 def test_removed_pixels_give_the_penalty_a_finite_gradient():
     mask = half_mask().requires_grad_()
-    made(stage="learn").penalty(mask, torch.ones(16, 16)).backward()
+    made(stage="learn").penalty.of(mask, torch.ones(16, 16)).backward()
     assert torch.equal(mask.grad[..., :8], torch.zeros(3, 16, 8))
     assert bool(mask.grad.isfinite().all())
 

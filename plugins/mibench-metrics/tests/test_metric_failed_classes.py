@@ -18,7 +18,17 @@ from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.target_confidence import TargetConfidence
 from torch import nn
 
-from mibench.api import Classifier, Embedder, MetricContext, MetricInputs, ModelSpec, TensorImages, freeze, hookimpl
+from mibench.api import (
+    Classifier,
+    Embedder,
+    MetricContext,
+    MetricInputs,
+    ModelSpec,
+    Quantity,
+    TensorImages,
+    freeze,
+    hookimpl,
+)
 from mibench.nodes.data import DataInputs
 from mibench.nodes.marks import Ref
 from mibench.nodes.measure import MeasureInputs
@@ -43,7 +53,7 @@ SHARE = 0.375  # (1 + 1/2 + 0 + 0) / 4; over the delivered images alone it would
 @pytest.mark.parametrize(("labels", "stated"), [([0, 0, 1, 3, 3], None), ([0, 0, 0, 1, 3, 3], [3, 1, 0, 2])])
 def test_numbers_of_images_are_stated_where_means_need_them(labels, stated):
     values = torch.arange(len(labels)) < 3
-    measured = average("x", values, torch.tensor(labels), CLASSES, higher_is_better=False)
+    measured = average(Quantity(base="x"), values, torch.tensor(labels), CLASSES, higher_is_better=False)
     assert measured.details.get("images_per_class") == stated
     if stated:
         mean = sum(value * count for value, count in zip(measured.per_class, stated, strict=True) if count) / len(

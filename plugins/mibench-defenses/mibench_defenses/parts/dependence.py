@@ -24,8 +24,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from mibench.api import Classifier, OmitIfDefault, UsageError
-from mibench.api.errors import unknown
+from mibench.api import Classifier, OmitIfDefault, UsageError, unknown
 
 Kernel = Literal["gaussian", "linear", "imq"]
 """``gaussian``: exp(-d / (2 sigma^2 D)) with d the squared distance; ``linear``: inner product; ``imq``: inverse
