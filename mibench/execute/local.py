@@ -177,4 +177,5 @@ class _Run:
         if worker.node is None and not worker.ready:
             raise RuntimeError(f"a worker could not start: {died}; its messages are above")
         self._finish(worker, f"{died}; its checkpoints are kept, run the same command to continue")
+        worker.release()
         self.workers[self.workers.index(worker)] = self._start(worker.device)

@@ -141,4 +141,5 @@ def test_a_worker_that_computes_ends_when_its_parent_is_killed(pipe):
     finally:
         if holder:
             os.kill(int(holder), signal.SIGKILL)
-    assert parent.stderr.read() == ""
+    with parent.stdout, parent.stderr:
+        assert parent.stderr.read() == ""

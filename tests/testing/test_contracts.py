@@ -335,7 +335,15 @@ class WorstFirst(BestOfPrior):
     [
         (BestOfPrior, set()),
         (OutOfRange, {"delivers_images", "reconstruct_stage"}),
-        (DependsOnOrder, {"class_order_does_not_matter", "stays_within_its_stated_cost", "reconstruct_stage"}),
+        (
+            DependsOnOrder,
+            {
+                "class_order_does_not_matter",
+                "stays_within_its_stated_cost",
+                "states_what_each_class_spent",
+                "reconstruct_stage",
+            },
+        ),
         (DrawsGloballyToo, set()),  # the stage seeds every class
         (WritesTarget, {"target_and_prior_are_left_alone"}),
         (Bypasses, {"every_pass_is_counted", "stays_within_its_stated_cost", "reconstruct_stage"}),
