@@ -27,7 +27,7 @@ types:
 docs:
     uv run pytest -q tests/test_doctests.py tests/docs
 
-# tests with the coverage of the core, and its floor
+# tests of the core with its coverage
 coverage:
     OMP_NUM_THREADS=1 uv run pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered tests
 
