@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench.api.data import ImageSet
-from mibench.api.deprecated import module_getattr, with_old_names
+from mibench.api.deprecated import GONE_IN, module_getattr, with_old_names
 from mibench.api.errors import UsageError
 from mibench.api.images import resize
 from mibench.api.target import TargetView
@@ -201,8 +201,8 @@ class GuidedPriorModel(PriorModel):
         """Warn the author of a component, when it is imported."""
         super().__init_subclass__(**options)
         warnings.warn(
-            f"{cls.__name__} derives from GuidedPriorModel, which goes with the next version; derive from PriorModel,"
-            " set needs_target = True, and take the target as the keyword argument `target` of trainer()",
+            f"{cls.__name__} derives from GuidedPriorModel, which stops working in mibench {GONE_IN}; derive from"
+            " PriorModel, set needs_target = True, and take the target as the keyword argument `target` of trainer().",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mibench.api.classifier import Classifier, Outputs
 from mibench.api.counting import counting_view
+from mibench.api.deprecated import GONE_IN
 from mibench.api.errors import AccessError, BudgetError
 
 ANSWERS = ("forward", "outputs", "features", "stages")
@@ -84,7 +85,7 @@ class LiveLedger(Ledger):
         if name == "render" and self.metered:
             warnings.warn(
                 "renders are counted by the view of the prior that an attack is given; what it adds to ledger.render"
-                " itself is ignored, and will be an error in the next version. Delete the line.",
+                f" itself is ignored, and will be an error in mibench {GONE_IN}. Delete the line.",
                 DeprecationWarning,
                 stacklevel=2,
             )

@@ -181,7 +181,7 @@ def test_ked_closeness_is_averaged_over_public_batches():
 def test_ked_weight_of_real_or_fake():
     for weight in (0.0, 2.0):
         loss, signals = trainer(KedGanPrior, real_weight=weight).critic_loss(0)
-        assert loss.item() == pytest.approx(signals["labelled"].item() + weight * signals["judged"].item(), rel=1e-6)
+        assert loss.item() == pytest.approx(signals["labelled"].item() + weight * signals["judged"].item(), rel=1e-5)
 
 
 # -- PLG-MI -----------------------------------------------------------------------------------------------------------
