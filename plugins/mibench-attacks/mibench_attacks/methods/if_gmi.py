@@ -26,7 +26,7 @@ from mibench_attacks.latents.intermediate import IntermediateState
 from mibench_attacks.losses.constraints import within_l1_balls
 from mibench_attacks.losses.cropped import CroppedIdentity
 from mibench_attacks.search.adam_search import AdamSearch
-from mibench_attacks.search.feature_stages import FeatureStages
+from mibench_attacks.search.feature_search import FeatureSearch
 from mibench_attacks.search.gradient_attack import GradientAttack
 from mibench_attacks.search.gradient_search import Found
 from mibench_attacks.search.inversion import Inversion
@@ -85,7 +85,7 @@ class IntermediateFeatures(GradientAttack):
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=2000, candidates=50, truncation=0.5, cutoff=8)
     objective: Annotated[CroppedIdentity, FlatNames()] = CroppedIdentity(loss="poincare", crop_scale=(0.9, 1.0))
     search: Annotated[AdamSearch, FlatNames()] = AdamSearch(steps=50, lr=0.005, betas=(0.1, 0.1))
-    stages: Annotated[FeatureStages, FlatNames(steps="feature_steps")] = FeatureStages()
+    stages: Annotated[FeatureSearch, FlatNames(steps="feature_steps")] = FeatureSearch()
     selection: Annotated[RobustSelection, FLAT] = RobustSelection(final=50, draws=100)
     batch: Annotated[int, Ge(1)] = 25
 

@@ -9,7 +9,7 @@ from mibench.api import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureStages:
+class FeatureSearch:
     """The stages after the search of w alone; stage i searches the features that enter block i too.
 
     Attributes:
