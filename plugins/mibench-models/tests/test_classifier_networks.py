@@ -205,7 +205,7 @@ def test_small_resnet_costs_what_its_documentation_says():
     with FlopCounterMode(display=False) as counter:
         classifier(drawn(1, 1, 64, 64))
     assert counter.get_total_flops() / 2 == expected
-    assert expected / 1e6 == pytest.approx(16.0, abs=0.1)
+    assert expected / 1e6 == pytest.approx(15.9, abs=0.05)
 
 
 def test_small_resnet_begins_as_he_et_al_do():
