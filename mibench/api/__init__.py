@@ -28,7 +28,12 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         load_backbone as load_backbone,
     )
     from mibench.api.columns import Column as Column, MetricFlag as MetricFlag
-    from mibench.api.data import Dataset as Dataset, ImageSet as ImageSet, TensorImages as TensorImages
+    from mibench.api.data import (
+        Dataset as Dataset,
+        GroundTruth as GroundTruth,
+        ImageSet as ImageSet,
+        TensorImages as TensorImages,
+    )
     from mibench.api.defense import (
         Defense as Defense,
         SelfCheck as SelfCheck,
@@ -60,6 +65,7 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
     )
     from mibench.api.importer import Imported as Imported, Importer as Importer
     from mibench.api.metric import (
+        IdentityGallery as IdentityGallery,
         Measurement as Measurement,
         Metric as Metric,
         MetricContext as MetricContext,
@@ -121,14 +127,14 @@ _NAMES = {
     "attack": "Attack AttackContext ClassResult run_attack",
     "classifier": "Classifier Embedder Model Outputs evaluating freeze load_backbone",
     "columns": "Column MetricFlag",
-    "data": "Dataset ImageSet TensorImages",
+    "data": "Dataset GroundTruth ImageSet TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",
     "hookspecs": "hookimpl",
     "images": "check_images from_uint8 resize to_rgb to_uint8",
     "importer": "Imported Importer",
-    "metric": "Measurement Metric MetricContext MetricInputs Need Subject class_means",
+    "metric": "IdentityGallery Measurement Metric MetricContext MetricInputs Need Subject class_means",
     "params": "FlatNames InferenceOnly InputFile OmitIfDefault build replaced",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",

@@ -1,6 +1,6 @@
 """Datasets and sets of images.
 
-Shapes: N images, B of a batch, C channels (1 or 3), H = W the protocol's side in pixels.
+Shapes: N images, B of a batch, C channels (1 or 3), H = W the protocol's side in pixels, K identities, D numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mibench.api.errors import UsageError
 from mibench.api.images import from_uint8
 
 
@@ -82,6 +83,29 @@ class TensorImages(ImageSet):
         return replace(self, labels_N=labels_N)
 
 
+@dataclass(frozen=True)
+class GroundTruth:
+    """What is known of identities beside their pictures: the shape of each face.
+
+    The distance of two people is the root of the mean, over points, of the squared distance of corresponding points.
+
+    Attributes:
+        values_KD: float32 (K, D); row k holds D / 3 corresponding points in space of identity k, flattened as
+            (x, y, z) of the first point, then of the second, and so on.
+        unit: of the coordinates, ``"mm"``.
+    """
+
+    values_KD: Tensor
+    unit: str = "mm"
+
+    def __post_init__(self) -> None:
+        if self.values_KD.ndim != 2 or self.values_KD.dtype != torch.float32 or self.values_KD.shape[1] % 3:
+            shape = tuple(self.values_KD.shape)
+            raise ValueError(f"expected float32 (K, D) with D divisible by 3, got {self.values_KD.dtype} {shape}")
+        if not self.unit:
+            raise ValueError("expected the unit of the coordinates, such as 'mm'")
+
+
 class Dataset(ABC):
     """A dataset component: a frozen dataclass of parameters that knows how to read identities.
 
@@ -118,6 +142,38 @@ class Dataset(ABC):
         Raises:
             DataError: if files are missing or damaged; the message names the command that fixes it.
         """
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        """Return one frontal, neutral picture of each identity, under the same light for all.
+
+        Protocols whose ``gallery.images`` is ``"portraits"`` compare reconstructions with these. Default: there are
+        none.
+
+        Args:
+            identities: identity numbers in [0, num_identities); the k-th one becomes class k.
+            size: side of the square images in pixels.
+            channels: 1 (grey) or 3 (RGB).
+            take: 0 for the picture that stands in a judge's gallery; 1 for a second one, which takes the place of a
+                perfect reconstruction (the gold control) and differs in pose or light as a second sitting would.
+
+        Returns:
+            One image of each identity, in order.
+
+        Raises:
+            UsageError: if the dataset has no such pictures.
+            DataError: if files are missing or damaged; the message names the command that fixes it.
+        """
+        raise UsageError(
+            f"{type(self).__name__} has no portraits of its identities; use a protocol whose gallery.images is 'train'"
+        )
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth | None:
+        """Return what is known of identities beside their pictures; ``None`` if nothing is.
+
+        Args:
+            identities: identity numbers in [0, num_identities); the k-th one becomes row k.
+        """
+        return None
 
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Return, by attribute (``"sex"``, say), the group of each of the ``num_identities`` identities.

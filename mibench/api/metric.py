@@ -15,12 +15,35 @@ from torch import Tensor
 
 from mibench.api.classifier import Classifier, Embedder
 from mibench.api.column_names import read_name
-from mibench.api.data import ImageSet
+from mibench.api.data import GroundTruth, ImageSet
 from mibench.api.deprecated import module_getattr
 from mibench.api.quantity import Quantity, column_name
 
 Subject = Literal["target", "reconstructions"]
-Need = Literal["target", "evaluators", "embedder"]
+Need = Literal["target", "evaluators", "embedder", "identities"]
+
+
+@dataclass(frozen=True)
+class IdentityGallery:
+    """The people among whom a judge has to find the one that a reconstruction is of.
+
+    Attributes:
+        private: pictures of the K private people; labels are the classes 0 .. K-1, at least one picture of each.
+        distractors: pictures of M people who are neither private nor public, labelled 0 .. M-1, at least one picture
+            of each; ``None`` if the protocol names none.
+        truth: of the private people, row k of class k; ``None`` if nothing is known but pictures.
+        distractor_truth: of the distractors, row m of label m; ``None`` likewise.
+    """
+
+    private: ImageSet
+    distractors: ImageSet | None = None
+    truth: GroundTruth | None = None
+    distractor_truth: GroundTruth | None = None
+
+    @property
+    def people(self) -> int:
+        """How many people there are to choose from: K + M."""
+        return self.private.num_classes + (self.distractors.num_classes if self.distractors else 0)
 
 
 @dataclass
@@ -39,6 +62,8 @@ class MetricInputs:
         embedder: the independent judge of identity.
         failed: classes for which the attack delivered nothing; each counts as a class without a single success.
         validation: the private validation images, by which parameters, and perhaps a checkpoint, were chosen.
+        identities: the people among whom the right one has to be found, at the side that judges see; given to
+            metrics that need ``"identities"``. Under a protocol without a gallery, the private training images alone.
     """
 
     num_classes: int
@@ -51,6 +76,7 @@ class MetricInputs:
     embedder: Embedder | None = None
     failed: Sequence[int] = ()
     validation: ImageSet | None = None
+    identities: IdentityGallery | None = None
 
 
 @dataclass

@@ -46,6 +46,7 @@ class MetricContract(ComponentContract):
             target=evidence.target if "target" in metric.needs else None,
             evaluators=evidence.evaluators if "evaluators" in metric.needs else {},
             embedder=evidence.embedder if "embedder" in metric.needs else None,
+            identities=evidence.identities if "identities" in metric.needs else None,
         )
         if metric.subject == "target":
             none = torch.zeros(0, dtype=torch.int64)

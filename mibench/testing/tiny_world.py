@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mibench.api.attack import AttackContext
 from mibench.api.classifier import Classifier, freeze
-from mibench.api.data import TensorImages
+from mibench.api.data import GroundTruth, TensorImages
 from mibench.api.defense import Defense, TrainContext
 from mibench.api.images import to_uint8
-from mibench.api.metric import MetricContext, MetricInputs
+from mibench.api.metric import IdentityGallery, MetricContext, MetricInputs
 from mibench.api.prior import Prior
 from mibench.api.rng import derive_seed, generator
 from mibench.api.target import Access, Budget, TargetView
@@ -115,7 +115,19 @@ class TinyWorld:
             target=self.trained(),
             evaluators={"tiny": self.trained(seed=1), "other": self.trained(seed=2)},
             embedder=TinyEmbedder(),
+            identities=self.people(),
         )
+
+    def people(self) -> IdentityGallery:
+        """Return the people among whom a judge looks: the training images, and as many distractors with one each."""
+        others = TinyWorld(
+            classes=self.classes, per_class=1, size=self.size, channels=self.channels, seed=self.seed + 2
+        )
+        return IdentityGallery(self.images(), others.images(), self._shapes(self.seed), self._shapes(others.seed))
+
+    def _shapes(self, seed: int) -> GroundTruth:
+        """Draw four points of each identity, in millimetres."""
+        return GroundTruth(10 * torch.randn(self.classes, 12, generator=generator("tiny shapes", seed)))
 
     def metric_context(self, *, seed: int = 0) -> MetricContext:
         """Return the context of a measurement."""
