@@ -17,6 +17,7 @@ from mibench.api.classifier import Classifier, Embedder
 from mibench.api.column_names import read_name
 from mibench.api.data import GroundTruth, ImageSet
 from mibench.api.deprecated import module_getattr
+from mibench.api.errors import UsageError
 from mibench.api.quantity import Quantity, column_name
 
 Subject = Literal["target", "reconstructions"]
@@ -33,6 +34,9 @@ class IdentityGallery:
             of each; ``None`` if the protocol names none.
         truth: of the private people, row k of class k; ``None`` if nothing is known but pictures.
         distractor_truth: of the distractors, row m of label m; ``None`` likewise.
+
+    Raises:
+        UsageError: if someone has no picture, or the truth is of another number of people.
     """
 
     private: ImageSet
@@ -40,10 +44,26 @@ class IdentityGallery:
     truth: GroundTruth | None = None
     distractor_truth: GroundTruth | None = None
 
+    def __post_init__(self) -> None:
+        _check_people(self.private, self.truth, "class")
+        if self.distractors is not None:
+            _check_people(self.distractors, self.distractor_truth, "distractor")
+
     @property
     def people(self) -> int:
         """How many people there are to choose from: K + M."""
         return self.private.num_classes + (self.distractors.num_classes if self.distractors else 0)
+
+
+def _check_people(images: ImageSet, truth: GroundTruth | None, what: str) -> None:
+    present = set(images.labels_N.tolist())
+    for label in range(images.num_classes):
+        if label not in present:
+            raise UsageError(f"the gallery has no picture of {what} {label}; every person must be in it to be found")
+    if truth is not None and len(truth.values_KD) != images.num_classes:
+        raise UsageError(
+            f"the gallery has {images.num_classes} people ({what}), and the truth is of {len(truth.values_KD)}"
+        )
 
 
 @dataclass

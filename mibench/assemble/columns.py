@@ -67,10 +67,7 @@ def check_columns(record: Record, cell: Cell, left: Collection[str] = ()) -> lis
     controls = {str(name): metrics for name, metrics in record.controls.items()}
     places: list[tuple[str, Mapping[str, MetricValue], Mapping[str, Node]]] = [
         ("metrics", record.metrics, cell.measures),
-        *(
-            (f"controls.{name}", controls.get(name, {}), getattr(cell, name))
-            for name in ("gold", "floor", "undefended")
-        ),
+        *((f"controls.{name}", controls.get(name, {}), nodes) for name, nodes in cell.controls.items()),
     ]
     found: list[Finding] = []
     for place, metrics, nodes in places:

@@ -44,9 +44,7 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
     meant = {name: one.quantity for name, one in announced(cell.graph.fixed.metrics, cell).items()}
     metrics = read_metrics(store, cell.measures, meant)
     controls: dict[Control, dict[str, MetricValue]] = {
-        "gold": read_metrics(store, cell.gold, meant),
-        "floor": read_metrics(store, cell.floor, meant),
-        "undefended": read_metrics(store, cell.undefended, meant),
+        name: read_metrics(store, nodes, meant) for name, nodes in cell.controls.items()
     }
     made, trained = (store.get(node.stage, node.key).path for node in (cell.reconstructions, cell.target))
     attacked = ReconstructFiles(made)
@@ -111,8 +109,8 @@ def read_metrics(store: Store, nodes: Mapping[str, Node], meant: Mapping[str, Qu
 
 def cell_ref(cell: Cell) -> CellRef:
     """Return the identity of a cell; its key covers every number in the record."""
-    groups = {"measures": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
-    keys = {name: {metric: node.key for metric, node in nodes.items()} for name, nodes in groups.items()}
+    groups = (("measures", cell.measures), *cell.controls.items())
+    keys = {name: {metric: node.key for metric, node in nodes.items()} for name, nodes in groups}
     key = digest({"protocol": cell.loaded.digest, **keys})
     return CellRef(
         model=cell.model.name,
@@ -218,9 +216,9 @@ def _made(cell: Cell, store: Store) -> dict[str, Artifact]:
 
 
 def _nodes(cell: Cell) -> dict[str, Node]:
-    groups = {"measure": cell.measures, "gold": cell.gold, "floor": cell.floor, "undefended": cell.undefended}
+    groups = (("measure", cell.measures), *cell.controls.items())
     nodes = dict(cell.inputs)
-    return nodes | {f"{group}/{name}": node for group, members in groups.items() for name, node in members.items()}
+    return nodes | {f"{group}/{name}": node for group, members in groups for name, node in members.items()}
 
 
 def _check_inputs(cell: Cell, store: Store) -> None:

@@ -98,8 +98,12 @@ def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
 
 
 def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
-    """One value for each class; gold and clean accuracy are of all test images, a family of the same images."""
-    split = protocol.protocol.split
+    """One value for each class; gold and clean accuracy are of all test images, a family of the same images.
+
+    Gold is one portrait of each person where the protocol compares with portraits.
+    """
+    split, gallery = protocol.protocol.split, protocol.protocol.gallery
+    golden = 1 if gallery and gallery.images == "portraits" else split.test
     classes, attacked = split.private, record.attacked_classes
     clean = clean_accuracy(record.metrics)
     for place, metrics in groups(record):
@@ -107,9 +111,10 @@ def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str
             field, measured = f"{place}.{name}", sum(value is not None for value in metric.per_class)
             if len(metric.per_class) != classes:
                 yield differs(f"{field}.per_class", f"{classes} values", len(metric.per_class))
-            among = attacked if place == "controls.gold" else classes if metric is clean else None
-            if among is not None and metric.n != among * split.test:
-                yield differs(f"{field}.n", f"the {among * split.test} test images of {among} classes", metric.n)
+            people, each = (attacked, golden) if place == "controls.gold" else (classes, split.test)
+            exact = place == "controls.gold" or metric is clean
+            if exact and metric.n != people * each:
+                yield differs(f"{field}.n", f"the {people * each} test images of {people} classes", metric.n)
             elif metric.n < 1 or (metric.n < measured and 0.0 not in metric.per_class):
                 yield differs(f"{field}.n", f"at least {max(1, measured)} images", metric.n)
         yield from _one_count(place, metrics)

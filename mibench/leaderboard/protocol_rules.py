@@ -83,9 +83,12 @@ def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]
 
 
 def controls_are_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
-    """Every leakage number stands beside gold, floor and undefended."""
+    """Every leakage number stands beside gold, floor and undefended, and lookalike where the protocol has it."""
     controls = {str(name): values for name, values in record.controls.items()}
-    for name in _CONTROLS:
+    further = ("lookalike",) if protocol.protocol.lookalike else ()
+    for name in controls.keys() - {*_CONTROLS, *further}:
+        yield f"the protocol has no control {name!r}"
+    for name in (*_CONTROLS, *further):
         if protocol.protocol.headline not in controls.get(name, {}):
             yield f"the control {name!r} lacks the headline {protocol.protocol.headline!r}"
 

@@ -1,10 +1,10 @@
-"""Stage ``data``: the images of some identities, read once at the protocol's size."""
+"""Stage ``data``: pictures of some identities, read once at the protocol's size, and what else is known of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from mibench.nodes.files import Files, Load
 from mibench.nodes.inputs import Inputs
@@ -22,6 +22,8 @@ class DataInputs(Inputs):
         dataset: where the images come from.
         identities: whose they are; class k is ``identities[k]``.
         image: side and channels.
+        portraits: which of the dataset's portraits, one of each identity; ``None`` for all their images.
+        truth: whether to keep what else is known of them; ``None`` for no.
     """
 
     stage: ClassVar = "data"
@@ -32,30 +34,34 @@ class DataInputs(Inputs):
     dataset: DatasetEntry
     identities: list[int]
     image: ImageShape
+    portraits: Literal[0, 1] | None = None
+    truth: Literal[True] | None = None
 
 
 @dataclass(frozen=True)
 class StoredImages(Generic[T]):
-    """The images of a data artifact. Shapes: N images, C channels, H = W pixels.
+    """What a data artifact holds. Shapes: N images, C channels, H = W pixels, K identities, D numbers.
 
     Attributes:
         classes: number of classes, a scalar.
         pixels: uint8 (N, C, H, W); ``None`` if the images are too many for memory and stay with their dataset.
         labels: class of each (N,); ``None`` likewise.
+        truth: what else is known of the identities, float32 (K, D); ``None`` if nothing is, or it was not asked for.
     """
 
     classes: T
     pixels: T | None = None
     labels: T | None = None
+    truth: T | None = None
 
     def tensors(self) -> dict[str, T]:
         """Return what the file holds."""
-        found = {"classes": self.classes, "pixels": self.pixels, "labels": self.labels}
+        found = {"classes": self.classes, "pixels": self.pixels, "labels": self.labels, "truth": self.truth}
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 class DataFiles(Files):
-    """The file of a data artifact."""
+    """The files of a data artifact."""
 
     @property
     def images(self) -> Path:
@@ -65,4 +71,12 @@ class DataFiles(Files):
     def read_images(self, load: Load[T]) -> StoredImages[T]:
         """Return the images."""
         found = load(self.images)
-        return StoredImages(found["classes"], found.get("pixels"), found.get("labels"))
+        return StoredImages(found["classes"], found.get("pixels"), found.get("labels"), found.get("truth"))
+
+    def unit(self) -> str:
+        """Return the unit of what else is known, where something is."""
+        return str(self.read_json("truth.json")["unit"])
+
+    def write_unit(self, unit: str) -> None:
+        """Write it."""
+        self.write_json("truth.json", {"unit": unit})

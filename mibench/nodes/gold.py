@@ -1,4 +1,4 @@
-"""Stage ``gold``: held-out private images, to be measured like reconstructions."""
+"""Stage ``gold``: held-out private images, or second portraits, to be measured like reconstructions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GoldInputs(Inputs):
     """What the stage is given.
 
     Attributes:
-        private: the images.
+        private: the images; portraits are held out as they are.
         split: which of them train, validate and test.
         split_name: which of these are held out.
         attacked: the classes, where they are not all.

@@ -27,6 +27,9 @@ class MeasureInputs(Inputs):
         split: which private images train, validate and test.
         split_name: which of these are held out.
         image: what the target sees, where judges see a larger side.
+        gallery: pictures of the private people, if the metric looks for identities: their portraits, or all their
+            images, of which it is given those that train.
+        distractors: pictures of people who are neither private nor public, where the protocol has some.
     """
 
     stage: ClassVar = "measure"
@@ -44,6 +47,8 @@ class MeasureInputs(Inputs):
     split: PrivateSplit
     split_name: SplitName
     image: ImageShape | None = None
+    gallery: DataRef | None = None
+    distractors: DataRef | None = None
 
 
 class MeasureFiles(Files):

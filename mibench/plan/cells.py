@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from mibench.api.errors import UsageError
 from mibench.base.canonical import digest
@@ -15,12 +16,15 @@ from mibench.plan.context import make_context
 from mibench.plan.facts import Facts
 from mibench.plan.graph import Graph
 from mibench.plan.known import check_images
-from mibench.plan.matrix import load_protocols, make_matrix
+from mibench.plan.matrix import check_suite, load_protocols, make_matrix
 from mibench.plan.resolve import Resolved, parse_choice
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.request import Request
+from mibench.protocol.schema import ComponentChoice
 from mibench.registry.registry import Registry
+
+Control = Literal["gold", "floor", "undefended", "lookalike"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Cell:
         gold: metric name to node, on held-out images.
         floor: metric name to node, on samples that nobody optimised.
         undefended: metric name to node, of the same attack on the undefended target.
+        lookalike: metric name to node, on public images that look alike; empty unless the protocol names an attack.
     """
 
     loaded: LoadedProtocol
@@ -56,6 +61,17 @@ class Cell:
     gold: Mapping[str, Node] = field(default_factory=dict)
     floor: Mapping[str, Node] = field(default_factory=dict)
     undefended: Mapping[str, Node] = field(default_factory=dict)
+    lookalike: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def controls(self) -> dict[Control, Mapping[str, Node]]:
+        """The controls that the protocol has, by name."""
+        found: dict[Control, Mapping[str, Node]] = {
+            "gold": self.gold,
+            "floor": self.floor,
+            "undefended": self.undefended,
+        }
+        return found | ({"lookalike": self.lookalike} if self.lookalike else {})
 
     @property
     def prior_node(self) -> Node:
@@ -91,31 +107,34 @@ def expand(request: Request, registry: Registry, facts: Facts | None = None) -> 
     Raises:
         UsageError: for unknown names, parameters, values or seeds.
     """
-    return _expand(load_protocols(request, registry), request, facts or Facts(registry))
+    facts = facts or Facts(registry)
+    return _expand(load_protocols(request, registry), request, facts, suites=True)
 
 
 def expand_loaded(loaded: LoadedProtocol, request: Request, facts: Facts) -> list[Cell]:
-    """Return the cells of a request under one protocol, which need not be installed.
+    """Return the cells of a request under one protocol, which need not be installed, nor the attacks of its suite.
 
     Raises:
         UsageError: as :func:`expand`.
     """
-    return _expand([loaded], request, facts)
+    return _expand([loaded], request, facts, suites=False)
 
 
-def _expand(protocols: list[LoadedProtocol], request: Request, facts: Facts) -> list[Cell]:
+def _expand(protocols: list[LoadedProtocol], request: Request, facts: Facts, *, suites: bool) -> list[Cell]:
     settings = Settings(request.settings, facts)
-    cells = [cell for one in protocols for cell in _cells(Chooser(one, facts, settings), request)]
+    choosers = [Chooser(one, facts, settings) for one in protocols]
+    for chooser in choosers if suites else ():
+        check_suite(chooser)
+    cells = [cell for chooser in choosers for cell in _cells(chooser, request)]
     settings.check_all_used()
     return cells
 
 
 def _cells(chooser: Chooser, request: Request) -> list[Cell]:
-    context = make_context(chooser)
-    check_images(context, chooser.facts)
-    matrix, cells = make_matrix(chooser, request), _Cells(chooser, Graph(context, chooser.facts.registry.files))
+    matrix, folds = make_matrix(chooser, request), chooser.protocol.folds
+    by_fold = {fold: _of_fold(chooser, fold) for fold in sorted({seed % folds for seed in matrix.seeds})}
     return [
-        cells.make(model, defense, attack, seed)
+        by_fold[seed % folds].make(model, defense, attack, seed)
         for model in matrix.models
         for seed in matrix.seeds
         for attack in matrix.attacks
@@ -123,8 +142,14 @@ def _cells(chooser: Chooser, request: Request) -> list[Cell]:
     ]
 
 
+def _of_fold(chooser: Chooser, fold: int) -> _Cells:
+    context = make_context(chooser, fold)
+    check_images(context, chooser.facts)
+    return _Cells(chooser, Graph(context, chooser.facts.registry.files))
+
+
 class _Cells:
-    """Makes the cells of one protocol in its graph."""
+    """Makes the cells of one protocol, or of one fold of it, in its graph."""
 
     def __init__(self, chooser: Chooser, graph: Graph) -> None:
         self._chooser, self._graph = chooser, graph
@@ -134,12 +159,10 @@ class _Cells:
         graph, undefended = self._graph, self._chooser.undefended
         prior = self._prior(attack)
         attack = replace(attack, overridden=attack.overridden or prior.overridden)
-        floor = self._chooser.frozen("attack", graph.fixed.protocol.floor)
         target, plain = graph.target(model, defense, seed), graph.target(model, undefended, seed)
         label, plain_label = _label(model, defense.requested, seed), _label(model, undefended.name, seed)
-        attacked_label, floor_label = f"{attack.requested} on {label}", f"{floor.name} on {plain_label}"
+        attacked_label = f"{attack.requested} on {label}"
         reconstructions = graph.reconstruct(target, attack, seed, attacked_label, prior)
-        floor_images = graph.reconstruct(plain, floor, seed, floor_label, self._prior(floor))
         plain_attacked = f"{attack.requested} on {plain_label}"
         plain_images = graph.reconstruct(plain, attack, seed, plain_attacked, prior)
         return Cell(
@@ -149,9 +172,20 @@ class _Cells:
                 **self._measures(target, reconstructions, attacked_label),
             },
             gold=self._measures(plain, graph.gold(), "gold"),
-            floor=self._measures(plain, floor_images, "floor"),
+            floor=self._baseline(graph.fixed.protocol.floor, plain, seed, plain_label, "floor"),
             undefended=self._measures(plain, plain_images, plain_attacked),
+            lookalike=self._baseline(graph.fixed.protocol.lookalike, plain, seed, plain_label, "lookalike"),
         )  # fmt: skip
+
+    def _baseline(
+        self, choice: ComponentChoice | None, plain: Node, seed: int, label: str, control: str
+    ) -> dict[str, Node]:
+        """Measure what a baseline attack makes of the undefended target."""
+        if choice is None:
+            return {}
+        attack = self._chooser.frozen("attack", choice)
+        images = self._graph.reconstruct(plain, attack, seed, f"{attack.name} on {label}", self._prior(attack))
+        return self._measures(plain, images, control)
 
     def _measures(self, target: Node, images: Node | None, label: str) -> dict[str, Node]:
         """Measure a target, or images, with the protocol's metrics on that."""

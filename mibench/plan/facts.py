@@ -43,6 +43,8 @@ class Traits:
         needs: what a metric reads.
         checks_prior: whether an attack refuses some priors.
         states_missing: whether it may lack files.
+        has_portraits: whether a dataset has portraits of its identities.
+        has_truth: whether a dataset may know more of its identities than their pictures.
     """
 
     fields: list[str]
@@ -58,6 +60,8 @@ class Traits:
     needs: list[str]
     checks_prior: bool
     states_missing: bool
+    has_portraits: bool
+    has_truth: bool
 
     def names(self) -> Names:
         """Return what its parameters are called."""
@@ -280,6 +284,8 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
         needs=sorted(getattr(component, "needs", ())) if kind == "metric" else [],
         checks_prior=getattr(component, "check_prior", Attack.check_prior) is not Attack.check_prior,
         states_missing=getattr(component, "missing", PriorModel.missing) not in silent,
+        has_portraits=getattr(component, "portraits", Dataset.portraits) is not Dataset.portraits,
+        has_truth=getattr(component, "truth", Dataset.truth) is not Dataset.truth,
     )
     return dataclasses.asdict(found)
 

@@ -49,6 +49,27 @@ class Graph:
         image = self._judged if judged else self._seen
         return self._add(DataInputs(dataset=dataset.entry(), identities=identities, image=image), label)
 
+    def gallery(self) -> Node:
+        """Pictures of the private people among whom judges of identity look, with what else is known of them."""
+        return self._people(self.fixed.identities.private, "private")
+
+    def distractors(self) -> Node | None:
+        """Pictures of the others among whom they look; ``None`` if there are none."""
+        people = self.fixed.identities.distractors
+        return self._people(people, "distractor") if people else None
+
+    def _people(self, identities: list[int], group: str, take: Literal[0, 1] = 0) -> Node:
+        dataset, portraits = self.fixed.dataset, self.fixed.gallery.images == "portraits"
+        inputs = DataInputs(
+            dataset=dataset.entry(),
+            identities=identities,
+            image=self._judged,
+            portraits=take if portraits else None,
+            truth=True if dataset.traits.has_truth and not take else None,
+        )
+        pictures = "portraits of " if portraits else ""
+        return self._add(inputs, f"{dataset.name} · {pictures}{len(identities)} {group} identities")
+
     def prior(self, prior: Resolved | None = None, target: Node | None = None) -> Node:
         """A prior trained on public identities: the protocol's, or another that an attack brings.
 
@@ -97,15 +118,20 @@ class Graph:
         return self._add(inputs, label)
 
     def gold(self) -> Node:
-        """Held-out private images, to be measured like reconstructions."""
-        private = self.data("private", judged=True).ref
+        """Held-out private images, or second portraits, to be measured like reconstructions."""
         fixed = self.fixed
-        inputs = GoldInputs(private=private, split=self.split, split_name=fixed.split_name, attacked=fixed.attacked)
-        return self._add(inputs, "held-out private images")
+        portraits = fixed.gallery.images == "portraits"
+        images = (
+            self._people(fixed.identities.private, "private", 1) if portraits else self.data("private", judged=True)
+        )
+        inputs = GoldInputs(private=images.ref, split=self.split, split_name=fixed.split_name, attacked=fixed.attacked)
+        return self._add(inputs, "second portraits" if portraits else "held-out private images")
 
     def measure(self, metric: Resolved, *, target: Node, images: Node | None, label: str) -> Node:
         """One metric on a target, or on images."""
         traits, judged = metric.traits, images is not None
+        finds = "identities" in traits.needs
+        others = self.distractors() if finds else None
         inputs = MeasureInputs(
             private=self.data("private", judged=judged).ref,
             target=target.ref if traits.subject == "target" or "target" in traits.needs else None,
@@ -116,6 +142,8 @@ class Graph:
             split=self.split,
             split_name=self.fixed.split_name,
             image=self._seen if judged and self._seen != self._judged else None,
+            gallery=self.gallery().ref if finds else None,
+            distractors=others.ref if others else None,
         )
         return self._add(inputs, f"{metric.name} · {label}")
 

@@ -10,7 +10,8 @@ from mibench.base.canonical import digest
 from mibench.plan.choose import Chooser
 from mibench.plan.resolve import Resolved, parse_choice
 from mibench.protocol.load import LoadedProtocol, load_protocol
-from mibench.protocol.request import DEFAULT_PROTOCOL, Request
+from mibench.protocol.request import DEFAULT_ATTACK, DEFAULT_PROTOCOL, SUITE, Request
+from mibench.protocol.schema import Protocol
 from mibench.registry.registry import Registry
 
 
@@ -39,7 +40,7 @@ def make_matrix(chooser: Chooser, request: Request) -> Matrix:
     """
     protocol = chooser.protocol
     models = [chooser.named("model", text, protocol.model) for text in request.models or (protocol.model.name,)]
-    attacks = [chooser.named("attack", text, protocol.attacks.get(parse_choice(text).name)) for text in request.attacks]
+    attacks = [_attack(chooser, text) for text in _attacks(request, protocol)]
     defenses = _distinct(chooser.named("defense", text, protocol.undefended) for text in request.defenses)
     return Matrix(
         models=_distinct(models),
@@ -47,6 +48,34 @@ def make_matrix(chooser: Chooser, request: Request) -> Matrix:
         attacks=_distinct(attacks),
         seeds=list(dict.fromkeys(request.seeds or protocol.seeds[:1])),
     )
+
+
+def check_suite(chooser: Chooser) -> None:
+    """Refuse a protocol that requires an attack which nobody could run here.
+
+    Raises:
+        UsageError: if an attack of its suite, or a preset, is not installed.
+    """
+    for text in chooser.protocol.suite:
+        try:
+            _attack(chooser, text)
+        except UsageError as error:
+            raise UsageError(
+                f"{chooser.protocol.id} requires the attack {text!r} in its suite, which is not installed: {error}"
+                f" Install the plugin that provides {text!r}, in the release that the protocol was made with."
+            ) from None
+
+
+def _attack(chooser: Chooser, text: str) -> Resolved:
+    return chooser.named("attack", text, chooser.protocol.attacks.get(parse_choice(text).name))
+
+
+def _attacks(request: Request, protocol: Protocol) -> list[str]:
+    """Return what attacks, as it is typed: what was asked for, else the protocol's suite, else the default."""
+    asked = request.attacks or ((SUITE,) if protocol.suite else (DEFAULT_ATTACK,))
+    if SUITE in asked and not protocol.suite:
+        raise UsageError(f"{protocol.id} requires no suite of attacks; name those that you want with --attack.")
+    return [text for one in asked for text in (protocol.suite if one == SUITE else (one,))]
 
 
 def load_protocols(request: Request, registry: Registry) -> list[LoadedProtocol]:

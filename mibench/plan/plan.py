@@ -105,7 +105,7 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
 def _answers(cell: Cell) -> Iterable[Node]:
     # Whatever a record states the digest of is among them, and made again if it is damaged.
     yield from cell.inputs.values()
-    for group in (cell.measures, cell.gold, cell.floor, cell.undefended):
+    for group in (cell.measures, *cell.controls.values()):
         yield from group.values()
 
 

@@ -49,6 +49,20 @@ class LoadedProtocol:
     requested: str
 
     @property
+    def reported(self) -> Protocol:
+        """Content of the ``"test"`` variant, on whose people results are reported."""
+        return self.protocol if self.variant == "test" else parse_protocol(self.text, source=self.requested).protocol
+
+    @property
+    def tuned(self) -> Protocol | None:
+        """Content of the ``"validation"`` variant, on whose people parameters are chosen; ``None`` without one."""
+        return (
+            parse_protocol(self.text, "validation", source=self.requested).protocol
+            if self.protocol.validation
+            else None
+        )
+
+    @property
     def id(self) -> str:
         """``name@version``, marked if it is the validation variant."""
         return self.protocol.id + ("" if self.variant == "test" else "+validation")
@@ -94,6 +108,11 @@ def _parse(text: str, variant: Variant, source: str, requested: str | None) -> L
         kind = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise UsageError(f"{source} is not a valid protocol: expected keys like 'name: smoke', got {kind}")
     over = raw.get("validation", {})
+    if variant == "validation" and over == {}:
+        raise UsageError(
+            f"{source} has no validation variant: all its people are reported on. Choose parameters under another"
+            " protocol, or without --variant validation on people of whom nothing is published."
+        )
     if variant == "validation" and isinstance(over, dict):
         raw = merge(raw, over)
     try:

@@ -33,6 +33,19 @@ class Split(Frozen):
     private_from: Literal["front", "back"] = "front"
 
 
+class Gallery(Frozen):
+    """Among whom a judge has to find the person of a reconstruction.
+
+    Attributes:
+        images: pictures of each person: the private ``train`` images (of a distractor all images), or one of the
+            dataset's ``portraits`` each. With portraits, gold is a second portrait of each private person.
+        distractors: how many people to add who are neither private nor public.
+    """
+
+    images: Literal["train", "portraits"] = "train"
+    distractors: Annotated[int, Ge(0)] = 0
+
+
 class ClassChoice(Frozen):
     """Which classes are attacked, where an attack on all of them would take too long.
 

@@ -17,6 +17,10 @@ from mibench.api.plain import brief, check_plain, misread
 from mibench.api.specs import SETTABLE
 
 DEFAULT_PROTOCOL = "orl64"
+DEFAULT_ATTACK = "ppa"
+"""What attacks under protocols without a suite."""
+SUITE = "suite"
+"""What to type for all attacks of a protocol's suite."""
 DEVICE = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]*))?", re.ASCII)
 """Names of devices on which results are made and compared."""
 
@@ -77,7 +81,8 @@ class Request(BaseModel):
         datasets: restrict to protocols on these datasets.
         models: target architectures; empty for the protocol's.
         defenses: names, optionally ``name/preset``.
-        attacks: names, optionally ``name/preset``.
+        attacks: names, optionally ``name/preset``, or ``suite`` for those that the protocol requires; empty for its
+            suite, or for the default where it has none.
         seeds: target seeds; empty for the protocol's first.
         settings: ``"defense.lam"`` or ``"atat.lam"`` to value.
         variant: ``"test"`` reports; ``"validation"`` is for choosing parameters and is never published.
@@ -99,7 +104,7 @@ class Request(BaseModel):
     datasets: tuple[Name, ...] = ()
     models: tuple[Name, ...] = ()
     defenses: Annotated[tuple[Name, ...], AfterValidator(_some)] = ("none",)
-    attacks: Annotated[tuple[Name, ...], AfterValidator(_some)] = ("ppa",)
+    attacks: Annotated[tuple[Name, ...], AfterValidator(_some)] = ()
     seeds: tuple[Annotated[int, Ge(0), Lt(2**63)], ...] = ()
     settings: Annotated[dict[str, Any], AfterValidator(_dotted)] = Field(default_factory=dict)
     variant: Literal["test", "validation"] = "test"

@@ -16,12 +16,19 @@ from mibench.protocol.choices import QueryBudget as QueryBudget
 from mibench.protocol.component_presets import PRESET_KINDS as PRESET_KINDS
 from mibench.protocol.component_presets import ProtocolPresets as ProtocolPresets
 from mibench.protocol.frozen import Frozen as Frozen
+from mibench.protocol.frozen import without
 from mibench.protocol.image import ImageShape as ImageShape
 from mibench.protocol.people import ClassChoice as ClassChoice
+from mibench.protocol.people import Gallery as Gallery
 from mibench.protocol.people import Split as Split
 from mibench.protocol.recipe import CHECKPOINT_RULE as CHECKPOINT_RULE
 from mibench.protocol.recipe import Augmentation as Augmentation
 from mibench.protocol.recipe import Recipe as Recipe
+
+NAME_OR_PRESET = r"^[^/\s]+(/[^/\s]+)?$"
+"""What names an attack: ``name`` or ``name/preset``."""
+NEW_FIELDS = ("attack_classes", "gallery", "folds", "suite", "lookalike")
+"""Fields that are younger than the first protocols."""
 
 
 class Protocol(Frozen):
@@ -39,12 +46,19 @@ class Protocol(Frozen):
         prior: the attacker's prior.
         evaluators: judges trained on the private data, of different families.
         embedder: judge that never saw the private data.
+        gallery: among whom judges of identity look; ``None`` for the private people by their training images.
+        folds: how many times the private people are others. Those of a target with seed s are of fold s modulo this
+            number; no person is private in two folds.
         attack_classes: the classes that attacks, floor and gold are made for and measured on; ``None`` is all. Its
             results are those of another protocol: no board has them beside results on all classes.
         attacks: frozen settings per attack name; an attack that is not listed runs with its preset.
+        suite: attacks, each as ``name`` or ``name/preset``, that a complete entry has met with all seeds. They are what
+            runs if a request names none.
         presets: parameters of components that the protocol does not freeze; outside of the digest.
         undefended: the defense that stands for plain training, the control beside every leakage number.
         floor: the baseline attack that, run on the undefended target, defines the floor control.
+        lookalike: the baseline attack that, run on the undefended target, delivers public images that happen to look
+            alike, a further control; ``None`` for none.
         metrics: what is measured.
         headline: the leakage column by which the board ranks.
         budget: per-class limits on queries.
@@ -67,10 +81,14 @@ class Protocol(Frozen):
     prior: PriorChoice
     evaluators: tuple[Evaluator, ...]
     embedder: ComponentChoice
+    gallery: Gallery | None = None
+    folds: Annotated[int, Ge(1)] = 1
     attack_classes: ClassChoice | None = None
     attacks: dict[str, ComponentChoice] = Field(default_factory=dict)
+    suite: tuple[Annotated[str, Field(pattern=NAME_OR_PRESET)], ...] = ()
     undefended: ComponentChoice
     floor: ComponentChoice
+    lookalike: ComponentChoice | None = None
     metrics: Annotated[tuple[ComponentChoice, ...], MinLen(1)]
     headline: str
     budget: QueryBudget = QueryBudget()
@@ -83,10 +101,8 @@ class Protocol(Frozen):
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
-        dumped: dict[str, Any] = dump(self)
-        if self.attack_classes is None:
-            dumped.pop("attack_classes", None)
-        return dumped
+        unset = {name: getattr(self, name) == Protocol.model_fields[name].get_default() for name in NEW_FIELDS}
+        return without(dump(self), *(name for name, absent in unset.items() if absent))
 
     @field_validator("evaluators", "metrics")
     @classmethod
@@ -105,6 +121,13 @@ class Protocol(Frozen):
             if choice.name != name:
                 raise ValueError(f"what stands under {name!r} is named {choice.name!r}; expected the same name")
         return attacks
+
+    @field_validator("suite")
+    @classmethod
+    def _each_attack_once(cls, suite: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [name for name in suite if suite.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is given twice")
+        return suite
 
     @property
     def id(self) -> str:

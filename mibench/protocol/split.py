@@ -1,99 +1,13 @@
-"""Who is private, who is public, and which images train: pure functions of the protocol, the same on every machine."""
+"""Which images train, validate and test: pure functions of the protocol, the same on every machine."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibench.api.errors import UsageError
-from mibench.protocol.schema import ClassChoice, Split
-
-
-def permutation(n: int, *purpose: str | int) -> list[int]:
-    """Return 0 .. n-1 in an order that depends on ``purpose`` alone (sorted by a hash, so no generator is involved).
-
-    >>> permutation(5, "identities", 0)
-    [0, 2, 3, 1, 4]
-    """
-    prefix = ":".join(str(part) for part in purpose)
-
-    def rank(i: int) -> bytes:
-        return hashlib.sha256(f"{prefix}:{i}".encode()).digest()
-
-    return sorted(range(n), key=rank)
-
-
-@dataclass(frozen=True)
-class Identities:
-    """Disjoint identities of a protocol.
-
-    Attributes:
-        private: identity of each class of the target; class k is ``private[k]``.
-        public: identities that the attacker may learn from.
-    """
-
-    private: list[int]
-    public: list[int]
-
-
-def split_identities(split: Split, available: int) -> Identities:
-    """Choose private and public identities.
-
-    Raises:
-        UsageError: if the dataset has fewer identities than the protocol wants.
-
-    >>> split_identities(Split(private=2, public=2, train=1, val=0, test=1), available=5)
-    Identities(private=[0, 2], public=[1, 3])
-    """
-    if split.private + split.public > available:
-        wanted = f"{split.private} private and {split.public} public identities"
-        raise UsageError(f"the protocol wants {wanted}; the dataset has {available}")
-    order = permutation(available, "identities", split.seed)
-    private = set(order[: split.private] if split.private_from == "front" else order[-split.private :])
-    # Public identities start behind the front ones in both variants, so that they share a prior where there are enough.
-    others = [i for i in order[split.private :] + order[: split.private] if i not in private]
-    return Identities(sorted(private), sorted(others[: split.public]))
-
-
-def choose_classes(
-    choice: ClassChoice, private: Sequence[int], groups: Mapping[str, Sequence[str]] | None = None
-) -> list[int]:
-    """Return the classes that are attacked, in ascending order.
-
-    Args:
-        choice: of the protocol.
-        private: identity of each class.
-        groups: by attribute, the group of each identity of the dataset.
-
-    Raises:
-        UsageError: if there are fewer classes than are wanted, in all or of a group, or no such attribute.
-    """
-    if choice.number is None:
-        if max(choice.labels) >= len(private):
-            last = len(private) - 1
-            raise UsageError(f"attack_classes lists class {max(choice.labels)}; the protocol's are 0 to {last}")
-        return sorted(choice.labels)
-    order = permutation(len(private), "attacked classes", choice.seed)
-    if choice.balance is None:
-        return sorted(_first(order, choice.number, "of the private identities"))
-    known = dict(groups or {})
-    if choice.balance not in known:
-        told = f"it tells {', '.join(sorted(known))}" if known else "it tells nothing of its identities"
-        raise UsageError(f"attack_classes is balanced over {choice.balance!r}, which the dataset does not tell; {told}")
-    group_of = [known[choice.balance][identity] for identity in private]
-    names = sorted(set(group_of))
-    chosen: list[int] = []
-    for position, name in enumerate(names):
-        share = choice.number // len(names) + (position < choice.number % len(names))
-        chosen += _first([label for label in order if group_of[label] == name], share, f"of {choice.balance} {name}")
-    return sorted(chosen)
-
-
-def _first(labels: Sequence[int], number: int, what: str) -> Sequence[int]:
-    if number > len(labels):
-        raise UsageError(f"attack_classes wants {number} classes {what}; there are {len(labels)}. Lower the number.")
-    return labels[:number]
+from mibench.protocol.identities import permutation
+from mibench.protocol.people import Split
 
 
 @dataclass(frozen=True)

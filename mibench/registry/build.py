@@ -36,7 +36,10 @@ class Components:
             return Composition({part.name: self.build(kind, part) for part in entry.parts})
         key = _key(kind, entry)
         if key not in self._built:
-            self._built[key] = self._make(kind, entry)
+            from mibench.api.rng import seeded  # imports torch
+
+            with seeded("component", kind, entry.name):  # what it draws moves nobody else's draws
+                self._built[key] = self._make(kind, entry)
         return self._built[key]
 
     def remember(self, kind: str, entry: Entry, made: Any) -> None:

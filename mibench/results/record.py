@@ -11,7 +11,7 @@ from mibench.api.quantity import Quantity
 from mibench.results.reports import EnvironmentReport, LedgerReport, SelfCheckReport
 
 SCHEMA_VERSION = 1
-Control = Literal["gold", "floor", "undefended"]
+Control = Literal["gold", "floor", "undefended", "lookalike"]
 
 
 class Part(BaseModel):
@@ -189,7 +189,8 @@ class Record(Part):
             reconstructions are over these alone. ``None`` is all.
         inputs: digests of artifacts by role (data, prior, evaluators, target, reconstructions).
         metrics: measured numbers by name.
-        controls: the same leakage metrics on ``gold``, ``floor`` and ``undefended``.
+        controls: the same leakage metrics on ``gold``, ``floor`` and ``undefended``, and on
+            ``lookalike`` where the protocol has that control.
         normalized_leakage: headline between floor (0) and gold (1); ``None`` if the two coincide.
         self_check: the defense's own activation signal.
         flags: computed warnings.

@@ -32,7 +32,7 @@ def cell_record(cell: Cell, plan: Plan, outcome: NodeOutcomes, registry: Registr
         device: what the request asked for, which the record of a failure describes.
     """
     labels = {planned.key: planned.label for planned in plan.nodes}
-    groups = (cell.inputs, cell.measures, cell.gold, cell.floor, cell.undefended)
+    groups = (cell.inputs, cell.measures, *cell.controls.values())
     for node in (node for group in groups for node in group.values()):
         root = outcome.skipped.get(node.key, node.key)
         if root in outcome.failed:

@@ -24,8 +24,7 @@ from mibench.nodes.classifier import (
 from mibench.nodes.marks import Ref
 from mibench.nodes.table import read_inputs
 from mibench.protocol.split import HoldOut, hold_out
-from mibench.registry.build import build_component
-from mibench.registry.registry import Registry
+from mibench.registry.build import Components
 from mibench.stages.context import StageContext
 from mibench.stages.data import PrivateData, load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
@@ -65,7 +64,7 @@ def _training(ctx: StageContext[ClassifierInputs], data: PrivateData) -> Trainin
     inputs, before = ctx.inputs, {}
     if isinstance(inputs, PrivateClassifierInputs):
         before = {"start": _weights(ctx, inputs.start), "public": _weights(ctx, inputs.pretrain)}
-    model, defense, train_ctx = build(ctx.registry, inputs, ctx.device, len(data.train), **before)
+    model, defense, train_ctx = build(ctx.components, inputs, ctx.device, len(data.train), **before)
     given: dict[str, Any] = {"seed": inputs.seed, "work": ctx.work, "val": data.val}
     return Training(model, defense, inputs.recipe, data.train, train_ctx, **given)
 
@@ -77,7 +76,7 @@ def _data(ctx: StageContext[ClassifierInputs]) -> PrivateData:
         return load_private(ctx, inputs.private, inputs.split)
     if not isinstance(inputs, PretrainInputs):
         raise TypeError(f"the stage {inputs.stage!r} trains no classifier")
-    public = load_images(ctx.registry, ctx.artifact(inputs.public))
+    public = load_images(ctx.components, ctx.artifact(inputs.public))
     settings = inputs.validation or HoldOut(images=0, seed=0)
     parts = hold_out(public.labels_N.tolist(), settings.images, settings.seed)
     train, val = (public.subset(torch.tensor(part, dtype=torch.long)) for part in (parts.train, parts.val))
@@ -93,7 +92,7 @@ def _weights(ctx: StageContext[ClassifierInputs], ref: Ref | None) -> dict[str, 
 
 
 def build(
-    registry: Registry,
+    components: Components,
     inputs: ClassifierInputs,
     device: torch.device,
     train_size: int = 1,
@@ -104,7 +103,7 @@ def build(
     """Make the untrained, defended classifier of a target, evaluator or public pre-training.
 
     Args:
-        registry: where components are found.
+        components: builds what the network is made of.
         inputs: of its stage.
         device: where to put the network.
         train_size: training images.
@@ -125,11 +124,11 @@ def build(
     def defense() -> Defense:
         if not isinstance(inputs, TargetInputs):
             return Defense()
-        made: Defense = build_component(registry, "defense", inputs.defense)
+        made: Defense = components.build("defense", inputs.defense)
         return made
 
     def plain() -> Classifier:
-        made: Classifier = build_component(registry, "model", inputs.model).build(
+        made: Classifier = components.build("model", inputs.model).build(
             num_classes=num_classes, channels=image.channels, size=image.size
         )
         begins = inputs.start if isinstance(inputs, PrivateClassifierInputs) else None
@@ -141,12 +140,12 @@ def build(
     return hooks.build(defense, plain, recipe, task)
 
 
-def load_classifier(registry: Registry, artifact: Artifact, device: torch.device) -> Classifier:
+def load_classifier(components: Components, artifact: Artifact, device: torch.device) -> Classifier:
     """Return the trained classifier of an artifact as it is deployed: frozen, in evaluation mode."""
     inputs, files = read_inputs(artifact.payload), ClassifierFiles(artifact.path)
     if not isinstance(inputs, ClassifierInputs):
         raise TypeError(f"expected the artifact of a classifier, got one of the stage {artifact.stage!r}")
-    model, defense, train_ctx = build(registry, inputs, device)
+    model, defense, train_ctx = build(components, inputs, device)
     model.load_state_dict(load_tensors(files.weights))
     extras = load_tensors(files.extras)
     train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})

@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 
-from mibench.api.rng import seeded
 from mibench.nodes.inputs import Inputs
 from mibench.nodes.marks import Ref
 from mibench.nodes.node import Node
@@ -60,8 +59,7 @@ class StageContext(Generic[In]):
 
     def component(self, kind: str, entry: Entry) -> Any:
         """Build a component, or return it if this stage has built it before."""
-        with seeded("component", kind, entry.name):
-            return self.components.build(kind, entry)
+        return self.components.build(kind, entry)
 
 
 def find_artifact(store: Store, ref: Ref) -> Artifact:

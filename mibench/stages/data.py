@@ -1,4 +1,4 @@
-"""Stage ``data``: read the images of some identities once, at the protocol's size, and keep them."""
+"""Stage ``data``: read the pictures of some identities once, at the protocol's size, and keep them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,45 @@ from typing import Any
 
 import torch
 
-from mibench.api.data import ImageSet, TensorImages
+from mibench.api.data import Dataset, GroundTruth, ImageSet, TensorImages
+from mibench.api.errors import MibenchError
+from mibench.api.plain import brief
 from mibench.api.rng import seeded
 from mibench.nodes.data import DataFiles, DataInputs, StoredImages
 from mibench.nodes.marks import Ref
 from mibench.protocol.split import PrivateSplit, private_indices
-from mibench.registry.build import build_component
-from mibench.registry.registry import Registry
+from mibench.registry.build import Components
 from mibench.stages.context import StageContext
 from mibench.stages.files import load_tensors, save_tensors
 from mibench.store.artifact import Artifact
 
 
 def run(ctx: StageContext[DataInputs]) -> None:
-    """Load the images through the dataset component and save them as 8-bit tensors."""
-    dataset = ctx.component("dataset", ctx.inputs.dataset)
-    stored = StoredImages(torch.tensor(len(ctx.inputs.identities)))
-    if dataset.in_memory:
-        images = _load(dataset, ctx.inputs)
+    """Load the pictures through the dataset component and save them as 8-bit tensors, and what else is known."""
+    inputs, files = ctx.inputs, DataFiles(ctx.draft)
+    dataset: Dataset = ctx.component("dataset", inputs.dataset)
+    stored = StoredImages(torch.tensor(len(inputs.identities)))
+    if dataset.in_memory or inputs.portraits is not None:
+        images = _load(dataset, inputs)
         stored = replace(stored, pixels=images.pixels_NCHW, labels=images.labels_N)
-    save_tensors(DataFiles(ctx.draft).images, stored.tensors())
+    if inputs.truth and (truth := _truth(dataset, inputs)):
+        stored = replace(stored, truth=truth.values_KD)
+        files.write_unit(truth.unit)
+    save_tensors(files.images, stored.tensors())
 
 
-def load_images(registry: Registry, artifact: Artifact) -> ImageSet:
-    """Return the images of a data artifact; those that are too many for memory come from their dataset."""
+def load_images(components: Components, artifact: Artifact) -> ImageSet:
+    """Return the images of a data artifact; those that are too many for memory come from their dataset.
+
+    Args:
+        components: builds the dataset, if it has to be asked.
+        artifact: of the stage ``data``.
+    """
     kept = kept_images(artifact)
     if kept is not None:
         return kept
     inputs = DataInputs.read(artifact.payload)
-    with seeded("component", "dataset", inputs.dataset.name):
-        dataset = build_component(registry, "dataset", inputs.dataset)
-    images: ImageSet = _load(dataset, inputs)
+    images: ImageSet = _load(components.build("dataset", inputs.dataset), inputs)
     return images
 
 
@@ -49,9 +57,41 @@ def kept_images(artifact: Artifact) -> TensorImages | None:
     return TensorImages(stored.pixels, stored.labels, int(stored.classes))
 
 
-def _load(dataset: Any, inputs: DataInputs) -> Any:
+def load_truth(artifact: Artifact) -> GroundTruth | None:
+    """Return what a data artifact keeps of its identities beside their pictures."""
+    files = DataFiles(artifact.path)
+    values_KD = files.read_images(load_tensors).truth
+    return None if values_KD is None else GroundTruth(values_KD, files.unit())
+
+
+def are_portraits(artifact: Artifact) -> bool:
+    """Tell whether a data artifact holds portraits."""
+    return DataInputs.read(artifact.payload).portraits is not None
+
+
+def _load(dataset: Dataset, inputs: DataInputs) -> Any:
+    image, identities = inputs.image, inputs.identities
     with seeded("dataset", inputs.dataset.name):  # the same images, whichever stage asks for them
-        return dataset.load(inputs.identities, size=inputs.image.size, channels=inputs.image.channels)
+        if inputs.portraits is None:
+            return dataset.load(identities, size=image.size, channels=image.channels)
+        found = dataset.portraits(identities, size=image.size, channels=image.channels, take=inputs.portraits)
+    if found.labels_N.tolist() != list(range(len(identities))):
+        raise MibenchError(
+            f"the dataset {inputs.dataset.name!r} delivered portraits of classes {brief(found.labels_N.tolist())};"
+            f" expected one of each of {len(identities)} identities, in order"
+        )
+    return found
+
+
+def _truth(dataset: Dataset, inputs: DataInputs) -> GroundTruth | None:
+    with seeded("dataset", inputs.dataset.name):
+        found = dataset.truth(inputs.identities)
+    if found is not None and len(found.values_KD) != len(inputs.identities):
+        raise MibenchError(
+            f"the dataset {inputs.dataset.name!r} told the truth of {len(found.values_KD)} identities; expected"
+            f" {len(inputs.identities)}"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -70,7 +110,7 @@ class PrivateData:
 
 def load_private(ctx: StageContext[Any], private: Ref, split: PrivateSplit) -> PrivateData:
     """Return the private images, split."""
-    images = load_images(ctx.registry, ctx.artifact(private))
+    images = load_images(ctx.components, ctx.artifact(private))
     parts = private_indices(split, images.labels_N.tolist())
     return PrivateData(
         *(images.subset(torch.tensor(i, dtype=torch.long)) for i in (parts.train, parts.val, parts.test))

@@ -6,7 +6,7 @@ import torch
 
 from mibench.api.classifier import Classifier
 from mibench.api.images import from_uint8
-from mibench.api.metric import Metric, MetricContext, MetricInputs
+from mibench.api.metric import IdentityGallery, Metric, MetricContext, MetricInputs
 from mibench.api.precision import full_precision
 from mibench.api.rng import seeded
 from mibench.nodes.marks import Ref
@@ -15,7 +15,7 @@ from mibench.nodes.reconstruct import ReconstructFiles, ReconstructInputs
 from mibench.stages.at_size import at_size
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
-from mibench.stages.data import load_private
+from mibench.stages.data import are_portraits, load_images, load_private, load_truth
 from mibench.stages.files import load_tensors
 from mibench.stages.handover import rows
 
@@ -59,10 +59,25 @@ def _evidence(ctx: StageContext[MeasureInputs], metric: Metric) -> MetricInputs:
             evidence.target = at_size(evidence.target, inputs.image.size)
     if "evaluators" in metric.needs:
         evidence.evaluators = {name: _classifier(ctx, inputs.evaluators[name]) for name in sorted(inputs.evaluators)}
+    if inputs.gallery:
+        evidence.identities = _people(ctx, inputs.gallery)
     if "embedder" in metric.needs and inputs.embedder:
         evidence.embedder = ctx.component("model", inputs.embedder)
     return evidence
 
 
+def _people(ctx: StageContext[MeasureInputs], gallery: Ref) -> IdentityGallery:
+    """Return the people among whom the right one has to be found."""
+    found, distractors = ctx.artifact(gallery), ctx.inputs.distractors
+    if are_portraits(found):
+        private = load_images(ctx.components, found)
+    else:
+        private = load_private(ctx, gallery, ctx.inputs.split).train
+    if distractors is None:
+        return IdentityGallery(private, truth=load_truth(found))
+    others = ctx.artifact(distractors)
+    return IdentityGallery(private, load_images(ctx.components, others), load_truth(found), load_truth(others))
+
+
 def _classifier(ctx: StageContext[MeasureInputs], ref: Ref) -> Classifier:
-    return load_classifier(ctx.registry, ctx.artifact(ref), ctx.device)
+    return load_classifier(ctx.components, ctx.artifact(ref), ctx.device)

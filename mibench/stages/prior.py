@@ -19,8 +19,7 @@ from mibench.api.rng import derive_seed, seeded
 from mibench.api.target import Access, Ledger, TargetView
 from mibench.nodes.prior import PriorFiles, PriorInputs
 from mibench.nodes.reconstruct import ReconstructInputs
-from mibench.registry.build import build_component
-from mibench.registry.registry import Registry
+from mibench.registry.build import Components
 from mibench.stages.classifier import load_classifier
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images
@@ -36,7 +35,7 @@ REPORT_SECONDS = 1.0
 
 def run(ctx: StageContext[PriorInputs]) -> None:
     """Train the prior and save its weights."""
-    images = load_images(ctx.registry, ctx.artifact(ctx.inputs.public))
+    images = load_images(ctx.components, ctx.artifact(ctx.inputs.public))
     begun = _begin(ctx, images)
     while not begun.restore(ctx.work / CHECKPOINT):
         begun = _begin(ctx, images)
@@ -89,7 +88,9 @@ def _begin(ctx: StageContext[PriorInputs], images: ImageSet) -> _Begun:
         prior = _build(component, ctx.inputs).to(ctx.device)
     view = None
     if ctx.inputs.target is not None:
-        view = TargetView(load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device), Access.WHITE_BOX)
+        view = TargetView(
+            load_classifier(ctx.components, ctx.artifact(ctx.inputs.target), ctx.device), Access.WHITE_BOX
+        )
     with seeded(seed, "trainer"):
         return _Begun(prior_trainer(component, prior, images, seed=seed, device=ctx.device, target=view), view)
 
@@ -141,13 +142,12 @@ def continue_training(
 
 
 def load_prior(
-    registry: Registry, artifact: Artifact, device: torch.device, settings: Mapping[str, Any] | None = None
+    components: Components, artifact: Artifact, device: torch.device, settings: Mapping[str, Any] | None = None
 ) -> Prior:
     """Return the trained prior of an artifact, frozen and deployed; ``settings`` are parameters that act only then."""
     inputs = PriorInputs.read(artifact.payload)
     entry = replace(inputs.prior, params={**inputs.prior.params, **(settings or {})})
-    with seeded(0, "component"):
-        component: PriorModel = build_component(registry, "prior", entry)
+    component: PriorModel = components.build("prior", entry)
     with seeded(0, "placeholder"):
         prior = _build(component, inputs)
     prior.load_state_dict(load_tensors(PriorFiles(artifact.path).weights))

@@ -30,7 +30,7 @@ from mibench.stages.classes import load_class, save_class
 from mibench.stages.classifier import load_classifier
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.context import StageContext
-from mibench.stages.data import load_images, load_private
+from mibench.stages.data import are_portraits, load_images, load_private
 from mibench.stages.files import save_tensors
 from mibench.stages.handover import counts, curves
 from mibench.stages.prior import continue_training, load_prior
@@ -40,7 +40,7 @@ from mibench.training.checkpoints import load_json, save_json
 def run(ctx: StageContext[ReconstructInputs]) -> None:
     """Attack every class that is not whole in the checkpoint folder, then put the classes together."""
     attack: Attack = ctx.component("attack", ctx.inputs.attack)
-    classifier = load_classifier(ctx.registry, ctx.artifact(ctx.inputs.target), ctx.device)
+    classifier = load_classifier(ctx.components, ctx.artifact(ctx.inputs.target), ctx.device)
     classes = ctx.inputs.attacked or list(range(classifier.num_classes))
     done = {label: found for label in classes if (found := load_class(ctx.work, label))}
     todo = [label for label in classes if label not in done]
@@ -59,15 +59,15 @@ def _attack(
     ctx: StageContext[ReconstructInputs], attack: Attack, view: TargetView, todo: list[int], total: int
 ) -> None:
     inputs, image, seed = ctx.inputs, ctx.inputs.image, ctx.inputs.seed
-    prior = load_prior(ctx.registry, ctx.artifact(inputs.prior), ctx.device, inputs.deploy)
+    prior = load_prior(ctx.components, ctx.artifact(inputs.prior), ctx.device, inputs.deploy)
     prior = metered(prior, view.ledger)
     context = AttackContext(seed, image.size, image.channels, ctx.device, deliver=image.deliver)
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
     if inputs.public:
-        context.public = load_images(ctx.registry, ctx.artifact(inputs.public))
+        context.public = load_images(ctx.components, ctx.artifact(inputs.public))
     if inputs.judge:
-        context.evaluator = load_classifier(ctx.registry, ctx.artifact(inputs.evaluators[inputs.judge]), ctx.device)
+        context.evaluator = load_classifier(ctx.components, ctx.artifact(inputs.evaluators[inputs.judge]), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
     with view.spending() as spent, full_precision(), seeded(seed, "network"):
         shared = attack.prepare(view, prior, context)
@@ -153,8 +153,12 @@ def _ledger(
 
 
 def run_gold(ctx: StageContext[GoldInputs]) -> None:
-    """Put held-out private images where reconstructions would be."""
-    heldout = load_private(ctx, ctx.inputs.private, ctx.inputs.split).split(ctx.inputs.split_name)
+    """Put held-out private images, or second portraits, where reconstructions would be."""
+    private = ctx.artifact(ctx.inputs.private)
+    if are_portraits(private):
+        heldout = load_images(ctx.components, private)
+    else:
+        heldout = load_private(ctx, ctx.inputs.private, ctx.inputs.split).split(ctx.inputs.split_name)
     order = torch.argsort(heldout.labels_N, stable=True)
     if attacked := ctx.inputs.attacked:
         order = order[torch.isin(heldout.labels_N[order], torch.tensor(attacked))]

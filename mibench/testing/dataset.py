@@ -15,6 +15,7 @@ from mibench.api.data import Dataset, ImageSet, TensorImages
 from mibench.api.errors import MibenchError
 from mibench.api.images import check_images
 from mibench.api.rng import seeded
+from mibench.registry.build import Components
 from mibench.stages.data import load_images
 from mibench.testing.checks import require
 from mibench.testing.component import ComponentContract
@@ -112,7 +113,7 @@ class DatasetContract(ComponentContract):
         parts = {"dataset": self.entry(), "image": {"size": self.size, "channels": self.channels[0]}, "split": split}
         with tiny_stages(self.world, {("dataset", TESTED): self.component}, **parts) as stages:
             artifact = stages.same_bytes(stages.cell.graph.data("private"), stop=None)
-            kept = load_images(stages.registry, artifact)
+            kept = load_images(Components(stages.registry), artifact)
             asked = self.load(list(stages.cell.graph.fixed.identities.private))
         require(torch.equal(kept.all_images(), asked.all_images()), "the stage delivers other images than load")
         require(torch.equal(kept.labels_N, asked.labels_N), "the stage delivers other labels than load")

@@ -16,6 +16,7 @@ from mibench.api.defense import Defense, SelfCheck, Step, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.rng import seeded
 from mibench.api.specs import Kind
+from mibench.registry.build import Components
 from mibench.stages.classifier import load_classifier
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
@@ -104,7 +105,7 @@ class DefenseContract(ComponentContract):
             x_BCHW, answers = self.world.batch()[0], []
             for seed in (1, 2):
                 with seeded("contract", "global", seed):
-                    deployed = load_classifier(stages.registry, artifact, CPU)
+                    deployed = load_classifier(Components(stages.registry), artifact, CPU)
                 with seeded("contract", "answer"):
                     answers.append(deployed(x_BCHW))
         shape = (len(x_BCHW), self.world.classes)

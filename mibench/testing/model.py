@@ -11,6 +11,7 @@ import torch
 
 from mibench.api.classifier import Classifier, Model, freeze
 from mibench.api.rng import seeded
+from mibench.registry.build import Components
 from mibench.stages.classifier import load_classifier
 from mibench.testing.checks import largest_difference, require, same_tensors
 from mibench.testing.component import ComponentContract
@@ -84,6 +85,6 @@ class ModelContract(ComponentContract):
         with tiny_stages(self.world, {("model", TESTED): self.component}, model=self.entry()) as stages:
             artifact = stages.same_bytes(stages.cell.target)
             x_BCHW, _ = self.world.batch()
-            first, again = (load_classifier(stages.registry, artifact, CPU)(x_BCHW) for _ in range(2))
+            first, again = (load_classifier(Components(stages.registry), artifact, CPU)(x_BCHW) for _ in range(2))
         require(bool(first.isfinite().all()), "logits of the trained network are not finite")
         require(torch.equal(first, again), "a network that is loaded twice answers otherwise")

@@ -17,6 +17,7 @@ from mibench.api.classifier import freeze
 from mibench.api.prior import BlockState, Prior, PriorTrainer, build_prior, prior_trainer
 from mibench.api.rng import generator, seeded
 from mibench.api.specs import Kind
+from mibench.registry.build import Components
 from mibench.stages.prior import load_prior
 from mibench.testing.checks import global_rng_untouched, largest_difference, require, same_tensors, snapshot
 from mibench.testing.component import ComponentContract
@@ -170,7 +171,7 @@ class PriorContract(ComponentContract):
             components[("prior", TESTED)] = _with_preset(self.component, self.entry()["params"])
         with tiny_stages(self.world, components, **parts) as stages:
             artifact = stages.same_bytes(stages.cell.prior_node)
-            loaded = [load_prior(stages.registry, artifact, CPU) for _ in range(2)]
+            loaded = [load_prior(Components(stages.registry), artifact, CPU) for _ in range(2)]
             latents = [self.latents(prior) for prior in loaded]
             with torch.no_grad():
                 images = [prior.render(latent) for prior, latent in zip(loaded, latents, strict=True)]

@@ -10,8 +10,9 @@ from safetensors.numpy import load_file
 from mibench.assemble import galleries
 from mibench.assemble.galleries import make_gallery
 from mibench.nodes.data import DataFiles
+from mibench.protocol.identities import split_identities
 from mibench.protocol.load import parse_protocol
-from mibench.protocol.split import split_identities, split_images
+from mibench.protocol.split import split_images
 from mibench.store.store import Store
 
 # Two reconstructions of each of three classes; four training images of each. None is the first one of its class.

@@ -11,9 +11,9 @@ from mibench.nodes.measure import MeasureInputs
 from mibench.nodes.prior import PriorInputs
 from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.plan.cells import expand
+from mibench.protocol.identities import split_identities
 from mibench.protocol.request import Request
 from mibench.protocol.schema import ImageShape
-from mibench.protocol.split import split_identities
 
 SMALL, LARGE = ImageShape(size=16, channels=1), ImageShape(size=24, channels=1)
 

@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from mibench.api import UsageError
+from mibench.protocol.attacked import choose_classes
 from mibench.protocol.load import load_protocol
 from mibench.protocol.schema import ClassChoice
-from mibench.protocol.split import choose_classes
 from mibench.registry import load_registry
 
 PRIVATE = [3 * identity for identity in range(100)]

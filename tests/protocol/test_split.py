@@ -5,14 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mibench.api import UsageError
+from mibench.protocol.identities import permutation, split_identities
 from mibench.protocol.schema import Split
 from mibench.protocol.split import (
     ImageSplit,
     PrivateSplit,
     hold_out,
-    permutation,
     private_indices,
-    split_identities,
     split_images,
 )
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from fake_plugin import PROTOCOL, parts
 
+from mibench.protocol.identities import split_identities
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.request import Request
-from mibench.protocol.split import split_identities, split_images
+from mibench.protocol.split import split_images
 from mibench.session.run import plan_request
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_private

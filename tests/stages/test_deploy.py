@@ -11,6 +11,7 @@ from node_factory import inputs
 from mibench.api.hookspecs import hookimpl
 from mibench.api.prior import PriorModel
 from mibench.api.specs import PriorSpec
+from mibench.registry.build import Components
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.stages.files import save_tensors
@@ -45,7 +46,7 @@ def test_a_loaded_prior_is_deployed(tmp_path, monkeypatch):
     save_tensors(tmp_path / "weights.safetensors", weights)
     payload = inputs("prior", prior=Entry("faster", "1", {})).payload()
     artifact = SimpleNamespace(payload=payload, path=tmp_path)
-    loaded = load_prior(registry, artifact, torch.device("cpu"))
+    loaded = load_prior(Components(registry), artifact, torch.device("cpu"))
     assert loaded(torch.zeros(1, 2)).tolist() == [[4.0, 4.0]]
 
 

@@ -10,6 +10,7 @@ from fake_plugin import parts
 
 from mibench.api import Defense
 from mibench.protocol.request import Request
+from mibench.registry.build import Components
 from mibench.session.run import plan_request
 from mibench.stages import prior
 from mibench.stages.classifier import load_classifier
@@ -162,5 +163,5 @@ def test_a_target_is_deployed_alike_in_every_stage(toy_registry, tmp_path, gambl
     weights = []
     for seed in (4, 5):
         _reseed(seed)
-        weights.append(next(load_classifier(toy_registry, artifact, CPU).parameters()).tolist())
+        weights.append(next(load_classifier(Components(toy_registry), artifact, CPU).parameters()).tolist())
     assert weights[0] == weights[1]

@@ -12,6 +12,7 @@ from fake_plugin import HERE, PROTOCOL, parts
 
 from mibench.api import AttackContext, MibenchError, seeded
 from mibench.protocol.request import Request
+from mibench.registry.build import Components
 from mibench.session.run import plan_request
 from mibench.stages import prior
 from mibench.stages.classifier import load_classifier
@@ -267,7 +268,7 @@ def test_a_loaded_target_is_the_trained_one(toy_run, toy_registry, tmp_path):
     result = toy_run(defenses=("noisy",))
     cell = result.planned.cells[-1]
     artifact = Store(tmp_path / "store").get("target", cell.target.key)
-    model = load_classifier(toy_registry, artifact, CPU)
+    model = load_classifier(Components(toy_registry), artifact, CPU)
     private = kept_images(Store(tmp_path / "store").get("data", cell.graph.data("private").key))
     from mibench.stages.data import private_indices
 

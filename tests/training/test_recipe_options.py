@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as vision
 from mibench.api import Defense, UsageError, generator
 from mibench.api.composition import Composition
 from mibench.protocol.schema import Augmentation, ImageShape, Recipe
+from mibench.registry.build import Components
 from mibench.registry.entry import Entry
 from mibench.stages.classifier import build
 from mibench.testing.tiny_world import TinyWorld
@@ -93,7 +94,7 @@ def test_a_defense_is_built_with_the_steps_that_it_will_take(toy_registry, drop_
         model=Entry("tiny", "1", {}),
         defense=Entry("plain", "1", {}),
     )
-    assert build(toy_registry, made, CPU, 12)[2].steps_per_epoch == steps
+    assert build(Components(toy_registry), made, CPU, 12)[2].steps_per_epoch == steps
 
 
 FACTORS = {"brightness": vision.adjust_brightness, "contrast": vision.adjust_contrast}

@@ -15,6 +15,7 @@ from mibench.nodes.prior import PriorInputs
 from mibench.nodes.reconstruct import ReconstructInputs
 from mibench.protocol.schema import ImageShape, QueryBudget, Recipe
 from mibench.protocol.split import PrivateSplit
+from mibench.registry.build import Components
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 from mibench.stages.classifier import build
@@ -109,7 +110,7 @@ def attack_in(store, name):
         image=IMAGE,
         precision="fp32",
     )
-    network, _, _ = build(REGISTRY, trained, CPU)
+    network, _, _ = build(Components(REGISTRY), trained, CPU)
     public = WORLD.attack_context().public
     images = {"classes": torch.tensor(WORLD.classes), "pixels": public.pixels_NCHW, "labels": public.labels_N}  # type: ignore[attr-defined]
     prior, settings = ATTACKS[name]

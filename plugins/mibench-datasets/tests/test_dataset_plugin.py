@@ -13,9 +13,10 @@ from mibench_datasets.rendered_faces.dataset import RenderedFaces
 from mibench.api import Dataset
 from mibench.api.params import build, canonical
 from mibench.plan.facts import Facts
+from mibench.protocol.identities import split_identities
 from mibench.protocol.load import parse_protocol, protocol_path
 from mibench.protocol.presets import Presets
-from mibench.protocol.split import split_identities, split_images
+from mibench.protocol.split import split_images
 from mibench.registry.registry import load_registry
 
 DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
