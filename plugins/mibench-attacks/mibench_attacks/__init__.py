@@ -80,6 +80,20 @@ ATTACKS = (
         paper="diff_mi.bib",
     ),
     AttackSpec(
+        name="cma",
+        factory="mibench_attacks.methods.cma:EvolutionStrategy",
+        summary="Search a prior by an evolution strategy (CMA-ES), from scores alone and without gradients",
+        paper="cma.bib",
+        access="scores",
+    ),
+    AttackSpec(
+        name="random-search",
+        factory="mibench_attacks.methods.random_search:RandomSearch",
+        summary="Control of cma: as many samples of the prior as that asks for, and no search",
+        access="scores",
+        baseline=True,
+    ),
+    AttackSpec(
         name="prior-random",
         factory="mibench_attacks.methods.baselines:PriorRandom",
         summary="Floor control: random samples of the prior, the target is never asked",

@@ -26,7 +26,7 @@ def component(spec):
 
 
 CLASSES = {name: component(spec) for name, spec in SPECS.items()}
-FLOORS = {"prior-topconf", "prior-random", "public-nearest"}
+FLOORS = {"prior-topconf", "prior-random", "public-nearest", "random-search"}
 
 
 def test_specs_tell_the_truth():
