@@ -28,7 +28,12 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         load_backbone as load_backbone,
     )
     from mibench.api.columns import Column as Column, MetricFlag as MetricFlag
-    from mibench.api.data import Dataset as Dataset, ImageSet as ImageSet, TensorImages as TensorImages
+    from mibench.api.data import (
+        Dataset as Dataset,
+        GroundTruth as GroundTruth,
+        ImageSet as ImageSet,
+        TensorImages as TensorImages,
+    )
     from mibench.api.defense import (
         Defense as Defense,
         SelfCheck as SelfCheck,
@@ -121,7 +126,7 @@ _NAMES = {
     "attack": "Attack AttackContext ClassResult run_attack",
     "classifier": "Classifier Embedder Model Outputs evaluating freeze load_backbone",
     "columns": "Column MetricFlag",
-    "data": "Dataset ImageSet TensorImages",
+    "data": "Dataset GroundTruth ImageSet TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",

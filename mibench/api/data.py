@@ -82,6 +82,21 @@ class TensorImages(ImageSet):
         return replace(self, labels_N=labels_N)
 
 
+@dataclass(frozen=True)
+class GroundTruth:
+    """What is exactly known of people: the shape of the face, for datasets that know it.
+
+    The distance of two people is the root mean square distance of corresponding points.
+
+    Attributes:
+        values_KD: float32 points of each person, D / 3 points of x y z each, flattened.
+        unit: of the coordinates, such as ``"mm"``.
+    """
+
+    values_KD: Tensor
+    unit: str
+
+
 class Dataset(ABC):
     """A dataset component: a frozen dataclass of parameters that knows how to read identities.
 
