@@ -5,10 +5,10 @@ Shapes: N images, C channels, H = W side in pixels, P latent parameters, V verti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -16,12 +16,15 @@ import torch
 from annotated_types import Ge, Gt, Le
 from threadpoolctl import threadpool_limits
 
-from mibench.api import Dataset, TensorImages
+from mibench.api import Dataset, GroundTruth, TensorImages, UsageError
 from mibench_datasets.checks import check_request
-from mibench_datasets.rendered_faces.head import load_head
+from mibench_datasets.rendered_faces.head import Floats, Ints, load_head
 from mibench_datasets.rendered_faces.identity import Identity, sample_identity
 from mibench_datasets.rendered_faces.render import Bust, render, sculpt
-from mibench_datasets.rendered_faces.view import sample_view
+from mibench_datasets.rendered_faces.view import View, portrait_view, sample_view
+
+_MILLIMETRES = 100
+"""In a decimetre, the unit of the mesh."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +74,43 @@ class RenderedFaces(Dataset):
         Raises:
             UsageError: for an identity that does not exist, or an impossible size or number of channels.
         """
+        count, head = self.images_per_identity, load_head()
+
+        def view(number: int, image: int) -> View:
+            return sample_view(head, seed=self.seed, number=number, index=image)
+
+        return self._photographs(identities, count, view, size=size, channels=channels)
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        """Render one frontal portrait with a neutral expression of each of these identities.
+
+        Args:
+            identities: identity numbers in [0, num_identities); the k-th one becomes class k.
+            size: side of the square images in pixels.
+            channels: 1 (grey) or 3 (RGB).
+            take: 0 for even light, a plain background and no noise; k > 0 for the k-th one with light, background and
+                noise drawn as those of the images.
+
+        Returns:
+            ``len(identities)`` images, in order.
+
+        Raises:
+            UsageError: for an identity or a take that does not exist, or an impossible size or number of channels.
+        """
+        if take < 0:
+            raise UsageError(f"dataset 'rendered-faces': expected a take of at least 0, got {take}.")
+        head = load_head()
+
+        def view(number: int, _: int) -> View:
+            return portrait_view(head, seed=self.seed, number=number, take=take)
+
+        return self._photographs(identities, 1, view, size=size, channels=channels)
+
+    def _photographs(
+        self, identities: Sequence[int], count: int, view: Callable[[int, int], View], *, size: int, channels: int
+    ) -> TensorImages:
+        """Render ``count`` images of each identity in the views that ``view(number, image)`` returns."""
         check_request("rendered-faces", identities, self.identities, size=size, channels=channels)
-        count = self.images_per_identity
         pixels_NCHW = np.empty((len(identities) * count, channels, size, size), np.uint8)
         head = load_head()
 
@@ -80,14 +118,28 @@ class RenderedFaces(Dataset):
             number = int(identities[k])
             bust = self._bust(number)
             for i in range(count):
-                view = sample_view(head, seed=self.seed, number=number, index=i)
-                pixels_NCHW[k * count + i] = render(head, bust, view, size=size, channels=channels)
+                pixels_NCHW[k * count + i] = render(head, bust, view(number, i), size=size, channels=channels)
 
         # Threads of BLAS only get in the way of these: its matrices are small, and its threads wait by spinning.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(draw, range(len(identities))))
         labels_N = torch.arange(len(identities)).repeat_interleave(count)
         return TensorImages(torch.from_numpy(pixels_NCHW), labels_N, len(identities))
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth:
+        """Return the shape of the neutral face of each of these identities, in millimetres.
+
+        The points are the skin vertices in front of the ears, with their mean position removed: the distance of two
+        people is their ``shape_distance``.
+
+        Raises:
+            UsageError: for an identity that does not exist.
+        """
+        check_request("rendered-faces", identities, self.identities)
+        values_KD = np.empty((len(identities), 3 * len(_face_vertices())), np.float32)
+        for k, number in enumerate(identities):
+            values_KD[k] = self._face(number).ravel()
+        return GroundTruth(torch.from_numpy(values_KD), "mm")
 
     def identity_parameters(self, number: int) -> Identity:
         """Return the true latent parameters of an identity.
@@ -117,18 +169,25 @@ class RenderedFaces(Dataset):
 
         Both faces are neutral and compared after their mean positions have been aligned.
         """
-        head = load_head()
-        skin = np.unique(head.triangles_of("skin"))
-        face = skin[(head.template_V3[skin, 2] > 0.7) & (head.template_V3[skin, 1] > 5.9)]
-        shapes = []
-        for number in (a, b):
-            identity = self.identity_parameters(number)
-            points_V3 = head.shape(identity.sliders_S, identity.macros_M)[face]
-            shapes.append(points_V3 - points_V3.mean(0))
-        return float(100 * np.sqrt(np.mean(np.sum((shapes[0] - shapes[1]) ** 2, axis=1))))
+        apart_F3 = self._face(a) - self._face(b)
+        return float(np.sqrt(np.mean(np.sum(apart_F3**2, axis=1))))
+
+    def _face(self, number: int) -> Floats:
+        """Return the skin vertices in front of the ears about their mean, millimetres: float32 (points, 3)."""
+        identity = self.identity_parameters(number)
+        points_F3 = load_head().shape(identity.sliders_S, identity.macros_M)[_face_vertices()]
+        centred_F3: Floats = (_MILLIMETRES * (points_F3 - points_F3.mean(0, dtype=np.float64))).astype(np.float32)
+        return centred_F3
 
     def _bust(self, number: int) -> Bust:
         return _sculpted(self.seed, number, self.coarse_groups, self.shape_spread)
+
+
+@cache
+def _face_vertices() -> Ints:
+    head = load_head()
+    skin = np.unique(head.triangles_of("skin"))
+    return skin[(head.template_V3[skin, 2] > 0.7) & (head.template_V3[skin, 1] > 5.9)]
 
 
 @lru_cache(maxsize=32)

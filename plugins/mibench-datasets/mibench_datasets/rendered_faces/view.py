@@ -5,7 +5,7 @@ Shapes: E expression units, 3 of x y z or of red green blue. Angles are radians,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,7 +64,56 @@ class View:
 
 def sample_view(head: Head, *, seed: int, number: int, index: int) -> View:
     """Sample image ``index`` of identity ``number``; depends on the arguments only."""
-    rng = generator(seed, "identity", number, "image", index)
+    return _sample(head, generator(seed, "identity", number, "image", index))
+
+
+def plain_view(head: Head) -> View:
+    """Return the view of a passport photograph: frontal, neutral, even light, plain background, no noise.
+
+    Light and background are the middle of what ``sample_view`` draws.
+    """
+    light_3 = np.array([0, 0.35, 1], np.float32)
+    return View(
+        yaw=0.0,
+        pitch=0.0,
+        roll=0.0,
+        shift_2=np.zeros(2, np.float32),
+        zoom=1.0,
+        expression_E=np.zeros(len(head.expression_names), np.float32),
+        gaze_2=np.zeros(2, np.float32),
+        light_3=(light_3 / np.linalg.norm(light_3)).astype(np.float32),
+        ambient=0.44,
+        tint_3=np.ones(3, np.float32),
+        background_23=np.full((2, 3), 130, np.float32),
+        slope_2=np.array([1, 0], np.float32),
+        noise=0.0,
+        noise_seed=0,
+    )
+
+
+def portrait_view(head: Head, *, seed: int, number: int, take: int) -> View:
+    """Return the view of a portrait of identity ``number``; depends on the arguments only.
+
+    Take 0 is ``plain_view``. Later takes show the same pose and expression in another light, before another
+    background and with noise, distributed as in ``sample_view``.
+    """
+    plain = plain_view(head)
+    if take == 0:
+        return plain
+    drawn = _sample(head, generator(seed, "identity", number, "portrait", take))
+    return replace(
+        plain,
+        light_3=drawn.light_3,
+        ambient=drawn.ambient,
+        tint_3=drawn.tint_3,
+        background_23=drawn.background_23,
+        slope_2=drawn.slope_2,
+        noise=drawn.noise,
+        noise_seed=drawn.noise_seed,
+    )
+
+
+def _sample(head: Head, rng: np.random.Generator) -> View:
     light_3 = np.array([rng.normal(0, 0.6), rng.uniform(-0.1, 0.8), 1.0])
     turn = rng.uniform(0, 2 * np.pi)
     grey = rng.uniform(60, 200, size=(2, 1))
