@@ -57,6 +57,11 @@ class Spec:
                 listed = ", ".join(map(repr, get_args(hint)))
                 raise ValueError(f"{field} of {self.name!r} is {getattr(self, field)!r}; expected one of {listed}")
 
+    @property
+    def asked_as(self) -> str:
+        """What to ask for it by, unique among components of its kind."""
+        return self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
@@ -148,12 +153,19 @@ class ProtocolSpec(Spec):
         factory: the class that the file is read into; the same for all protocols.
         trial: whether it only shows that everything works, and its numbers mean nothing; it is never chosen by its
             dataset alone.
+        superseded: whether this is an older version of a protocol, which is asked for as ``name@version`` alone.
     """
 
     kind: ClassVar[Kind] = "protocol"
     file: str
     factory: str = "mibench.protocol.schema:Protocol"
     trial: bool = False
+    superseded: bool = False
+
+    @property
+    def asked_as(self) -> str:
+        """``name``, or ``name@version`` of an older version."""
+        return f"{self.name}@{self.version}" if self.superseded else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,9 @@ class Finder(Interface):
     def get(self, kind: str, name: str) -> Any:
         """Return the registered component."""
 
+    def entries(self, kind: str) -> Any:
+        """Return the registered components of a kind."""
+
 
 @dataclass(frozen=True)
 class LoadedProtocol:
@@ -79,9 +82,10 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
         text = read_text(Path(name), "the protocol file")
         return parse_protocol(text, variant, source=name, requested=name)
     bare, _, version = name.partition("@")
-    spec = registry.get("protocol", bare).spec
+    versions = {entry.spec.version: entry for entry in registry.entries("protocol") if entry.spec.name == bare}
+    spec = (versions.get(version) or registry.get("protocol", bare)).spec
     if version and version != spec.version:
-        raise UsageError(f"Protocol {bare!r} is installed in version {spec.version}, not {version}.")
+        raise UsageError(f"Protocol {bare!r} is installed in version {' and '.join(sorted(versions))}, not {version}.")
     loaded = parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
     if loaded.protocol.id != f"{spec.name}@{spec.version}":
         raise PluginError(

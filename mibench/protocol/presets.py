@@ -73,7 +73,8 @@ class Presets:
         wanted = asked or protocol.name
         # A file may be a variation of the installed protocol of its name.
         sources = [protocol] if protocol.name == wanted else []
-        sources += [installed] if (installed := self._installed(wanted)) else []
+        installed = (self._installed(protocol.id) if sources else None) or self._installed(wanted)
+        sources += [installed] if installed else []
         found = self._first(sources, wanted, kind, name, own)
         if found is None and wanted in own:
             return Preset(wanted, own[wanted])
@@ -86,8 +87,8 @@ class Presets:
         found = dict(own)
         for entry in self._registry.entries("protocol"):
             with contextlib.suppress(MibenchError, OSError, ValueError):
-                installed = self._installed(entry.spec.name)
-                preset = self._first([installed] if installed else [], entry.spec.name, kind, name, own)
+                installed = self._installed(entry.name)
+                preset = self._first([installed] if installed else [], entry.name, kind, name, own)
                 found |= {preset.name: preset.values} if preset else {}
         return found
 
@@ -96,7 +97,7 @@ class Presets:
         found = {}
         for entry in self._registry.entries("protocol"):
             with contextlib.suppress(MibenchError, OSError, ValueError):
-                if protocol := self._installed(entry.spec.name):
+                if protocol := self._installed(entry.name):
                     found[protocol.id] = protocol.presets.model_dump(mode="json")
         return found
 
@@ -134,12 +135,12 @@ class Presets:
                 return
             found = self._installed(like)
             if found is None:
-                names = [entry.spec.name for entry in self._registry.entries("protocol")]
+                names = [entry.name for entry in self._registry.entries("protocol")]
                 raise UsageError(f"protocol {protocol.id}, presets.like: {unknown('protocol', like, names)}")
             protocol = found
 
     def _installed(self, name: str) -> Protocol | None:
         if name not in self._loaded:
-            known = {entry.spec.name for entry in self._registry.entries("protocol")}
+            known = {name for e in self._registry.entries("protocol") for name in (e.name, f"{e.spec.name}@{e.spec.version}")}
             self._loaded[name] = load_protocol(self._registry, name).protocol if name in known else None
         return self._loaded[name]

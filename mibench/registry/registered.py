@@ -32,5 +32,5 @@ class Registered:
 
     @property
     def name(self) -> str:
-        """Name of the component."""
-        return self.spec.name
+        """What to ask for it by: the component's name."""
+        return self.spec.asked_as

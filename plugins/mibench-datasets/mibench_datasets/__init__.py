@@ -40,9 +40,22 @@ PROTOCOLS = (
     ),
     ProtocolSpec(
         name="orl64",
+        version="2.0",
+        file="mibench_datasets:protocols/orl64-2.yaml",
+        summary="real photographs of 40 people at 64 pixels, grey, in two folds",
+    ),
+    ProtocolSpec(
+        name="orl64",
         version="1.0",
-        file="mibench_datasets:protocols/orl64.yaml",
+        file="mibench_datasets:protocols/orl64-1.yaml",
         summary="real photographs of 20 people at 64 pixels, grey",
+        superseded=True,
+    ),
+    ProtocolSpec(
+        name="faces64",
+        version="1.0",
+        file="mibench_datasets:protocols/faces64.yaml",
+        summary="rendered faces of 100 people among 1 000 others; the attacker knows the renderer",
     ),
     ProtocolSpec(
         name="rendered64",
