@@ -1,10 +1,10 @@
-"""Datasets and protocols for mibench."""
+"""Datasets and protocols for mibench, and the prior that knows how one of the datasets comes about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mibench.api import DatasetSpec, ProtocolSpec, hookimpl
+from mibench.api import DatasetSpec, PriorSpec, ProtocolSpec, hookimpl
 
 _ORL_PAPER = """@inproceedings{samaria1994parameterisation,
   title     = {Parameterisation of a Stochastic Model for Human Face Identification},
@@ -27,6 +27,14 @@ DATASETS = (
         name="rendered-faces",
         factory="mibench_datasets.rendered_faces.dataset:RenderedFaces",
         summary="Faces rendered from a CC0 head model: any number of identities with exact ground truth",
+        licence="CC0-1.0",
+    ),
+)
+PRIORS = (
+    PriorSpec(
+        name="head-model",
+        factory="mibench_datasets.head_model.component:HeadModelPrior",
+        summary="the generative process of rendered-faces itself, differentiable: the attacker who knows it",
         licence="CC0-1.0",
     ),
 )
@@ -70,6 +78,12 @@ PROTOCOLS = (
 def mibench_datasets() -> Iterable[DatasetSpec]:
     """Return the datasets of this distribution."""
     return DATASETS
+
+
+@hookimpl
+def mibench_priors() -> Iterable[PriorSpec]:
+    """Return the priors of this distribution."""
+    return PRIORS
 
 
 @hookimpl

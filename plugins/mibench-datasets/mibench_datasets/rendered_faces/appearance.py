@@ -20,13 +20,16 @@ from mibench_datasets.rendered_faces.identity import Identity
 EYE_Y, EYE_Z, EYE_X = 7.23, 1.24, 0.287
 """Centre of the left eyeball on the template; the right one is its mirror image."""
 
-_SCLERA = np.array([222, 217, 212], np.float32)
-_PUPIL = np.array([14, 12, 12], np.float32)
-_TEETH = np.array([214, 207, 192], np.float32)
-_TONGUE = np.array([150, 74, 72], np.float32)
-_LIP_TINT = np.array([0.86, 0.6, 0.6], np.float32)
-_FLUSH = np.array([1.02, 0.9, 0.88], np.float32)
-_VOLUME = {"short": 0.10, "long": 0.10, "cropped": 0.02, "bald": 0.0}
+CURTAIN_Z = 0.62
+"""Long hair falls behind here."""
+
+SCLERA = np.array([222, 217, 212], np.float32)
+PUPIL = np.array([14, 12, 12], np.float32)
+TEETH = np.array([214, 207, 192], np.float32)
+TONGUE = np.array([150, 74, 72], np.float32)
+LIP_TINT = np.array([0.86, 0.6, 0.6], np.float32)
+FLUSH = np.array([1.02, 0.9, 0.88], np.float32)
+VOLUME = {"short": 0.10, "long": 0.10, "cropped": 0.02, "bald": 0.0}
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,16 @@ def _paint(name: str, at_P3: Floats, regions_P3: Floats, identity: Identity, gaz
         return _strands(at_P3, identity.coarse.hair_3)
     if name.startswith("eye"):
         return _eye(at_P3, identity.coarse.iris_3, gaze_2)
-    return np.broadcast_to(_TEETH if name == "teeth" else _TONGUE, at_P3.shape)
+    return np.broadcast_to(TEETH if name == "teeth" else TONGUE, at_P3.shape)
 
 
 def _skin(at_P3: Floats, regions_P3: Floats, identity: Identity) -> Floats:
     coarse = identity.coarse
     lips_P, ears_P, eyelids_P = regions_P3.T
     colour_P3 = np.repeat(coarse.skin_3[None], len(at_P3), axis=0)
-    colour_P3 = _blend(colour_P3, coarse.skin_3 * _FLUSH, 0.7 * _flush(at_P3) + 0.5 * ears_P)
+    colour_P3 = _blend(colour_P3, coarse.skin_3 * FLUSH, 0.7 * _flush(at_P3) + 0.5 * ears_P)
     colour_P3 = _blend(colour_P3, coarse.skin_3 * 0.72, 0.7 * eyelids_P)
-    colour_P3 = _blend(colour_P3, coarse.skin_3 * _LIP_TINT, lips_P)
+    colour_P3 = _blend(colour_P3, coarse.skin_3 * LIP_TINT, lips_P)
     hair_P3 = _strands(at_P3, coarse.hair_3)
     if coarse.beard:
         colour_P3 = _blend(colour_P3, hair_P3, 0.7 * _soft(beard_field(at_P3), 0.05) * (1 - lips_P))
@@ -130,13 +133,13 @@ def beard_field(at_P3: Floats) -> Floats:
 
 def hair_volume(template_V3: Floats, identity: Identity) -> Floats:
     """Return how far hair lifts the surface at each vertex, decimetres: float32 (V,)."""
-    lift_V: Floats = _VOLUME[identity.coarse.style] * _soft(scalp_field(template_V3, identity.hairline_2) - 0.05, 0.05)
+    lift_V: Floats = VOLUME[identity.coarse.style] * _soft(scalp_field(template_V3, identity.hairline_2) - 0.05, 0.05)
     return lift_V
 
 
 def curtain_field(at_P3: Floats) -> Floats:
     """Return the distance inside long hair that falls behind the ears; in front of them it is cut away: (P,)."""
-    result: Floats = 0.62 - at_P3[:, 2]
+    result: Floats = CURTAIN_Z - at_P3[:, 2]
     return result
 
 
@@ -156,8 +159,8 @@ def _eye(at_P3: Floats, iris_3: Floats, gaze_2: Floats) -> Floats:
     toward_P3 /= np.maximum(np.linalg.norm(toward_P3, axis=1, keepdims=True), 1e-6)
     ahead_3 = np.array([gaze_2[0], gaze_2[1], 1], np.float32)
     facing_P = toward_P3 @ (ahead_3 / np.linalg.norm(ahead_3))
-    colour_P3 = _blend(np.repeat(_SCLERA[None], len(at_P3), axis=0), iris_3 * 0.9, _soft(facing_P - 0.86, 0.02))
-    return _blend(colour_P3, _PUPIL, _soft(facing_P - 0.965, 0.01))
+    colour_P3 = _blend(np.repeat(SCLERA[None], len(at_P3), axis=0), iris_3 * 0.9, _soft(facing_P - 0.86, 0.02))
+    return _blend(colour_P3, PUPIL, _soft(facing_P - 0.965, 0.01))
 
 
 def _strands(at_P3: Floats, hair_3: Floats) -> Floats:

@@ -16,7 +16,7 @@ STYLES = ("short", "long", "cropped", "bald")
 _SKIN_RAMP = np.array([[244, 206, 184], [226, 180, 146], [188, 134, 100], [132, 86, 60], [92, 58, 42]], np.float32)
 _HAIR = np.array([[24, 19, 16], [58, 38, 24], [104, 72, 42], [176, 138, 86], [136, 132, 128]], np.float32)
 _IRIS = np.array([[66, 42, 24], [70, 104, 136], [84, 106, 66]], np.float32)
-_CALMER = {"ears": 0.5, "eyes": 0.8}
+CALMER = {"ears": 0.5, "eyes": 0.8}
 """Slider folders whose full range looks odd, and the fraction of it that is used."""
 _GOLDEN = 0.6180339887498949
 
@@ -105,7 +105,7 @@ def sample_identity(head: Head, *, seed: int, number: int, coarse_groups: int, s
         shape_spread: standard deviation of a slider, halved for ears. Above 0.4 faces become caricatures.
     """
     rng = generator(seed, "identity", number)
-    spread_S = shape_spread * np.array([_CALMER.get(name.split("/")[0], 1.0) for name in head.slider_names])
+    spread_S = shape_spread * np.array([CALMER.get(name.split("/")[0], 1.0) for name in head.slider_names])
     sliders_S = np.clip(rng.normal(0, spread_S), -1, 1)
     sliders_S = np.where(head.slider_two_sided_S, sliders_S, np.abs(sliders_S))
     ethnicity_3 = rng.dirichlet([0.6] * 3)

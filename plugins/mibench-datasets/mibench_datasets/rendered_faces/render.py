@@ -17,11 +17,11 @@ from mibench_datasets.rendered_faces.rasterise import Fragments, rasterise
 from mibench_datasets.rendered_faces.view import View
 
 SUPERSAMPLING = 2
-_CAMERA = 14.0
-_HALF_WINDOW = 1.32
-_PIVOT_Z = 0.55
-_HAIR_WIDENING = 1.05
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+CAMERA = 14.0
+HALF_WINDOW = 1.32
+PIVOT_Z = 0.55
+HAIR_WIDENING = 1.05
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ def sculpt(head: Head, identity: Identity) -> Bust:
     eyes = vertices_V3[np.isin(part_V, [head.part_names.index(name) for name in ("eye-l", "eye-r")])].mean(0)
     lips = vertices_V3[head.regions_V3[:, 0] > 0.5].mean(0)
     vertices_V3 = vertices_V3 + normals_V3 * hair_volume(head.template_V3, identity)[:, None]
-    vertices_V3[part_V == head.part_names.index("hair"), 0] *= _HAIR_WIDENING  # so that ears stay below it
+    vertices_V3[part_V == head.part_names.index("hair"), 0] *= HAIR_WIDENING  # so that ears stay below it
     solid_T3 = head.triangles_of(*(name for name in head.part_names if name != "hair"))
     long_hair = identity.coarse.style == "long"
     return Bust(
         identity=identity,
         vertices_V3=vertices_V3.astype(np.float32),
-        centre_3=np.array([0, 0.62 * eyes[1] + 0.38 * lips[1] + 0.1, _PIVOT_Z], np.float32),
+        centre_3=np.array([0, 0.62 * eyes[1] + 0.38 * lips[1] + 0.1, PIVOT_Z], np.float32),
         shade_V=shade_V.astype(np.float32),
         solid_T3=solid_T3,
         hair_T3=head.triangles_of("hair") if long_hair else solid_T3[:0],
@@ -105,8 +105,8 @@ def render(head: Head, bust: Bust, view: View, *, size: int, channels: int) -> N
 
 def _project(camera_V3: Floats, view: View, side: int) -> Floats:
     """Return screen x, screen y (pixels) and nearness (1 / distance) of the vertices."""
-    nearness_V = 1 / (_CAMERA - camera_V3[:, 2])
-    scale = side / 2 * (_CAMERA / _HALF_WINDOW) * view.zoom
+    nearness_V = 1 / (CAMERA - camera_V3[:, 2])
+    scale = side / 2 * (CAMERA / HALF_WINDOW) * view.zoom
     x_V = side * (0.5 + view.shift_2[0]) + scale * camera_V3[:, 0] * nearness_V
     y_V = side * (0.5 + view.shift_2[1]) - scale * camera_V3[:, 1] * nearness_V
     return np.stack([x_V, y_V, nearness_V], axis=1).astype(np.float32)
@@ -163,5 +163,5 @@ def _develop(image_HW3: Floats, view: View, channels: int) -> NDArray[np.uint8]:
     noise_HW3 = np.random.default_rng(view.noise_seed).standard_normal(image_HW3.shape, dtype=np.float32)
     noisy_HW3 = np.clip(image_HW3 + view.noise * noise_HW3, 0, 255)
     if channels == 1:
-        noisy_HW3 = noisy_HW3 @ _GREY[:, None]
+        noisy_HW3 = noisy_HW3 @ GREY[:, None]
     return np.round(noisy_HW3).astype(np.uint8).transpose(2, 0, 1)

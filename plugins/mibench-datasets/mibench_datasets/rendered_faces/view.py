@@ -12,7 +12,7 @@ import numpy as np
 from mibench_datasets.rendered_faces.head import Floats, Head
 from mibench_datasets.rendered_faces.identity import generator
 
-_NEUTRAL_SHARE = 0.25
+NEUTRAL_SHARE = 0.25
 _MIRRORED = ("left", "right")
 
 
@@ -138,13 +138,20 @@ def _sample(head: Head, rng: np.random.Generator) -> View:
 def _expression(head: Head, rng: np.random.Generator) -> Floats:
     """Draw up to two expression units; a unit of one side of the face brings its mirror image along."""
     weights_E = np.zeros(len(head.expression_names), np.float32)
-    if rng.random() < _NEUTRAL_SHARE:
+    if rng.random() < NEUTRAL_SHARE:
         return weights_E
     for unit in rng.choice(len(weights_E), size=2, replace=False):
         weight = rng.uniform(0.1, 0.6)
         name = head.expression_names[unit]
         weights_E[unit] = weight
-        for side, other in (_MIRRORED, _MIRRORED[::-1]):
-            if f"-{side}-" in name:
-                weights_E[head.expression_names.index(name.replace(side, other))] = weight * rng.uniform(0.8, 1)
+        if mirror_image(name) != name:
+            weights_E[head.expression_names.index(mirror_image(name))] = weight * rng.uniform(0.8, 1)
     return weights_E
+
+
+def mirror_image(name: str) -> str:
+    """Return the expression unit that does on the other side of the face what this one does; itself if it has none."""
+    for side, other in (_MIRRORED, _MIRRORED[::-1]):
+        if f"-{side}-" in name:
+            return name.replace(side, other)
+    return name
