@@ -125,12 +125,18 @@ def check_protocols(registry: Registry) -> Iterator[Check]:
 
 def check_protocol(registry: Registry, name: str) -> Check:
     """Check that a protocol's parts are installed and have their files."""
+    from mibench.plan.choose import Chooser
+    from mibench.plan.facts import Facts
+    from mibench.plan.matrix import check_suite
+    from mibench.plan.settings import Settings
     from mibench.protocol.load import load_protocol
     from mibench.protocol.request import DEFAULT_PROTOCOL
 
     lacking: Status = "broken" if name == DEFAULT_PROTOCOL else "todo"
     try:
-        protocol = load_protocol(registry, name).protocol
+        loaded = load_protocol(registry, name)
+        protocol, facts = loaded.protocol, Facts(registry)
+        check_suite(Chooser(loaded, facts, Settings({}, facts)))
         needs = {
             "dataset": _missing(registry, "dataset", protocol.dataset, protocol),
             "embedder": _missing(registry, "model", protocol.embedder, protocol),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mibench.cli.terminal import duration
 from mibench.results.columns import attack_accuracies, clean_accuracy, quantity, robust_columns
 from mibench.results.display import DASH, short, with_interval
-from mibench.results.record import MetricValue, Record
+from mibench.results.record import Control, MetricValue, Record
 
 if TYPE_CHECKING:
     from mibench.plan.plan import Plan
@@ -124,7 +124,8 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
         return ""
     first, headline = done[0], done[0].protocol.headline
     parts = []
-    for control in ("floor", "gold"):
+    further: tuple[Control, ...] = ("lookalike",) if "lookalike" in first.controls else ()
+    for control in ("floor", *further, "gold"):
         measured = first.controls.get(control, {}).get(headline)
         parts.append(f"{control} {short(measured.value if measured else None)}")
     leakage = first.metrics.get(headline)

@@ -28,6 +28,7 @@ class Durations:
         self._frozen: dict[str, ComponentChoice] = {
             **{f"{ReconstructInputs.timed_as}/{name}": choice for name, choice in protocol.attacks.items()},
             f"{ReconstructInputs.timed_as}/{protocol.floor.name}": protocol.floor,
+            **{f"{ReconstructInputs.timed_as}/{one.name}": one for one in (protocol.lookalike,) if one},
             f"{PriorInputs.timed_as}/{protocol.prior.name}": protocol.prior,
             **{f"{MeasureInputs.timed_as}/{choice.name}": choice for choice in protocol.metrics},
         }

@@ -40,7 +40,8 @@ def make_matrix(chooser: Chooser, request: Request) -> Matrix:
     """
     protocol = chooser.protocol
     models = [chooser.named("model", text, protocol.model) for text in request.models or (protocol.model.name,)]
-    attacks = [_attack(chooser, text) for text in _attacks(request, protocol)]
+    asked = _attacks(request, protocol)
+    attacks = [chooser.named("attack", text, protocol.attacks.get(parse_choice(text).name)) for text in asked]
     defenses = _distinct(chooser.named("defense", text, protocol.undefended) for text in request.defenses)
     return Matrix(
         models=_distinct(models),
@@ -58,16 +59,12 @@ def check_suite(chooser: Chooser) -> None:
     """
     for text in chooser.protocol.suite:
         try:
-            _attack(chooser, text)
+            chooser.frozen("attack", chooser.protocol.attacks.get(text) or parse_choice(text))
         except UsageError as error:
             raise UsageError(
                 f"{chooser.protocol.id} requires the attack {text!r} in its suite, which is not installed: {error}"
                 f" Install the plugin that provides {text!r}, in the release that the protocol was made with."
             ) from None
-
-
-def _attack(chooser: Chooser, text: str) -> Resolved:
-    return chooser.named("attack", text, chooser.protocol.attacks.get(parse_choice(text).name))
 
 
 def _attacks(request: Request, protocol: Protocol) -> list[str]:

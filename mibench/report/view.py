@@ -17,7 +17,7 @@ from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
 
-CONTROLS = ("undefended", "floor", "gold")
+CONTROLS = ("undefended", "floor", "lookalike", "gold")
 Pairs = list[tuple[str, str]]
 
 

@@ -98,6 +98,48 @@ class DatasetContract(ComponentContract):
         require(torch.equal(other.labels_N, data.labels_N.flip(0)), "relabel(labels) does not hold the new labels")
         require(torch.equal(other.images(indices), wanted), "relabel(labels) changes the images")
 
+    def portraits(self, identities: Sequence[int], *, channels: int, take: int = 0) -> TensorImages:
+        """Read portraits of identities, or skip the check if the dataset has none or files are not there."""
+        dataset: Dataset = self.make()
+        if type(dataset).portraits is Dataset.portraits:
+            raise SkipTest("the dataset has no portraits")
+        self.require_files()
+        with seeded("dataset", TESTED):
+            return dataset.portraits(identities, size=self.size, channels=channels, take=take)
+
+    def test_portraits_are_one_picture_of_each(self) -> None:
+        """There are two takes of each identity, which differ, in the order that is asked for; for every channel count.
+
+        A portrait does not depend on who else is asked for.
+        """
+        count = len(self.identities)
+        for channels in self.channels:
+            first, second = (self.portraits(self.identities, channels=channels, take=take) for take in (0, 1))
+            for found in (first, second):
+                _check(found.all_images())
+                shape = (count, channels, self.size, self.size)
+                require(tuple(found.pixels_NCHW.shape) == shape, f"portraits {tuple(found.pixels_NCHW.shape)}")
+                require(found.labels_N.tolist() == list(range(count)), "portraits are not one of each class, in order")
+                require(found.num_classes == count, f"num_classes is {found.num_classes}, not {count}")
+            for label, identity in enumerate(self.identities):
+                one, two = (found.pixels_NCHW[label] for found in (first, second))
+                require(not torch.equal(one, two), f"both portraits of identity {identity} are the same picture")
+                alone = self.portraits([identity], channels=channels).pixels_NCHW[0]
+                require(torch.equal(alone, one), f"the portrait of identity {identity} alone is another one")
+
+    def test_truth_is_of_each_alone(self) -> None:
+        """What is known of an identity does not depend on who else is asked for; ``None`` holds for all or for none."""
+        dataset: Dataset = self.make()
+        self.require_files()
+        together = dataset.truth(self.identities)
+        for label, identity in enumerate(self.identities):
+            alone = dataset.truth([identity])
+            require((alone is None) == (together is None), f"the truth of identity {identity} alone is {alone}")
+            if alone is not None and together is not None:
+                require(len(together.values_KD) == len(self.identities), "the truth is of another number of identities")
+                same = torch.equal(alone.values_KD[0], together.values_KD[label])
+                require(same, f"the truth of identity {identity} alone is another one")
+
     def test_memory_promise_is_kept(self) -> None:
         """``in_memory`` datasets return ``TensorImages``, which the store keeps ready-made."""
         data = self.load(self.identities[:1])

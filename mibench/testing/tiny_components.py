@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.classifier import Classifier, Model, freeze
-from mibench.api.data import Dataset, ImageSet, TensorImages
+from mibench.api.data import Dataset, GroundTruth, ImageSet, TensorImages
 from mibench.api.defense import Defense, Step, TrainContext
 from mibench.api.images import to_uint8
 from mibench.api.metric import Measurement, Metric, MetricContext, MetricInputs, Need, class_means
@@ -28,6 +28,8 @@ from mibench.testing.tiny_parts import TinyEmbedder, TinyPrior, smooth_noise, ti
 @dataclass(frozen=True, kw_only=True)
 class TinyFaces(Dataset):
     """Each identity is a smooth pattern; each of its images that pattern under another disturbance.
+
+    A portrait is the pattern as it is, or for a second one a little disturbed; the truth are four points in space.
 
     Attributes:
         identities: how many there are.
@@ -53,6 +55,20 @@ class TinyFaces(Dataset):
             pixels.append(to_uint8(0.5 + 0.2 * own + self.noise * disturbance))
         labels_N = torch.arange(len(identities)).repeat_interleave(self.per_identity)
         return TensorImages(torch.cat(pixels), labels_N, len(identities))
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        """Draw one picture of each of these identities."""
+        pixels = []
+        for identity in identities:
+            own = smooth_noise(1, channels, size, generator("tiny face", identity))
+            other = smooth_noise(1, channels, size, generator("tiny portrait", identity, take), grid=8)
+            pixels.append(to_uint8(0.5 + 0.2 * own + 0.02 * take * other))
+        return TensorImages(torch.cat(pixels), torch.arange(len(identities)), len(identities))
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth:
+        """Draw the points of these identities."""
+        rows = [torch.randn(12, generator=generator("tiny truth", identity)) for identity in identities]
+        return GroundTruth(10 * torch.stack(rows))
 
 
 @dataclass(frozen=True, kw_only=True)

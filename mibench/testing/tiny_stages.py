@@ -153,6 +153,13 @@ def tiny_stages(
         yield TinyStages(world, Path(root), components or {}, **parts)
 
 
+def tiny_gallery(world: TinyWorld) -> dict[str, Any]:
+    """Return the parts of a protocol on the tiny world in which judges look among portraits, distractors included."""
+    dataset = tiny_protocol(world)["dataset"]
+    more = {**dataset, "params": {**dataset["params"], "identities": 3 * world.classes}}
+    return {"dataset": more, "gallery": {"images": "portraits", "distractors": world.classes}}
+
+
 def tiny_protocol(world: TinyWorld) -> dict[str, Any]:
     """Return the content of the protocol, as YAML would hold it."""
     recipe = tiny_recipe().model_dump(mode="json")

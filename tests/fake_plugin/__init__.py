@@ -95,9 +95,11 @@ def mibench_metrics() -> Iterable[MetricSpec]:
     yield _spec(MetricSpec, "hits", "Hits", group="utility")
     yield _spec(MetricSpec, "match", "Match")
     yield _spec(MetricSpec, "light", "Light")
+    yield _spec(MetricSpec, "found", "Found")
 
 
 @hookimpl
 def mibench_protocols() -> Iterable[ProtocolSpec]:
     yield _spec(ProtocolSpec, "toy", "HERE", version="1.0", file="fake_plugin:toy.yaml")
     yield _spec(ProtocolSpec, "other", "HERE", version="1.0", file="fake_plugin:other.yaml")
+    yield _spec(ProtocolSpec, "referee", "HERE", version="1.0", file="fake_plugin:referee.yaml")

@@ -25,6 +25,8 @@ from mibench.api import (
     Defense,
     Embedder,
     FlatNames,
+    GroundTruth,
+    IdentityGallery,
     ImageSet,
     InferenceOnly,
     InputFile,
@@ -52,6 +54,8 @@ from mibench.api import (
 from mibench.testing.tiny_parts import TinyEmbedder, smooth_noise, tiny_classifier
 
 IMAGES = 8
+GALLERIES: list[IdentityGallery] = []
+"""Among whom metrics of this process looked."""
 SEEN: list[tuple[TargetView, Prior, AttackContext]] = []
 """What attacks of this process were handed."""
 
@@ -76,6 +80,17 @@ class Blobs(Dataset):
             pixels.append(to_uint8(0.5 + 0.2 * own + 0.1 * noise))
         labels = torch.arange(len(identities)).repeat_interleave(IMAGES)
         return TensorImages(torch.cat(pixels), labels, len(identities))
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        pixels = []
+        for identity in identities:
+            own = smooth_noise(1, channels, size, generator("blob", identity))
+            noise = smooth_noise(1, channels, size, generator("blob portrait", identity), grid=8)
+            pixels.append(to_uint8(0.5 + 0.2 * own + 0.02 * take * noise))
+        return TensorImages(torch.cat(pixels), torch.arange(len(identities)), len(identities))
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth:
+        return GroundTruth(torch.tensor([[float(identity), 0.0, 0.0] for identity in identities]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -558,6 +573,24 @@ class Light(Metric):
     def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         values = self.scale * evidence.images_NCHW.mean((1, 2, 3))
         return [_measured("light", values, evidence.labels_N, evidence.num_classes, higher_is_better=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Metric):
+    """Share of reconstructions to which nobody in the gallery is nearer than the right person."""
+
+    needs: ClassVar = frozenset({"embedder", "identities"})
+
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
+        people, embed = evidence.identities, evidence.embedder.embed
+        GALLERIES.append(people)
+        pictures, owners = people.private.all_images(), people.private.labels_N
+        if people.distractors is not None:
+            pictures = torch.cat([pictures, people.distractors.all_images()])
+            owners = torch.cat([owners, people.private.num_classes + people.distractors.labels_N])
+        nearest = (embed(evidence.images_NCHW) @ embed(pictures).T).argmax(1)
+        hit = (owners[nearest] == evidence.labels_N).float()
+        return [_measured("found", hit, evidence.labels_N, evidence.num_classes, higher_is_better=False)]
 
 
 def _measured(name: str, values: Tensor, labels: Tensor, classes: int, *, higher_is_better: bool) -> Measurement:
