@@ -29,8 +29,6 @@ from mibench.testing.tiny_parts import TinyEmbedder, TinyPrior, smooth_noise, ti
 class TinyFaces(Dataset):
     """Each identity is a smooth pattern; each of its images that pattern under another disturbance.
 
-    A portrait is the pattern as it is, or for a second one a little disturbed; the truth are four points in space.
-
     Attributes:
         identities: how many there are.
         per_identity: images of each.
@@ -57,18 +55,18 @@ class TinyFaces(Dataset):
         return TensorImages(torch.cat(pixels), labels_N, len(identities))
 
     def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
-        """Draw one picture of each of these identities."""
+        """Draw the patterns of these identities; the first take is not disturbed at all."""
         pixels = []
         for identity in identities:
             own = smooth_noise(1, channels, size, generator("tiny face", identity))
-            other = smooth_noise(1, channels, size, generator("tiny portrait", identity, take), grid=8)
-            pixels.append(to_uint8(0.5 + 0.2 * own + 0.02 * take * other))
+            rng = generator("tiny face portraits", identity, take)
+            disturbance = smooth_noise(1, channels, size, rng, grid=8) if take else torch.zeros_like(own)
+            pixels.append(to_uint8(0.5 + 0.2 * own + self.noise * disturbance))
         return TensorImages(torch.cat(pixels), torch.arange(len(identities)), len(identities))
 
     def truth(self, identities: Sequence[int]) -> GroundTruth:
-        """Draw the points of these identities."""
-        rows = [torch.randn(12, generator=generator("tiny truth", identity)) for identity in identities]
-        return GroundTruth(10 * torch.stack(rows))
+        """Draw four points of each identity, in millimetres."""
+        return GroundTruth(torch.stack([10 * torch.randn(12, generator=generator("tiny face", i)) for i in identities]))
 
 
 @dataclass(frozen=True, kw_only=True)

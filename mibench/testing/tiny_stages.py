@@ -154,10 +154,10 @@ def tiny_stages(
 
 
 def tiny_gallery(world: TinyWorld) -> dict[str, Any]:
-    """Return the parts of a protocol on the tiny world in which judges look among portraits, distractors included."""
-    dataset = tiny_protocol(world)["dataset"]
-    more = {**dataset, "params": {**dataset["params"], "identities": 3 * world.classes}}
-    return {"dataset": more, "gallery": {"images": "portraits", "distractors": world.classes}}
+    """Return the parts of a protocol in which judges look for people among as many distractors as private people."""
+    parts = tiny_protocol(world)
+    dataset = {**parts["dataset"], "params": {**parts["dataset"]["params"], "identities": 3 * world.classes}}
+    return {"dataset": dataset, "gallery": {"images": "portraits", "distractors": world.classes}}
 
 
 def tiny_protocol(world: TinyWorld) -> dict[str, Any]:
