@@ -83,6 +83,19 @@ def test_adaptive_variants_differ_from_what_the_protocols_freeze_in_one_thing(pr
     assert changed == ({"align", "n_aug"} if preset in ("paa", "taa") else {"loss"})
 
 
+def test_attacks_on_the_head_model_share_its_pool_and_deliver_as_many():
+    made = {name: build(made, made.presets["head"]) for name, made in CLASSES.items() if "head" in made.presets}
+    assert made.keys() == {"ppa", "mirror", "cma", "random-search", "prior-topconf", "prior-random"}
+    assert {attack.prior_choice() for attack in made.values()} == {"head-model"}
+    assert {canonical(attack)["final"] for attack in made.values()} == {6}
+    pools = {(a.pool.size, a.pool.truncation) for name, a in made.items() if name != "prior-random"}
+    assert pools == {(1000, 1.0)}
+    usual = canonical(made["ppa"])
+    for loss in ("ce", "max_margin"):
+        variant = canonical(build(PlugAndPlay, PlugAndPlay.presets[f"head-{loss.replace('_', '-')}"]))
+        assert {name: variant[name] for name in variant if variant[name] != usual[name]} == {"loss": loss}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -126,7 +139,7 @@ def imported(path):
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_attacks_cannot_reach_evaluation_or_private_doors(path):
-    allowed = ("mibench.api", "mibench_attacks", "torch", "annotated_types")
+    allowed = ("mibench.api", "mibench_attacks", "torch", "annotated_types", "numpy", "cmaes")
     standard = sys.stdlib_module_names
     for name in imported(path):
         assert name.split(".")[0] in standard or name.startswith(allowed), f"{path.name} imports {name}"

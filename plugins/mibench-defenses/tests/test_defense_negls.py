@@ -84,7 +84,7 @@ def test_schedule_of_other_lengths_never_overshoots_and_ends_full(epochs: int):
 
 
 def test_constant_presets_smooth_from_the_first_epoch():
-    for name, alpha in [("constant", -0.05), ("ls-positive", 0.1)]:
+    for name, alpha in [("constant", -0.05), ("ls-positive", 0.1), ("ls-half", 0.5)]:
         defense = params.build(NegativeLabelSmoothing, NegativeLabelSmoothing.presets[name])
         assert [defense.smoothing(epoch, 10) for epoch in (0, 5, 9)] == [alpha] * 3
 

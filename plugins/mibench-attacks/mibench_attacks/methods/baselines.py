@@ -61,6 +61,7 @@ class PriorRandom(_OfPrior):
         "small": {"final": 6},
         "stylegan2": {"final": 6, "prior": "stylegan2"},
         "dcgan": {"final": 6, "truncation": 1.0, "prior": "dcgan"},
+        "head": {"final": 6, "truncation": 1.0, "prior": "head-model"},
     }
 
     final: Annotated[int, Ge(1)] = 50
@@ -108,6 +109,7 @@ class PriorTopConfidence(_OfPrior):
         "small": {"pool": 500, "final": 6},
         "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
         "dcgan": {"pool": 500, "final": 6, "truncation": 1.0, "prior": "dcgan"},
+        "head": {"pool": 1000, "final": 6, "truncation": 1.0, "prior": "head-model"},
     }
 
     pool: Annotated[CandidatePool, FlatNames(size="pool", candidates="final")] = CandidatePool(

@@ -61,6 +61,7 @@ class Mirror(GradientAttack):
         "released": {"lr": 0.2, "weight": 1.0},
         # ours, for two CPU cores
         "small": _SMALL,
+        "head": {**_SMALL, "prior": "head-model", "pool": 1000, "truncation": 1.0, "space": "latent", "k": 2.0},
     }
 
     pool: Annotated[CandidatePool, FlatNames(size="pool")] = CandidatePool(

@@ -22,6 +22,7 @@ _SEED: dict[str, Any] = {**_RELEASED, "milestones": (30, 40), "gamma": 0.1}
 _SMALL: dict[str, Any] = {"pool": 500, "candidates": 16, "final": 6, "draws": 25}
 _ALIGNMI: dict[str, Any] = {"candidates": 100, "final": 100, "steps": 70, "draws": 1}
 _ADAPTIVE: dict[str, Any] = {**_SMALL, "lr": 0.2, "truncation": 1.0}
+_HEAD: dict[str, Any] = {**_SMALL, "prior": "head-model", "pool": 1000, "lr": 0.05, "truncation": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,10 @@ class PlugAndPlay(GradientAttack):
         "taa": {**_ADAPTIVE, "align": "taa", "n_aug": 20},
         # the same budget on the generator that IF-GMI, PPDG-MI and MIRROR attack with, at IF-GMI's rate
         "stylegan2": {**_SMALL, "prior": "stylegan2", "lr": 0.02},
+        # and on the process that rendered the faces, from the pool of cma/head; latents are standard normal there
+        "head": _HEAD,
+        "head-ce": {**_HEAD, "loss": "ce"},
+        "head-max-margin": {**_HEAD, "loss": "max_margin"},
     }
 
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(size=2000, candidates=200, truncation=0.5, cutoff=8)

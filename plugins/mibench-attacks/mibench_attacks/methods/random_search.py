@@ -74,7 +74,7 @@ class RandomSearch(ScoreAttack):
             index_N1 = torch.arange(points)[:, None]
             found = BestPoints(self.keep, index_N1[None], loss_N[None])
             chosen = self.choose(latents_NLW[found.flat()[:, 0].to(latents_NLW.device)], label, render, ctx)
-        return ClassResult(label, *chosen, spent, {"loss": [found.mean_best()]})
+        return ClassResult(label, *chosen, spent)
 
     def _draw(self, label: int, prior: Prior, ctx: AttackContext) -> Tensor:
         noise_NZ = prior.sample(self.queries, ctx.rng("class", label, "draws"))

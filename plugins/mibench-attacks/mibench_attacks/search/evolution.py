@@ -54,7 +54,7 @@ class EvolutionSearch:
         population: points of a population.
         sigma: standard deviation of the first population.
         covariance: what is learnt: the 'diagonal' (time linear in the coordinates), or 'full' (cubic, and slow to
-            learn: for few coordinates and many generations).
+            learn: for few coordinates and many generations; its last digits change with the number of threads).
         keep: best points of each restart that the final selection chooses among.
     """
 

@@ -40,6 +40,11 @@ class NegativeLabelSmoothing(Defense):
         "atat-paper": {"alpha": -0.05, "start": 0.5, "full": 0.75, "early": 1},
         "constant": {"alpha": -0.05, "start": 0.0, "full": 0.0},
         "ls-positive": {"alpha": 0.1, "start": 0.0, "full": 0.0},
+        "ls-half": {
+            "alpha": 0.5,
+            "start": 0.0,
+            "full": 0.0,
+        },  # as atat at lam 1 without a perturbation, of many classes
     }
 
     alpha: Annotated[float, Le(1)] = -0.05
