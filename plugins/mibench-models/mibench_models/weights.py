@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,18 @@ from torch import Tensor, nn
 from mibench.api import DataError, sha256_of_file
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+def packaged(package: str, file: str) -> Path | None:
+    """Find a file inside an installed package, without importing the package; ``None`` if it is not there.
+
+    Args:
+        package: name by which it would be imported, without dots.
+        file: path relative to the package's folder.
+    """
+    spec = importlib.util.find_spec(package)
+    candidates = (Path(folder) / file for folder in (spec.submodule_search_locations or [] if spec else []))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
