@@ -1,12 +1,10 @@
 """What a plan knows of components is found once, and again as soon as anything that it came from changes."""
 
-import json
 
 import pytest
 
 from mibench.api import UsageError
 from mibench.plan.facts import Facts
-from mibench.plan.memo import Memo
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
 
@@ -49,64 +47,6 @@ def test_what_a_component_refuses_is_refused_each_time(toy_registry, tmp_path):
         with pytest.raises(UsageError, match="has no parameter 'widht'"):
             facts.settle("model", "tiny", {"widht": 3})
         facts.memo.save()
-
-
-def _memo(folder, fingerprint="f", **answers):
-    memo = Memo(folder, fingerprint)
-    for name, value in answers.items():
-        memo.ask({"q": name}, lambda value=value: value)
-    memo.save()
-    return folder / f"{fingerprint}.json"
-
-
-def _asked(folder, fingerprint="f"):
-    return Memo(folder, fingerprint).ask({"q": "one"}, lambda: "asked")
-
-
-def test_a_memory_holds_for_one_state_of_the_code(tmp_path):
-    _memo(tmp_path, one=1)
-    assert _asked(tmp_path) == 1
-    assert _asked(tmp_path, "other") == "asked"
-
-
-def test_processes_add_to_what_others_have_found(tmp_path):
-    _memo(tmp_path, one=1)
-    path = _memo(tmp_path, two=2)
-    assert sorted(json.loads(path.read_text())["answers"].values()) == [1, 2]
-
-
-@pytest.mark.parametrize("change", ["edited", "cut", "text", "empty", "number"])
-def test_a_damaged_memory_is_forgotten(tmp_path, change):
-    path = _memo(tmp_path, one=1)
-    text = path.read_text()
-    spoiled = {"edited": text.replace(": 1}", ": 2}"), "cut": text[:-20], "text": "[]", "empty": "", "number": "7"}
-    assert spoiled[change] != text
-    path.write_text(spoiled[change])
-    assert _asked(tmp_path) == "asked"
-
-
-def test_other_sources_of_what_was_imported_are_noticed(tmp_path, monkeypatch):
-    (tmp_path / "helper_of_a_plugin.py").write_text("VALUE = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    __import__("helper_of_a_plugin")
-    path = _memo(tmp_path / "facts", one=1)
-    assert str(tmp_path / "helper_of_a_plugin.py") in json.loads(path.read_text())["imported"]
-    assert _asked(tmp_path / "facts") == 1
-    (tmp_path / "helper_of_a_plugin.py").write_text("VALUE = 2\n")
-    assert _asked(tmp_path / "facts") == "asked"
-
-
-def test_a_folder_that_cannot_be_written_changes_nothing(tmp_path):
-    (tmp_path / "facts").write_text("a file")
-    memo = Memo(tmp_path / "facts", "f")
-    assert memo.ask({"q": 1}, lambda: 5) == 5
-    memo.save()
-
-
-def test_few_states_are_kept(tmp_path):
-    for number in range(12):
-        _memo(tmp_path, f"state{number}", one=1)
-    assert len(list(tmp_path.glob("*.json"))) == 8
 
 
 def test_a_fingerprint_follows_versions_and_sources(toy_registry, tmp_path, monkeypatch):
