@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +15,16 @@ import pytest
 from node_factory import make_node
 from record_factory import make_record
 
+import mibench.cli
 import mibench.session as mibench_session
 from mibench.cli.main import main
 from mibench.plan.plan import PlannedNode
 from mibench.protocol.request import Request
 from mibench.results.record import Failure, Record
+
+for command in pkgutil.iter_modules(mibench.cli.__path__, "mibench.cli."):
+    # A module that a test is the first to import would keep for ever what that test has put in the place of others.
+    importlib.import_module(command.name)
 
 
 class Output(NamedTuple):

@@ -9,10 +9,13 @@ import pytest
 from fake_plugin import PROTOCOL
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from node_factory import make_node
 
 from mibench.api import UsageError
 from mibench.cli.request import parse_settings
 from mibench.plan.cells import expand
+from mibench.plan.facts import Facts
+from mibench.plan.known import check_node
 from mibench.protocol.request import Request
 from mibench.registry.registry import load_registry
 from mibench.session.run import plan_request
@@ -130,6 +133,60 @@ def test_a_defense_refuses_a_recipe_before_anything_runs(toy_registry, tmp_path,
     with pytest.raises(UsageError, match="cannot train so"):
         plan_request(Request(**BASE, store=tmp_path / "store"), toy_registry)
     assert told == [(3 * 4, 5, 5)]  # people times training images, batch and epochs of toy.yaml
+
+
+def test_a_control_is_refused_its_recipe_too(toy_registry, tmp_path, monkeypatch):
+    def check(self, *, num_images, batch, epochs):
+        raise UsageError("plain training cannot do that")
+
+    monkeypatch.setattr(parts.Plain, "check_recipe", check)
+    with pytest.raises(UsageError, match="plain training cannot do that"):
+        plan_request(Request(**BASE, store=tmp_path / "store"), toy_registry)
+
+
+def test_all_that_is_missing_of_a_node_is_told_at_once(toy_registry, monkeypatch):
+    monkeypatch.setattr(parts.Tiny, "missing", lambda self: ["get a;", "get b."])
+    with pytest.raises(UsageError, match=r"^get a; get b\.$"):
+        check_node(make_node("target"), Facts(toy_registry))
+    check_node(make_node("data"), Facts(toy_registry))  # of another component
+
+
+def test_only_what_reads_files_is_asked_for_them(toy_registry, monkeypatch):
+    """What a defense or an attack calls missing is no list of files."""
+    for component in (parts.Noisy, parts.Guess, parts.Hits):
+        monkeypatch.setattr(component, "missing", lambda self: pytest.fail("it was asked"), raising=False)
+    for stage in ("target", "reconstruct", "measure", "gold"):
+        check_node(make_node(stage), Facts(toy_registry))
+
+
+@pytest.mark.parametrize(
+    ("images", "test", "fails"),
+    [(7, 2, False), (6, 2, True), (7, 3, True), (None, 300, False)],  # 4 train and 1 validates
+)
+def test_an_identity_needs_as_many_images_as_the_split_takes(toy_registry, tmp_path, monkeypatch, images, test, fails):
+    monkeypatch.setattr(parts.Blobs, "num_images", lambda self, identity: images)
+    asked = {"protocols": (written(tmp_path, "test: 2", f"test: {test}"),)}
+    if fails:
+        with pytest.raises(UsageError, match=f"has {images} images; .* 4 to train, 1 to validate and {test} to test"):
+            labels(toy_registry, **asked)
+    else:
+        assert labels(toy_registry, **asked)
+
+
+def test_only_private_people_need_all_images(toy_registry, monkeypatch):
+    private = set(expand(Request(**BASE), toy_registry)[0].graph.fixed.identities.private)
+    monkeypatch.setattr(parts.Blobs, "num_images", lambda self, identity: 7 if identity in private else 0)
+    assert labels(toy_registry)
+
+
+@pytest.mark.parametrize("wanted", [1, 12])
+def test_a_source_may_give_all_its_people(toy_registry, tmp_path, wanted):
+    old = "params: {steps: 12}}"
+    new = f"params: {{steps: 12}}, source: {{dataset: {{name: other-blobs}}, identities: {wanted}}}}}"
+    (cell,) = expand(
+        Request(protocols=(written(tmp_path, old, new),), attacks=("guess",), defenses=("plain",)), toy_registry
+    )
+    assert cell.graph.nodes[cell.prior_node.needs["public"]].payload["identities"] == list(range(wanted))
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:999999999999999999999"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mibench.api.quantity import Quantity
 from mibench.results.intervals import class_interval, metric_value, pooled_interval, seed_average
 
 FRACTIONS = st.floats(0, 1, allow_nan=False)
@@ -79,3 +80,11 @@ def test_a_measurement_becomes_a_metric() -> None:
     made = metric_value(row, "leakage")
     assert (made.value, made.ci95, made.group, made.per_class) == (0.5, (0.0, 1.0), "leakage", [0.0, 1.0, None])
     assert made.details == {}
+
+
+@pytest.mark.parametrize("stated", [{"role": "re_identification", "base": "reid", "k": 5}, {"base": "hit"}])
+def test_what_a_measurement_says_it_measures_is_kept(stated: dict[str, object]) -> None:
+    row = {"value": 0.5, "n": 2, "unit": "fraction", "higher_is_better": False, "per_class": [0.5]}
+    found = metric_value({**row, "quantity": stated}, "leakage").quantity
+    assert found == Quantity(**stated)  # type: ignore[arg-type]
+    assert all(metric_value({**row, **other}, "leakage").quantity is None for other in ({}, {"quantity": None}))

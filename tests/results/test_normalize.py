@@ -33,3 +33,17 @@ def test_no_scale_without_a_gap(floor: float) -> None:
 def test_of_a_record() -> None:
     assert record_leakage(make_record(leakage=0.3)) == pytest.approx(0.25)
     assert record_leakage(make_record(controls={})) is None
+
+
+@pytest.mark.parametrize(
+    ("lacking", "expected"), [((), 0.25), (("gold",), None), (("floor",), None), (("floor", "gold"), None)]
+)
+def test_a_record_without_one_of_its_ends_has_no_scale(lacking: tuple[str, ...], expected: float | None) -> None:
+    record = make_record(leakage=0.3)
+    controls = {name: values for name, values in record.controls.items() if name not in lacking}
+    found = record_leakage(record.model_copy(update={"controls": controls}))
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def test_a_failed_cell_has_no_scale() -> None:
+    assert record_leakage(make_record().model_copy(update={"metrics": {}})) is None
