@@ -1,5 +1,7 @@
 """The prior ``head-model`` keeps the contract of priors."""
 
+from typing import ClassVar
+
 from mibench_datasets.head_model.component import HeadModelPrior
 
 from mibench.testing import PriorContract, TinyWorld
@@ -11,5 +13,5 @@ class TestHeadModel(PriorContract):
 
 class TestFreeGreyHeadModel(PriorContract):
     component = HeadModelPrior
-    settings = {"views": "free", "coarse_groups": 7}
+    settings: ClassVar = {"views": "free", "coarse_groups": 7}
     world = TinyWorld(channels=1)

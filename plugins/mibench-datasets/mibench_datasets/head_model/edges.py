@@ -37,7 +37,9 @@ def with_moving_edges(image_3N: Tensor, seen: Seen, table_CVB: Tensor, side: int
         at = points(seen, nearer_E, side, table_CVB.dtype)
         corners_23E = screen(at, table_CVB)
         place_E = interpolate(corners_23E[axis][None], weights(corners_23E).detach())[0]
-        change_3E = (image_3N[:, before_E] - image_3N[:, after_E]).detach() * (place_E - place_E.detach())
+        change_3E = (image_3N.detach().index_select(1, before_E) - image_3N.detach().index_select(1, after_E)) * (
+            place_E - place_E.detach()
+        )
         pair_3K = torch.cat([before_E, after_E]).expand(len(image_3N), -1)
         image_3N = image_3N.scatter_add(1, pair_3K, 0.5 * change_3E.repeat(1, 2))
     return image_3N

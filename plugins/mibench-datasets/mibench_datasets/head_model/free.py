@@ -20,9 +20,9 @@ class Free(nn.Module):
     """Maps standard normal latents to views.
 
     The latent of a view is, in this order: yaw, pitch, roll; displacement (2); zoom; gaze (2); light (2); ambient
-    light; tint (4); background (2 grey, 6 of colour); direction of its gradient; whether the expression is neutral; and for
-    each of the E expression units how much it wants to be shown, its weight, and the weight of its mirror image. The
-    two units that most want to be shown are; this choice has no derivative.
+    light; tint (4); background (2 grey, 6 of colour); direction of its gradient; whether the expression is neutral;
+    and for each of the E expression units how much it wants to be shown, its weight, and the weight of its mirror
+    image. The two units that most want to be shown are; this choice has no derivative.
 
     Args:
         head: the head model.

@@ -27,7 +27,7 @@ def light(colour_3BP: Tensor, normals_3BP: Tensor, shade_BP: Tensor, shot: Shot,
     half_3B1 = torch.stack([toward_3B1[0], toward_3B1[1], toward_3B1[2] + 1])
     half_3B1 = half_3B1 * half_3B1.square().sum(0).rsqrt()
     diffuse_BP = ((_dot(normals_3BP, toward_3B1) * length_BP + 0.2) / 1.2).relu()
-    gloss_BP = (_dot(normals_3BP, half_3B1) * length_BP).clamp(0, 1)
+    gloss_BP = (_dot(normals_3BP, half_3B1) * length_BP).clamp(0.2, 1)
     highlight_BP = 140 * gloss_BP**60 if wet else 22 * gloss_BP**14
     amount_BP = shade_BP * (shot.ambient_B[:, None] + 0.66 * diffuse_BP)
     return (colour_3BP * amount_BP + highlight_BP) * shot.tint_3B[:, :, None]

@@ -116,7 +116,7 @@ def scalp_field(at_3BP: Tensor, hairline_2B1: Tensor) -> Tensor:
     """Return the distance inside the scalp: (B, P)."""
     x, y, z = at_3BP
     height, recession = hairline_2B1
-    temple = (-((x.abs() - 0.42) / 0.16).square()).exp()
+    temple = _bell(((x.abs() - 0.42) / 0.16).square())
     line = (EYE_Y + 0.56 + 0.09 * height) + (0.05 + 0.09 * recession) * temple
     behind = torch.minimum(0.80 - z, y - (EYE_Y - 0.5))
     return torch.maximum(y - line, behind)
@@ -139,9 +139,14 @@ def soft(field: Tensor, width: float) -> Tensor:
 
 def _flush(at_3BP: Tensor) -> Tensor:
     x, y, _ = at_3BP
-    cheeks = (-((x.abs() - 0.42) / 0.2).square() - ((y - 6.85) / 0.18).square()).exp()
-    nose = (-(x / 0.14).square() - ((y - 6.87) / 0.12).square()).exp()
+    cheeks = _bell(((x.abs() - 0.42) / 0.2).square() + ((y - 6.85) / 0.18).square())
+    nose = _bell((x / 0.14).square() + ((y - 6.87) / 0.12).square())
     return torch.maximum(cheeks, nose)
+
+
+def _bell(square: Tensor) -> Tensor:
+    """Return ``exp(-square)``, but never so little that numbers lose their precision and processors their speed."""
+    return (-square.clamp_max(40)).exp()
 
 
 def _waves(at_3BP: Tensor) -> Tensor:

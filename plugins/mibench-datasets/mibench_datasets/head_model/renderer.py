@@ -75,7 +75,7 @@ class Renderer(nn.Module):
         """Return the lit colours of the pixels of a material: (3, B, P)."""
         at = points(seen, found.pixel_BP.flatten(), self.side, table_6VB.dtype)
         weights_2M = weights(screen(at, table_6VB))
-        fixed_63M = self.static_6V[:, at.vertex_3M.flatten()].unflatten(1, (3, -1))
+        fixed_63M = self.static_6V.index_select(1, at.vertex_3M.flatten()).unflatten(1, (3, -1))
         moving_43M = pick(table_6VB[2:].flatten(1), at.entry_3M.flatten()).unflatten(1, (3, -1))
         fixed_6BP = interpolate(fixed_63M, weights_2M).unflatten(1, found.pixel_BP.shape)
         moving_4BP = interpolate(moving_43M, weights_2M).unflatten(1, found.pixel_BP.shape)

@@ -32,7 +32,7 @@ class Points(NamedTuple):
 
 def points(seen: Seen, pixel_M: Tensor, side: int, dtype: torch.dtype) -> Points:
     """Look up pixels."""
-    vertex_3M = seen.corners_3N[:, pixel_M]
+    vertex_3M = seen.corners_3N.index_select(1, pixel_M)
     row_M = pixel_M // side
     entry_3M = vertex_3M * seen.images + row_M // side
     return Points(vertex_3M, entry_3M, (pixel_M % side).to(dtype) + 0.5, (row_M % side).to(dtype) + 0.5)
