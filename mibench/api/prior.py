@@ -1,6 +1,7 @@
 """The prior contract: what an attacker believes images look like.
 
-Shapes: B latents of a batch, Z size of the noise, L style layers, W size of a style vector, C channels, H = W pixels.
+Shapes: B latents of a batch, Z size of the noise, L style layers, W size of a style vector, V size of a view, C
+channels, H = W pixels.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Prior(nn.Module, ABC):
         blocks: number of blocks that can be entered by ``render(start=...)``; 1 for generators without a middle.
         crop: fraction of the side that shows the object (0.78125 for FFHQ faces in PPA); 1 keeps everything.
         classes: number of classes that the generator is conditioned on; 0 for one that knows none.
+        view_size: V, how many numbers say how a picture was taken; 0 for generators that do not tell that from what is
+            in it.
     """
 
     latent_layers: int
@@ -52,6 +55,7 @@ class Prior(nn.Module, ABC):
     blocks: int = 1
     crop: float = 1.0
     classes: int = 0
+    view_size: int = 0
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw noise (n, Z) from the generator's input distribution, on the CPU and then moved to its device."""
@@ -77,6 +81,19 @@ class Prior(nn.Module, ABC):
             start: first block to run.
             carry: what enters that block; ``None`` for ``start=0``.
         """
+
+    def render_views(self, latent_BLW: Tensor, view_BV: Tensor) -> Tensor:
+        """Render what latents stand for in other views: pose, light and background, say.
+
+        Under standard normal views its images differ as photographs do, where :meth:`render` shows all in one view. A
+        generator that does not tell views from what is in the picture renders as ever; one that does marks this method
+        with ``renders``, so that its images are counted.
+
+        Args:
+            latent_BLW: latents.
+            view_BV: views (B, V).
+        """
+        return self.render(latent_BLW)
 
     def condition(self, latent_BLW: Tensor, labels_B: Tensor) -> Tensor:
         """Return the latents with a class written into them; unchanged for generators that know no classes.

@@ -141,6 +141,8 @@ class Presets:
 
     def _installed(self, name: str) -> Protocol | None:
         if name not in self._loaded:
-            known = {name for e in self._registry.entries("protocol") for name in (e.name, f"{e.spec.name}@{e.spec.version}")}
+            known = {
+                name for e in self._registry.entries("protocol") for name in (e.name, f"{e.spec.name}@{e.spec.version}")
+            }
             self._loaded[name] = load_protocol(self._registry, name).protocol if name in known else None
         return self._loaded[name]

@@ -14,6 +14,12 @@ ATTACKS = (
         paper="ppa.bib",
     ),
     AttackSpec(
+        name="map",
+        factory="mibench_attacks.methods.map_inversion:MapInversion",
+        summary="Maximum a posteriori: the most probable input of a class under a prior, over the prior's views",
+        paper="map_inversion.bib",
+    ),
+    AttackSpec(
         name="if-gmi",
         factory="mibench_attacks.methods.if_gmi:IntermediateFeatures",
         summary="IF-GMI: PPA, then search the features between the blocks of the generator too",

@@ -1,7 +1,7 @@
 """From latents to images in the protocol's frame.
 
-Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, C channels, S = protocol's side, D =
-side of what is delivered, S unless the protocol says otherwise.
+Shapes: B latents of a batch, N latents, L style layers, W size of a style vector, V size of a view, C channels, S =
+protocol's side, D = side of what is delivered, S unless the protocol says otherwise.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ class Renderer:
         """
         x_BCHW = self.whole(latent_BLW)
         return self.crop_and_resize(x_BCHW.clamp(0, 1) if clamp else x_BCHW)
+
+    def in_views(self, latent_BLW: Tensor, view_BV: Tensor) -> Tensor:
+        """Return framed images (B, C, S, S) in other views, differentiable in latents and views, not clamped."""
+        return self.crop_and_resize(
+            self.prior.render_views(latent_BLW.expand(-1, self.prior.latent_layers, -1), view_BV)
+        )
 
     def whole(self, latent_BLW: Tensor, *, start: int = 0, carry: BlockState | None = None) -> Tensor:
         """Return whole images (B, C, H, W) as the prior renders them, from block ``start`` on."""

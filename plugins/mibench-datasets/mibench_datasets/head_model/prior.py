@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from mibench.api import BlockState, Prior
+from mibench.api import BlockState, Prior, renders
 from mibench_datasets.head_model.free import Free
 from mibench_datasets.head_model.person import Population
 from mibench_datasets.head_model.renderer import Renderer
@@ -37,7 +37,9 @@ class HeadFaces(Prior):
     def __init__(self, head: Head, population: Population, *, views: Views, channels: int, size: int) -> None:
         super().__init__()
         self.population = population
-        self.view = Plain(head) if views == "frontal" else Free(head)
+        self.other_views = Free(head)
+        self.view = Plain(head) if views == "frontal" else self.other_views
+        self.view_size = self.other_views.size if views == "frontal" else 0
         self.renderer = Renderer(head, size=size, channels=channels)
         self.latent_layers, self.latent_size = 1, population.size + self.view.size
         self.noise_size = self.latent_size
@@ -58,4 +60,12 @@ class HeadFaces(Prior):
             raise ValueError(f"the prior 'head-model' has one block; got start={start}")
         person_BW, view_BW = latent_BLW[:, 0].split([self.population.size, self.view.size], dim=1)
         images_BCHW: Tensor = self.renderer(self.population(person_BW), self.view(view_BW))
+        return images_BCHW
+
+    @renders(lambda latent_BLW, view_BV: len(latent_BLW))
+    def render_views(self, latent_BLW: Tensor, view_BV: Tensor) -> Tensor:
+        """Return images (B, C, H, W) of the people in views as ``Free`` makes them; free views are in the latents."""
+        person_BW, own_BW = latent_BLW[:, 0].split([self.population.size, self.view.size], dim=1)
+        view = self.other_views(view_BV) if self.view_size else self.view(own_BW)
+        images_BCHW: Tensor = self.renderer(self.population(person_BW), view)
         return images_BCHW
