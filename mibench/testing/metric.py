@@ -61,7 +61,8 @@ class MetricContract(ComponentContract):
 
     def test_measure_stage(self) -> None:
         """The stage ``measure`` writes the same numbers again, whatever the global seed."""
-        parts = tiny_gallery(self.world) if "identities" in self.component.needs else {}
+        metric: Metric = self.make()
+        parts = tiny_gallery(self.world) if "identities" in metric.needs else {}
         with tiny_stages(self.world, {("metric", TESTED): self.component}, metrics=[self.entry()], **parts) as stages:
             artifact = stages.same_bytes(stages.cell.measures[TESTED], stop=None)
             found = MeasureFiles(artifact.path).measured()
