@@ -24,7 +24,7 @@ PUBLISH_TO = "leaderboards"
 
 @click.command(epilog="Example: mibench run --defense atat --attack ppa --set defense.lam=0.2 --seed 0 --seed 1")
 @click.option("--defense", "-d", "defenses", multiple=True, metavar="NAME[/PRESET]", help="Defense; repeatable.")
-@click.option("--attack", "-a", "attacks", multiple=True, metavar="NAME[/PRESET]", help="Attack; repeatable.")
+@click.option("--attack", "-a", "attacks", multiple=True, metavar="NAME[/PRESET]", help="Attack, or suite; repeatable.")
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only protocols on this data; repeatable.")
 @click.option("--model", "models", multiple=True, metavar="NAME[/PRESET]", help="Target architecture; repeatable.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Target seed; repeatable.")

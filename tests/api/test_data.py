@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from mibench.api import GroundTruth, IdentityGallery, TensorImages, UsageError
+from mibench.api import Dataset, GroundTruth, IdentityGallery, TensorImages, UsageError
 from mibench.testing.tiny_components import TinyFaces
 
 
 class Silent(TinyFaces):
     """A dataset that knows nothing but pictures."""
 
-    portraits = TinyFaces.__mro__[1].portraits
-    truth = TinyFaces.__mro__[1].truth
+    portraits = Dataset.portraits
+    truth = Dataset.truth
 
 
 def test_a_dataset_without_portraits_says_so_and_what_helps() -> None:
