@@ -8,7 +8,9 @@ from mibench.api import MetricSpec, hookimpl
 from mibench_metrics.columns import (
     ACCURACY,
     ATTACK_ACCURACY,
+    FACE_SHAPE,
     FEATURE_CLUSTERS,
+    IDENTITY_BITS,
     RE_IDENTIFICATION,
     ROBUST_ACCURACY,
     ROBUSTNESS_FLAGS,
@@ -46,6 +48,20 @@ METRICS = (
         group="leakage",
         summary="How often an independent embedder matches a reconstruction to its own person's training images",
         columns=RE_IDENTIFICATION,
+    ),
+    MetricSpec(
+        name="identity-bits",
+        factory="mibench_metrics.identity_bits:IdentityBits",
+        group="leakage",
+        summary="How many bits of who the person is an independent embedder finds, among private people and strangers",
+        columns=IDENTITY_BITS,
+    ),
+    MetricSpec(
+        name="face-shape",
+        factory="mibench_metrics.face_shape:FaceShape",
+        group="leakage",
+        summary="Millimetres between the face of a reconstruction, by its embedding, and the person's true face",
+        columns=FACE_SHAPE,
     ),
     MetricSpec(
         name="target-confidence",

@@ -82,6 +82,14 @@ RE_IDENTIFICATION: tuple[Column, ...] = (
     *(Column(role="re_identification", base="reid", k=top) for top in (1, 5)),
     Column(base="reid_cosine", unit="cosine", low=-1.0),
 )
+IDENTITY_BITS: tuple[Column, ...] = (
+    Column(base="id_bits", unit="bits", high=None),
+    Column(base="id_mrr"),
+    Column(base="id_auc"),
+    *(Column(role="re_identification", base="id_reid", k=top) for top in (1, 5)),
+    Column(base="id_cosine", unit="cosine", low=-1.0),
+)
+FACE_SHAPE: tuple[Column, ...] = (Column(base="shape_mm", unit="mm", higher_is_better=True, high=None),)
 TARGET_CONFIDENCE: tuple[Column, ...] = (Column(base="target_conf"), Column(base="target_acc", k=1))
 FEATURE_CLUSTERS: tuple[Column, ...] = (
     *(

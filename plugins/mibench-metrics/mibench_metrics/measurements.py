@@ -25,7 +25,7 @@ def average(
     higher_is_better: bool,
     unit: str = "fraction",
     details: Mapping[str, Any] | None = None,
-    failed: Sequence[int] = (),
+    failed: Sequence[int] | Mapping[int, float] = (),
     name: str = "",
 ) -> Measurement:
     """Make a measurement whose value is the mean over images, and over the images of each class.
@@ -39,7 +39,8 @@ def average(
         unit: ``"fraction"``, ``"cosine"`` ...
         details: anything else worth keeping, plain JSON. ``images_per_class`` joins it where classes have numbers of
             images that differ by more than one: the mean over images does not follow from those of the classes then.
-        failed: classes without images that count as 0, each with as many images as the others have on average.
+        failed: classes without images, each of which counts with as many images as the others have on average: as 0,
+            or as what stands beside it.
         name: column name where it is not the one that the quantity gives.
     """
     values_N = values_N.double()
@@ -48,12 +49,13 @@ def average(
     counts = torch.bincount(labels_N, minlength=num_classes).tolist()
     delivered = [count for count in counts if count]
     uneven = {"images_per_class": counts} if delivered and max(delivered) - min(delivered) > 1 else {}
-    for label in failed:
-        per_class[label] = 0.0
+    counted = failed if isinstance(failed, Mapping) else dict.fromkeys(failed, 0.0)
+    for label, stands_for in counted.items():
+        per_class[label] = stands_for
     return Measurement(
         **quantity.stated(),
         name=name,
-        value=values_N.mean().item() * present / (present + len(failed)),
+        value=(values_N.mean().item() * present + sum(counted.values())) / (present + len(counted)),
         unit=unit,
         higher_is_better=higher_is_better,
         n=len(values_N),

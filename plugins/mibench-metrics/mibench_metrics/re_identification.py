@@ -11,11 +11,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mibench.api import (
-    Embedder,
-    ImageSet,
     Measurement,
     Metric,
     MetricContext,
@@ -25,7 +22,8 @@ from mibench.api import (
     Quantity,
     Subject,
 )
-from mibench_metrics.inference import batches, label_ranks
+from mibench_metrics.embeddings import centroids, embed
+from mibench_metrics.inference import label_ranks
 from mibench_metrics.measurements import average, required
 
 
@@ -51,8 +49,8 @@ class ReIdentification(Metric):
         """
         embedder = required(evidence.embedder, "an embedder", "re-identification")
         labels_N, classes = evidence.labels_N, evidence.num_classes
-        gallery_GD = _embed(embedder, evidence.gallery, ctx)
-        probes_ND = _embed(embedder, evidence.images_NCHW, ctx)
+        gallery_GD = embed(embedder, evidence.gallery, ctx)
+        probes_ND = embed(embedder, evidence.images_NCHW, ctx)
         own_labels_G = evidence.gallery.labels_N
         _check_gallery(own_labels_G, labels_N)
         similarity_NK = probes_ND @ centroids(gallery_GD, own_labels_G, classes).T
@@ -71,21 +69,6 @@ class ReIdentification(Metric):
 
 def _hits(top: int) -> Quantity:
     return Quantity(role="re_identification", base="reid", k=top)
-
-
-def centroids(embeddings_GD: Tensor, labels_G: Tensor, num_classes: int) -> Tensor:
-    """Return the normalised mean of the normalised embeddings of each class (K, D); zero for a class without any."""
-    sums_KD = torch.zeros(num_classes, embeddings_GD.shape[1], dtype=embeddings_GD.dtype)
-    sums_KD.index_add_(0, labels_G, normalize(embeddings_GD))
-    return normalize(sums_KD)
-
-
-def _embed(embedder: Embedder, images: ImageSet | Tensor, ctx: MetricContext) -> Tensor:
-    rows = []
-    with torch.no_grad():
-        for x_BCHW in batches(images, ctx):
-            rows.append(embedder.embed(x_BCHW.to(ctx.device)).double().cpu())
-    return normalize(torch.cat(rows))
 
 
 def _nearest(probes_ND: Tensor, labels_N: Tensor, gallery_GD: Tensor, own_labels_G: Tensor) -> dict[str, Any]:
