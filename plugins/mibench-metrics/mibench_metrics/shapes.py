@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _RANK = 1e-12
-"""Variance of a component, relative to the largest, that is rounding."""
+"""Sum of squares along a component, relative to that of all coordinates, that is rounding (of float32, squared)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Shapes:
         mean_V = values_MV.mean(0)
         centred_MV = values_MV - mean_V
         variance_M, axes_MM = torch.linalg.eigh(centred_MV @ centred_MV.T)
-        kept_M = variance_M > _RANK * variance_M.max().clamp(min=1e-300)
+        kept_M = variance_M > _RANK * values_MV.square().sum()
         size_Q = variance_M[kept_M].sqrt()
         basis_QV = (axes_MM[:, kept_M] / size_Q).T @ centred_MV
         return cls(mean_V, basis_QV, centred_MV @ basis_QV.T)
