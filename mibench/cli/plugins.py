@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, UsageError, unknown
+from mibench.api.specs import MetricSpec
 from mibench.cli.request import parse_settings
 from mibench.cli.terminal import echo, echo_json
 from mibench.registry.kinds import SPEC_TYPES, as_kind
@@ -128,6 +129,7 @@ def _contract(registry: Registry, entry: Registered, preset: str | None, setting
     from mibench.testing.runner import contract_for
 
     component, owner = registry.component(entry.kind, entry.name), f"{entry.kind} {entry.name!r}"
+    columns = entry.spec.columns if isinstance(entry.spec, MetricSpec) else ()
     base: Mapping[str, Any] = {}
     if preset is not None:
         presets = Presets(registry).all(entry.kind, entry.name, params.presets_of(component))
@@ -135,11 +137,11 @@ def _contract(registry: Registry, entry: Registered, preset: str | None, setting
             raise unknown(f"preset of {owner}", preset, presets)
         base = presets[preset]
     if preset is None and not settings:
-        return contract_for(entry.kind, component)
+        return contract_for(entry.kind, component, columns=columns)
     names = params.names_of(component)
     wanted = {**names.flatten(base, owner), **names.flatten(settings, owner)}
     params.build(component, wanted, owner=owner)  # a wrong setting is the user's fault, not the component's
-    return contract_for(entry.kind, component, wanted)
+    return contract_for(entry.kind, component, wanted, columns=columns)
 
 
 def _line(outcome: Outcome) -> str:

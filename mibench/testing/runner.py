@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from unittest import SkipTest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from mibench.api.columns import Column
     from mibench.testing.component import Contract
 
 _CONTRACTS = {
@@ -45,7 +46,9 @@ class Outcome:
     message: str = ""
 
 
-def contract_for(kind: str, component: type, settings: Mapping[str, Any] | None = None) -> type[Contract]:
+def contract_for(
+    kind: str, component: type, settings: Mapping[str, Any] | None = None, *, columns: Sequence[Column] = ()
+) -> type[Contract]:
     """Return the contract of a kind, bound to a component.
 
     Args:
@@ -53,6 +56,7 @@ def contract_for(kind: str, component: type, settings: Mapping[str, Any] | None 
             embedder is also found as the model that its plugin announces.
         component: the component class.
         settings: parameters that differ from its defaults.
+        columns: of a metric, what its spec announces.
 
     Raises:
         KeyError: for a kind without a contract.
@@ -60,7 +64,8 @@ def contract_for(kind: str, component: type, settings: Mapping[str, Any] | None 
     kind = "embedder" if kind == "model" and hasattr(component, "embed") else kind
     name = _CONTRACTS[kind]
     base = getattr(importlib.import_module(f"mibench.testing.{kind}"), name)
-    return type(f"Test{component.__name__}", (base,), {"component": component, "settings": settings or {}})
+    told = {"columns": columns} if kind == "metric" else {}
+    return type(f"Test{component.__name__}", (base,), {"component": component, "settings": settings or {}, **told})
 
 
 def run_checks(contract: type[Contract]) -> Iterator[Outcome]:

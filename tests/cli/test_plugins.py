@@ -132,7 +132,7 @@ def test_presets_and_settings_reach_the_component(check, monkeypatch):
     seen = []
     from mibench.testing import runner
 
-    def contract(kind, component, settings=None):
+    def contract(kind, component, settings=None, **_):
         seen.append(dict(settings or {}))
         return type("Empty", (), {})
 

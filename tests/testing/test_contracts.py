@@ -20,6 +20,7 @@ from mibench.api import (
     AttackContext,
     Classifier,
     ClassResult,
+    Column,
     Dataset,
     Defense,
     ImageSet,
@@ -510,6 +511,78 @@ class WritesEvidence(Recognised):
 )
 def test_broken_metrics_are_caught(component: type, expected: set[str]):
     assert caught("metric", component) == expected
+
+
+SHARE = Column(name="recognised")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ((Column(name="recognized"),), r"columns ['recognised'] are measured but not announced"),
+        ((SHARE, Column(name="more")), r"columns ['more'] are announced but not measured"),
+        ((Column(name="recognised", unit="bits"),), "unit is announced as 'bits' and measured as 'fraction'"),
+        ((Column(name="recognised", higher_is_better=True),), "higher_is_better is announced as True"),
+        ((Column(name="recognised", high=0.01),), "values are announced from 0.0 to 0.01"),
+        ((Column(name="recognised", base="attack_acc", role="attack_accuracy"),), "it is announced as {'role'"),
+    ],
+)
+def test_columns_that_are_not_those_announced_are_caught(columns: tuple[Column, ...], words: str):
+    outcomes = run_checks(contract_for("metric", Recognised, columns=columns))
+    (failed,) = [outcome for outcome in outcomes if outcome.verdict != "passed"]
+    assert (failed.check, failed.verdict) == ("columns_are_those_announced", "failed")
+    assert words in failed.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Recognised):
+    """Counts classes by something else than their images."""
+
+    def row(self, value: float, per_class: list[float | None], n: int) -> Measurement:
+        odd = [None if share is None else float(label % 2) for label, share in enumerate(per_class)]
+        return super().row(0.75, odd, n)
+
+
+def test_a_number_that_is_no_mean_over_images_is_caught_unless_it_is_announced_as_none():
+    (failed,) = [o for o in run_checks(contract_for("metric", Weighted, columns=(SHARE,))) if o.verdict != "passed"]
+    assert "it is announced as a mean over images" in failed.message
+    told = (replace(SHARE, average=False),)
+    assert {o.verdict for o in run_checks(contract_for("metric", Weighted, columns=told))} == {"passed"}
+
+
+def test_optional_columns_may_be_absent_and_a_metric_that_announces_nothing_is_not_compared():
+    told = (SHARE, Column(name="more", optional=True))
+    assert {o.verdict for o in run_checks(contract_for("metric", Recognised, columns=told))} == {"passed"}
+    skipped = {o.check: o.message for o in run_checks(contract_for("metric", Recognised)) if o.verdict == "skipped"}
+    assert list(skipped) == ["columns_are_those_announced"]
+    assert "no board can check" in skipped["columns_are_those_announced"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RanksPeople(Recognised):
+    """Looks at the people that it asked for."""
+
+    needs = frozenset({"identities"})
+
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
+        assert evidence.identities is not None
+        labels_N = evidence.identities.private.labels_N
+        means = class_means(labels_N.double() % 2, labels_N, evidence.num_classes)
+        return [self.row(0.5, [None if k not in evidence.labels_N else v for k, v in enumerate(means)], len(labels_N))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritesPeople(RanksPeople):
+    """Writes into the distractors that it was lent."""
+
+    def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
+        evidence.identities.distractors.pixels_NCHW.fill_(7)
+        return super().measure(evidence, ctx)
+
+
+def test_metrics_that_ask_for_people_get_them_and_leave_them_alone():
+    assert caught("metric", RanksPeople) == set()
+    assert caught("metric", WritesPeople) == {"evidence_is_left_alone"}
 
 
 def test_a_metric_gets_only_the_evidence_it_asks_for():

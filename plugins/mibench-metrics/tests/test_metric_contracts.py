@@ -1,0 +1,62 @@
+"""Every metric keeps the contract of metrics, what it announces included."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import mibench_metrics
+from mibench_metrics.accuracy import Accuracy
+from mibench_metrics.attack_accuracy import AttackAccuracy
+from mibench_metrics.face_shape import FaceShape
+from mibench_metrics.feature_clusters import FeatureClusters
+from mibench_metrics.identity_bits import IdentityBits
+from mibench_metrics.re_identification import ReIdentification
+from mibench_metrics.robust_accuracy.metric import RobustAccuracy
+from mibench_metrics.target_confidence import TargetConfidence
+
+from mibench.testing import MetricContract
+
+COLUMNS = {spec.name: spec.columns for spec in mibench_metrics.mibench_metrics()}
+
+
+class TestAccuracy(MetricContract):
+    component = Accuracy
+    columns = COLUMNS["accuracy"]
+    settings: ClassVar = {"parts": ["train"]}
+
+
+class TestAttackAccuracy(MetricContract):
+    component = AttackAccuracy
+    columns = COLUMNS["attack-accuracy"]
+    settings: ClassVar = {"confidences": True}
+
+
+class TestReIdentification(MetricContract):
+    component = ReIdentification
+    columns = COLUMNS["re-identification"]
+
+
+class TestIdentityBits(MetricContract):
+    component = IdentityBits
+    columns = COLUMNS["identity-bits"]
+
+
+class TestFaceShape(MetricContract):
+    component = FaceShape
+    columns = COLUMNS["face-shape"]
+
+
+class TestTargetConfidence(MetricContract):
+    component = TargetConfidence
+    columns = COLUMNS["target-confidence"]
+
+
+class TestFeatureClusters(MetricContract):
+    component = FeatureClusters
+    columns = COLUMNS["feature-clusters"]
+
+
+class TestRobustAccuracy(MetricContract):
+    component = RobustAccuracy
+    columns = COLUMNS["robust-accuracy"]
+    settings: ClassVar = {"profile": "smoke", "eps": [0.01, 0.02], "stand_alone": True}
