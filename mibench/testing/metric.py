@@ -24,7 +24,7 @@ from mibench.nodes.measure import MeasureFiles
 from mibench.testing.announced import differences
 from mibench.testing.checks import require
 from mibench.testing.component import ComponentContract
-from mibench.testing.tiny_stages import TESTED, tiny_stages
+from mibench.testing.tiny_stages import TESTED, tiny_gallery, tiny_stages
 
 
 class MetricContract(ComponentContract):
@@ -68,7 +68,8 @@ class MetricContract(ComponentContract):
 
     def test_measure_stage(self) -> None:
         """The stage ``measure`` writes the same numbers again, whatever the global seed."""
-        with tiny_stages(self.world, {("metric", TESTED): self.component}, metrics=[self.entry()]) as stages:
+        parts = tiny_gallery(self.world) if "identities" in self.make().needs else {}
+        with tiny_stages(self.world, {("metric", TESTED): self.component}, metrics=[self.entry()], **parts) as stages:
             artifact = stages.same_bytes(stages.cell.measures[TESTED], stop=None)
             found = MeasureFiles(artifact.path).measured()
         for row in found["measurements"]:

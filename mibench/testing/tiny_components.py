@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mibench.api.attack import Attack, AttackContext, ClassResult
 from mibench.api.classifier import Classifier, Model, freeze
-from mibench.api.data import Dataset, ImageSet, TensorImages
+from mibench.api.data import Dataset, GroundTruth, ImageSet, TensorImages
 from mibench.api.defense import Defense, Step, TrainContext
 from mibench.api.images import to_uint8
 from mibench.api.metric import Measurement, Metric, MetricContext, MetricInputs, Need, class_means
@@ -53,6 +53,20 @@ class TinyFaces(Dataset):
             pixels.append(to_uint8(0.5 + 0.2 * own + self.noise * disturbance))
         labels_N = torch.arange(len(identities)).repeat_interleave(self.per_identity)
         return TensorImages(torch.cat(pixels), labels_N, len(identities))
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        """Draw the patterns of these identities; the first take is not disturbed at all."""
+        pixels = []
+        for identity in identities:
+            own = smooth_noise(1, channels, size, generator("tiny face", identity))
+            rng = generator("tiny face portraits", identity, take)
+            disturbance = smooth_noise(1, channels, size, rng, grid=8) if take else torch.zeros_like(own)
+            pixels.append(to_uint8(0.5 + 0.2 * own + self.noise * disturbance))
+        return TensorImages(torch.cat(pixels), torch.arange(len(identities)), len(identities))
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth:
+        """Draw four points of each identity, in millimetres."""
+        return GroundTruth(torch.stack([10 * torch.randn(12, generator=generator("tiny face", i)) for i in identities]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,13 @@ def tiny_stages(
         yield TinyStages(world, Path(root), components or {}, **parts)
 
 
+def tiny_gallery(world: TinyWorld) -> dict[str, Any]:
+    """Return the parts of a protocol in which judges look for people among as many distractors as private people."""
+    parts = tiny_protocol(world)
+    dataset = {**parts["dataset"], "params": {**parts["dataset"]["params"], "identities": 3 * world.classes}}
+    return {"dataset": dataset, "gallery": {"images": "portraits", "distractors": world.classes}}
+
+
 def tiny_protocol(world: TinyWorld) -> dict[str, Any]:
     """Return the content of the protocol, as YAML would hold it."""
     recipe = tiny_recipe().model_dump(mode="json")

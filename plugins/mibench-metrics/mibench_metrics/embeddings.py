@@ -1,33 +1,16 @@
 """What an independent embedder makes of images: normalised embeddings, and one centroid for each person.
 
-Shapes: N images, D embedding size, K private people, P people of a gallery.
+Shapes: N images, D embedding size, K people.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, IdentityGallery, ImageSet, MetricContext
+from mibench.api import Embedder, ImageSet, MetricContext
 from mibench_metrics.inference import batches
-
-
-@dataclass(frozen=True)
-class People:
-    """The people of a gallery: the private ones, by class, then the distractors.
-
-    Attributes:
-        centroids_PD: normalised embeddings, float64; zero for a class without a picture.
-        present_P: who has a picture.
-        private: K, the number of classes, with which the rows begin.
-    """
-
-    centroids_PD: Tensor
-    present_P: Tensor
-    private: int
 
 
 def embed(embedder: Embedder, images: ImageSet | Tensor, ctx: MetricContext) -> Tensor:
@@ -53,16 +36,6 @@ def centroids(embeddings_ND: Tensor, labels_N: Tensor, num_classes: int) -> Tens
     return normalize(sums_KD)
 
 
-def people_of(embedder: Embedder, gallery: IdentityGallery, ctx: MetricContext) -> People:
-    """Return everybody in a gallery."""
-    sets = [gallery.private, *([gallery.distractors] if gallery.distractors else [])]
-    return People(
-        torch.cat([centroids_of(embedder, images, ctx) for images in sets]),
-        torch.cat([torch.bincount(images.labels_N, minlength=images.num_classes) > 0 for images in sets]),
-        gallery.private.num_classes,
-    )
-
-
 def centroids_of(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> Tensor:
-    """Return the centroid of each person in a set of images (K, D)."""
+    """Return the centroid of each person in a set of images (K, D), float64 on the CPU."""
     return centroids(embed(embedder, images, ctx), images.labels_N, images.num_classes)

@@ -26,6 +26,7 @@ from mibench.api import (
     Need,
     Quantity,
     Subject,
+    generator,
 )
 from mibench_metrics.embeddings import centroids_of, embed
 from mibench_metrics.measurements import average, required
@@ -93,12 +94,17 @@ class FaceShape(Metric):
 def own_error(x_MD: Tensor, shapes: Shapes) -> Tensor:
     """Return the error on each person (M,), who had no part in the fit, nor in the choice of its penalty."""
     error_M = torch.zeros(len(x_MD), dtype=torch.float64)
-    fold_M = torch.arange(len(x_MD)) % FOLDS
+    fold_M = folds(len(x_MD))
     for fold in fold_M.unique():
         out_M = fold_M == fold
         made_NQ = fit(x_MD[~out_M], shapes.parts_MQ[~out_M]).predict(x_MD[out_M])
         error_M[out_M] = distances(shapes.faces(made_NQ), shapes.faces(shapes.parts_MQ[out_M]))
     return error_M
+
+
+def folds(number: int) -> Tensor:
+    """Deal people to the folds at random, the same in every run (M,); their order may follow what they look like."""
+    return torch.randperm(number, generator=generator("face-shape", "folds")) % FOLDS
 
 
 def _known(gallery: IdentityGallery) -> tuple[ImageSet, Tensor, Tensor]:

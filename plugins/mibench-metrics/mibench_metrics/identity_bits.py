@@ -26,7 +26,7 @@ from mibench.api import (
     Quantity,
     Subject,
 )
-from mibench_metrics.embeddings import People, embed, people_of
+from mibench_metrics.embeddings import centroids_of, embed
 from mibench_metrics.measurements import average, required
 from mibench_metrics.places import (
     Places,
@@ -70,22 +70,21 @@ class IdentityBits(Metric):
         from 0 on, unless people are tied.
 
         Raises:
-            MibenchError: without an embedder, a gallery or reconstructions; if an attacked class has no picture in the
-                gallery; or if there is nobody else in it.
+            MibenchError: without an embedder, a gallery or reconstructions; if the gallery is of other classes; or if
+                there is nobody else in it.
         """
         embedder = required(evidence.embedder, "an embedder", "identity-bits")
         gallery = required(evidence.identities, "an identity gallery", "identity-bits")
-        _check(gallery, evidence)
-        people = people_of(embedder, gallery, ctx)
-        similarity_NP = embed(embedder, evidence.images_NCHW, ctx) @ people.centroids_PD.T
-        similarity_NP[:, ~people.present_P] = -torch.inf
-        return _measurements(similarity_NP, people, evidence)
+        _check(gallery, evidence.num_classes)
+        sets = [gallery.private, *([gallery.distractors] if gallery.distractors else [])]
+        people_PD = torch.cat([centroids_of(embedder, images, ctx) for images in sets])
+        similarity_NP = embed(embedder, evidence.images_NCHW, ctx) @ people_PD.T
+        return _measurements(similarity_NP, people_PD, evidence)
 
 
-def _measurements(similarity_NP: Tensor, people: People, evidence: MetricInputs) -> list[Measurement]:
-    labels_N, failed = evidence.labels_N, evidence.failed
-    found, count = places(similarity_NP, labels_N), int(people.present_P.sum())
-    own_N = similarity_NP.gather(1, labels_N.view(-1, 1)).squeeze(1)
+def _measurements(similarity_NP: Tensor, people_PD: Tensor, evidence: MetricInputs) -> list[Measurement]:
+    labels_N, failed, count = evidence.labels_N, evidence.failed, len(people_PD)
+    found, own_N = places(similarity_NP, labels_N), similarity_NP.gather(1, labels_N.view(-1, 1)).squeeze(1)
     mean = partial(average, labels_N=labels_N, num_classes=evidence.num_classes, higher_is_better=False)
 
     def worth(base: str, worth_P: Tensor, **told: Any) -> Measurement:
@@ -93,9 +92,8 @@ def _measurements(similarity_NP: Tensor, people: People, evidence: MetricInputs)
         return mean(Quantity(base=base), found.expected(worth_P), failed=blind, **told)
 
     bits_P, reciprocal_P = bits_of_places(count), reciprocals_of_places(count)
-    first, *_ = TOP
     return [
-        worth("id_bits", bits_P, unit="bits", details=_details(found, people, bits_P)),
+        worth("id_bits", bits_P, unit="bits", details=_details(found, bits_P, evidence)),
         worth("id_mrr", reciprocal_P, details={"chance": reciprocal_P.mean().item()}),
         worth("id_auc", areas_of_places(count)),
         *(
@@ -103,20 +101,19 @@ def _measurements(similarity_NP: Tensor, people: People, evidence: MetricInputs)
                 Quantity(role="re_identification", base="id_reid", k=top),
                 found.expected(hits_of_places(count, top)),
                 failed=failed,
-                details=_ranks(found) if top == first else {},
+                details=_ranks(found) if top == 1 else {},
             )
             for top in TOP
         ),
-        mean(Quantity(base="id_cosine"), own_N, unit="cosine", failed=_others(people, failed)),
+        mean(Quantity(base="id_cosine"), own_N, unit="cosine", failed=_others(people_PD, failed)),
     ]
 
 
-def _details(found: Places, people: People, bits_P: Tensor) -> dict[str, Any]:
-    private = int(people.present_P[: people.private].sum())
+def _details(found: Places, bits_P: Tensor, evidence: MetricInputs) -> dict[str, Any]:
     return {
         "among": len(bits_P),
-        "private": private,
-        "distractors": len(bits_P) - private,
+        "private": evidence.num_classes,
+        "distractors": len(bits_P) - evidence.num_classes,
         "chance": bits_P.mean().item(),
         "own_ranks": [int(rank) if rank == int(rank) else rank for rank in found.ranks().tolist()],
     }
@@ -127,17 +124,17 @@ def _ranks(found: Places) -> dict[str, Any]:
     return {} if found.tied_N.any() else {"ranks": found.before_N.tolist()}
 
 
-def _others(people: People, labels: Sequence[int]) -> Mapping[int, float]:
+def _others(people_PD: Tensor, labels: Sequence[int]) -> Mapping[int, float]:
     """Return the mean cosine of all other people to each of some people: what a picture of just anybody has."""
-    others = int(people.present_P.sum()) - 1
-    sums_P = people.centroids_PD @ people.centroids_PD.sum(0)  # who has no picture has the centroid 0
-    return {label: (sums_P[label].item() - 1) / others for label in labels}
+    sums_P = people_PD @ people_PD.sum(0)
+    return {label: (sums_P[label].item() - 1) / (len(people_PD) - 1) for label in labels}
 
 
-def _check(gallery: IdentityGallery, evidence: MetricInputs) -> None:
-    pictured = set(gallery.private.labels_N.tolist())
-    absent = sorted({*evidence.labels_N.tolist(), *evidence.failed} - pictured)
-    if absent:
-        raise MibenchError(f"identity-bits: classes {absent} are attacked but have no picture in the gallery")
-    if len(pictured) + (len(set(gallery.distractors.labels_N.tolist())) if gallery.distractors else 0) < 2:
+def _check(gallery: IdentityGallery, num_classes: int) -> None:
+    if gallery.private.num_classes != num_classes:
+        raise MibenchError(
+            f"identity-bits needs a picture of each of the {num_classes} private people in the gallery, which has "
+            f"{gallery.private.num_classes} of them"
+        )
+    if gallery.people < 2:
         raise MibenchError("identity-bits: there is nobody else in the gallery; it takes two people or more")

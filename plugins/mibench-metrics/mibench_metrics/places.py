@@ -48,15 +48,15 @@ def places(similarity_NP: Tensor, own_N: Tensor) -> Places:
     Where a similarity is not a number, the own person stands last.
 
     Args:
-        similarity_NP: of each reconstruction to each person, float64; minus infinity for people who do not take part.
-        own_N: index of the own person, who takes part.
+        similarity_NP: of each reconstruction to each person, float64.
+        own_N: index of the own person.
     """
     own_N1 = similarity_NP.gather(1, own_N.view(-1, 1))
     near_NP = (similarity_NP - own_N1).abs() <= TIE
     before_N = ((similarity_NP > own_N1) & ~near_NP).sum(1)
     broken_N = similarity_NP.isnan().any(1)
-    last_N = (~similarity_NP.isneginf()).sum(1) - 1
-    return Places(torch.where(broken_N, last_N, before_N), torch.where(broken_N, 0, near_NP.sum(1) - 1))
+    last = similarity_NP.shape[1] - 1
+    return Places(torch.where(broken_N, last, before_N), torch.where(broken_N, 0, near_NP.sum(1) - 1))
 
 
 def bits_of_places(people: int) -> Tensor:

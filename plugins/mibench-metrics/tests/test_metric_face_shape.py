@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from mibench_metrics.face_shape import FOLDS, FaceShape, own_error
+from mibench_metrics.face_shape import FOLDS, FaceShape, folds, own_error
 from mibench_metrics.ridge import PENALTIES, fit, leave_one_out
 from mibench_metrics.shapes import Shapes, distances
 from torch.nn.functional import normalize
@@ -172,8 +172,9 @@ def test_the_error_of_the_regression_is_that_of_noise_it_cannot_know():
 def test_the_own_error_is_of_people_who_were_left_out():
     x, shapes = normal("x", 11, 4), Shapes.of(normal("y", 11, 6))
     found = own_error(x, shapes)
+    assert sorted(folds(11).bincount(minlength=FOLDS).tolist()) == [2, 2, 2, 2, 3]
     for fold in range(FOLDS):
-        out = torch.arange(11) % FOLDS == fold
+        out = folds(11) == fold
         made = fit(x[~out], shapes.parts_MQ[~out]).predict(x[out])
         truth = shapes.parts_MQ[out]
         assert found[out].tolist() == pytest.approx(((made - truth).norm(dim=1) / 2**0.5).tolist())

@@ -157,22 +157,14 @@ def test_it_equals_float64_numpy_with_several_pictures_of_some_people(world):
     json.dumps({name: one.details for name, one in found.items()}, allow_nan=False)
 
 
-def test_who_has_no_picture_takes_no_part():
-    private = people([0, 20, 90], [0, 1, 3])  # class 2 has none
-    found = measured(evidence([18], [1], private=private))
-    assert found["id_bits"].details["among"] == 6
-    assert found["id_bits"].per_class[2] is None
-
-
 @pytest.mark.parametrize(
     ("made", "words"),
     [
         (lambda: replace(evidence([5], [0]), embedder=None), "identity-bits needs an embedder"),
         (lambda: replace(evidence([5], [0]), identities=None), "identity-bits needs an identity gallery"),
-        (lambda: evidence([5], [2], private=people([0, 9, 90], [0, 1, 3])), r"classes \[2\] are attacked but have no"),
         (
-            lambda: evidence([5], [0], failed=[2], private=people([0, 9, 90], [0, 1, 3])),
-            r"classes \[2\] are attacked but have no",
+            lambda: replace(evidence([5], [3]), identities=IdentityGallery(people([0, 20, 45]))),
+            "each of the 4 private people in the gallery, which has 3",
         ),
         (lambda: evidence([5], [0], private=people([0]), others=()), "nobody else in the gallery"),
     ],
