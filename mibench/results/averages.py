@@ -61,5 +61,6 @@ def _weighted(metric: MetricValue, stated: object) -> Average | None:
     if sum(count for _, count in pairs) != metric.n:  # images of a class without a value
         return None
     delivered = sum(count > 0 for _, count in pairs)
-    mean = sum(value * count for value, count in pairs) / metric.n * delivered / len(pairs)
+    without = sum(value for value, count in pairs if not count)  # what classes count as that the attack failed on
+    mean = (sum(value * count for value, count in pairs) / metric.n * delivered + without) / len(pairs)
     return Average(mean, mean)

@@ -91,6 +91,14 @@ def test_classes_that_failed_are_known_of_the_attack_and_not_of_controls() -> No
     assert said(rules.ranks_fit, control) == []
 
 
+def test_a_class_on_which_the_attack_failed_may_count_as_a_blind_guess() -> None:
+    column = of(metric(0.5, unit="bits"), per_class=[1.4] * CLASSES, n=CLASSES - 1)
+    failed = make_record(ledger=ledger(10, 5, failed={"2": "nothing to deliver"}))
+    record = failed.model_copy(update={"metrics": {"id_bits": column}, "controls": {}})
+    assert said(rules.images_are_counted, record) == []
+    assert len(said(rules.images_are_counted, with_column("id_bits", column))) > 0
+
+
 @pytest.mark.parametrize(
     ("per_class", "n", "expected"),
     [

@@ -101,3 +101,9 @@ def test_counts_that_do_not_fit_are_refused(counts: object) -> None:
 
 def test_no_image_at_all_has_no_mean() -> None:
     assert average_of(of_classes([0.0, 0.0], 0, **{COUNTS: [0, 0]})) is None
+
+
+def test_a_class_without_images_may_count_as_another_number_than_0():
+    """Three images of 2 and one of 4 are 2.5 on average, of two classes; the third counts as 1.44."""
+    made = average_of(of_classes([2.0, 4.0, 1.44], 4, **{COUNTS: [3, 1, 0]}))
+    assert made == pytest.approx(((2 * 2.5 + 1.44) / 3,) * 2)

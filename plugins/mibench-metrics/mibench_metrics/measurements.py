@@ -38,7 +38,8 @@ def average(
         higher_is_better: from the defender's point of view.
         unit: ``"fraction"``, ``"cosine"`` ...
         details: anything else worth keeping, plain JSON. ``images_per_class`` joins it where classes have numbers of
-            images that differ by more than one: the mean over images does not follow from those of the classes then.
+            images that differ by more than one, or at all beside failed classes: the mean over images does not follow
+            from those of the classes then.
         failed: classes without images, each of which counts with as many images as the others have on average: as 0,
             or as what stands beside it.
         name: column name where it is not the one that the quantity gives.
@@ -48,7 +49,8 @@ def average(
     present = sum(mean is not None for mean in per_class)
     counts = torch.bincount(labels_N, minlength=num_classes).tolist()
     delivered = [count for count in counts if count]
-    uneven = {"images_per_class": counts} if delivered and max(delivered) - min(delivered) > 1 else {}
+    apart = max(delivered) - min(delivered) if delivered else 0
+    uneven = {"images_per_class": counts} if apart > (0 if failed else 1) else {}
     counted = failed if isinstance(failed, Mapping) else dict.fromkeys(failed, 0.0)
     for label, stands_for in counted.items():
         per_class[label] = stands_for

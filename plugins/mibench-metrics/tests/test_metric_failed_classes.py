@@ -38,6 +38,8 @@ from mibench.protocol.schema import ImageShape, QueryBudget
 from mibench.protocol.split import PrivateSplit
 from mibench.registry.entry import Entry
 from mibench.registry.registry import Registry
+from mibench.results.averages import average_of
+from mibench.results.intervals import metric_value
 from mibench.stages.files import save_tensors
 from mibench.stages.run import run_node
 from mibench.store.store import Store
@@ -60,6 +62,19 @@ def test_numbers_of_images_are_stated_where_means_need_them(labels, stated):
             labels
         )
         assert measured.value == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 3, 3], [0, 0, 1, 1, 3], [0, 0, 0, 1, 1, 3]])
+def test_the_mean_follows_from_the_classes_whatever_a_failed_class_counts_as(labels):
+    values = torch.arange(len(labels)).double().square()
+    blind = {2: 1.44}
+    found = average(Quantity(base="x"), values, torch.tensor(labels), CLASSES, higher_is_better=False, failed=blind)
+    assert found.value == pytest.approx((3 * values.mean().item() + 1.44) / 4)
+    assert found.per_class[2] == 1.44
+    row = {name: getattr(found, name) for name in ("value", "n", "unit", "higher_is_better", "per_class", "details")}
+    made = average_of(metric_value(row, "leakage"))
+    assert made.low - 1e-12 <= found.value <= made.high + 1e-12
+    assert made.exact == ("images_per_class" in found.details)
 
 
 def pixels(seen_as):
