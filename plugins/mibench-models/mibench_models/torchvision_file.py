@@ -33,7 +33,7 @@ class Published:
     Attributes:
         arch: torchvision's name of the architecture.
         name: of the weights, such as ``IMAGENET1K_V1``.
-        file: name of the file, whose last eight characters are the first of its sha256.
+        file: name of the file, which ends with the first digits of its sha256.
         mean: per-channel mean that images are normalised with, [0, 1] units.
         std: per-channel standard deviation.
     """
@@ -90,7 +90,7 @@ def published() -> dict[str, Published]:
             file = weights.url.rpartition("/")[2]
             how: Any = weights.transforms()
             mean, std = (_HALF, _HALF) if arch in _NORMALISED_AGAIN else (tuple(how.mean), tuple(how.std))
-            digits = Path(file).stem.rpartition("-")[2]
+            digits = Path(file).stem.rpartition("-")[2][:8]  # a few names have ten
             found.setdefault(digits, Published(arch, weights.name, file, mean, std))
     return found
 

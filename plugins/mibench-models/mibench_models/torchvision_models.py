@@ -85,7 +85,7 @@ class TorchvisionModel(Model):
         if self.weights != "none":
             self._load(body, head)
         if self.channels_last:
-            body.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stubs
+            body.to(memory_format=torch.channels_last)
         return Classifier(
             body,
             head=head,

@@ -64,7 +64,7 @@ def random_state() -> dict[str, Tensor]:
     rng = generator("lite0", "state")
     state: dict[str, Tensor] = {}
 
-    def layer(conv: str, norm: str, shape: tuple[int, ...]) -> None:
+    def layer(conv: str, norm: str, shape: torch.Size) -> None:
         state[f"{conv}.weight"] = torch.randn(shape, generator=rng, dtype=torch.float64) / shape[1:].numel() ** 0.5
         for name in ("weight", "bias", "running_mean", "running_var"):
             value = torch.rand(shape[0], generator=rng, dtype=torch.float64)
