@@ -25,6 +25,10 @@ class Imported:
 class Importer(ABC):
     """A component behind ``mibench data import-NAME FILE``; made without arguments."""
 
+    def folder_name(self, source: Path) -> str:
+        """Return the name of the folder that is written where the user names none; that of the file by default."""
+        return source.stem
+
     @abstractmethod
     def run(self, source: Path, folder: Path) -> Imported:
         """Read ``source`` as data, executing nothing of it, and write into ``folder``, which is made if needed.

@@ -15,7 +15,8 @@ from mibench.registry.registry import load_registry
 
 PREFIX = "import-"
 IMPORTED = Path("~/.cache/mibench-imported")
-"""Where imports go by default: ``NAME/STEM OF THE FILE`` inside. Apart from the store, which may be emptied at will."""
+"""Where imports go by default, ``NAME`` and a folder that the importer names inside. Apart from the store, which may be
+emptied at will."""
 
 
 class ImportGroup(click.Group):
@@ -48,8 +49,9 @@ def _command(name: str) -> click.Command:
 def _run(name: str, source: Path, output: Path | None) -> None:
     with aside():
         importer = load_registry().component("importer", name)()
-        folder = named_folder(output or IMPORTED / name / source.stem, "--output")
-        made = importer.run(named_folder(source, "FILE"), folder)
+        source = named_folder(source, "FILE")
+        folder = named_folder(output or IMPORTED / name / importer.folder_name(source), "--output")
+        made = importer.run(source, folder)
     echo(f"found   {made.found}")
     echo(f"wrote   {short_path(made.folder)}")
     for line in made.use:

