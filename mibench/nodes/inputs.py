@@ -109,7 +109,7 @@ class Inputs:
         try:
             made: Self = _adapter(cls).validate_python(values)
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            wrong = "; ".join(_problem(one["loc"], one["msg"]) for one in error.errors())
             raise MibenchError(f"the inputs of stage {cls.stage!r} cannot be read: {wrong}") from None
         return made
 
@@ -140,6 +140,12 @@ def _take(field: Field, needs: dict[str, str], left: dict[str, Any]) -> dict[str
         return {}
     stages = (left.pop(field.key),) if _told(field) else stages
     return {field.name: Ref(needs.pop(field.role()), stages)}
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    """Return ``field: what is wrong``; what is wrong with several fields together has no place."""
+    field, told = ".".join(map(str, place)), message.removeprefix("Value error, ")
+    return f"{field}: {told}" if field else told
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)

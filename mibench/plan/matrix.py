@@ -84,9 +84,10 @@ def load_protocols(request: Request, registry: Registry) -> list[LoadedProtocol]
     found: dict[str, LoadedProtocol] = {}
     for loaded in (load_protocol(registry, name, request.variant) for name in _names(request, registry)):
         known = found.setdefault(loaded.id, loaded)
-        if known.digest != loaded.digest:
+        if known.digest != loaded.digest or known.protocol.presets != loaded.protocol.presets:
+            how = "differ" if known.digest != loaded.digest else "have other presets"
             raise UsageError(
-                f"{known.requested} and {loaded.requested} differ and are both called {loaded.id}; rename one of them."
+                f"{known.requested} and {loaded.requested} {how} and are both called {loaded.id}; rename one of them."
             )
     return list(found.values())
 

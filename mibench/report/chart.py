@@ -12,7 +12,7 @@ LEFT, WIDTH, BAR, TOP, BOTTOM, RIGHT = 220, 460, 26, 34, 26, 40
 
 
 @dataclass(frozen=True)
-class Entry:
+class NamedNumber:
     """A number to draw, with its interval."""
 
     name: str
@@ -53,7 +53,7 @@ class Chart:
     description: str
 
 
-def leakage_chart(entries: Sequence[Entry], floor: float | None, gold: float | None) -> Chart | None:
+def leakage_chart(entries: Sequence[NamedNumber], floor: float | None, gold: float | None) -> Chart | None:
     """Lay out a chart; ``None`` without entries.
 
     The axis holds zero and everything drawn, and one where all values are fractions.
@@ -86,7 +86,7 @@ def leakage_chart(entries: Sequence[Entry], floor: float | None, gold: float | N
     )
 
 
-def _bar(entry: Entry, index: int, at: At) -> Bar:
+def _bar(entry: NamedNumber, index: int, at: At) -> Bar:
     zero, end = at(0.0), at(entry.value)
     whisker = (at(entry.interval[0]), at(entry.interval[1])) if entry.interval else None
     text = with_interval(entry.value, entry.interval)

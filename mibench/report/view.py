@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mibench.report.chart import Chart, Entry, leakage_chart
+from mibench.report.chart import Chart, NamedNumber, leakage_chart
 from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
 from mibench.results.differing_params import variant_note
@@ -109,14 +109,16 @@ def _summary_cells(record: Record, radii: Sequence[str]) -> list[str]:
 
 def _summary_chart(records: Sequence[Record]) -> Chart | None:
     entries = [
-        Entry(_name(record, records), metric.value, metric.ci95) for record in records if (metric := headline(record))
+        NamedNumber(_name(record, records), metric.value, metric.ci95)
+        for record in records
+        if (metric := headline(record))
     ]
     return leakage_chart(entries, _mean_control(records, "floor"), _mean_control(records, "gold"))
 
 
 def _cell_chart(record: Record) -> Chart | None:
     named = ((record.cell.defense, headline(record)), ("undefended", control(record, "undefended")))
-    entries = [Entry(name, metric.value, metric.ci95) for name, metric in named if metric]
+    entries = [NamedNumber(name, metric.value, metric.ci95) for name, metric in named if metric]
     return leakage_chart(entries, _mean_control([record], "floor"), _mean_control([record], "gold"))
 
 

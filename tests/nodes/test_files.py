@@ -109,3 +109,43 @@ def test_a_number_that_is_not_finite_is_no_json(tmp_path):
 
 def test_a_judge_has_the_role_that_records_state():
     assert evaluator_role("small-resnet") == "evaluator:small-resnet"
+
+
+def test_measurements_come_back_as_they_were_written(tmp_path):
+    rows = [{"name": "a", "value": 0.5, "per_class": [None, 1.0]}, {"name": "ä", "value": 1e-300}]
+    MeasureFiles(tmp_path).write("utility", rows)
+    assert MeasureFiles(tmp_path).measured() == {"group": "utility", "measurements": rows}
+
+
+def test_ledger_and_trace_come_back_as_they_were_written(tmp_path):
+    files, trace = ReconstructFiles(tmp_path), {"0": {"loss": [1.0, None]}, "1": {}}
+    files.write_ledger({"total": {"forward": 2}})
+    files.write_trace(trace)
+    assert (files.ledger(), files.trace()) == ({"total": {"forward": 2}}, trace)
+
+
+def test_the_same_value_has_the_same_bytes_in_any_order(tmp_path):
+    files = Files(tmp_path)
+    for name, value in (("a.json", {"x": 1, "y": {"b": 2, "a": 3}}), ("b.json", {"y": {"a": 3, "b": 2}, "x": 1})):
+        files.write_json(name, value)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+@pytest.mark.parametrize("label", [0, 99_999, 123_456])
+def test_checkpoints_of_classes_have_names_of_their_own(tmp_path, label):
+    work = ReconstructWork(tmp_path)
+    assert work.images(label).parent == work.info(label).parent == work.shared.parent == tmp_path
+    assert work.images(label).name == f"class_{label:0>5}.safetensors"
+    assert work.info(label).name == f"class_{label:0>5}.json"
+
+
+def test_labels_may_be_stored_without_pixels():
+    """Each tensor stands for itself; what is absent is left out."""
+    assert StoredImages(1, labels=3).tensors() == {"classes": 1, "labels": 3}
+    assert StoredImages(1, 2, 3).tensors() == {"classes": 1, "pixels": 2, "labels": 3}
+    assert StoredImages(0).tensors() == {"classes": 0}
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"report\.json"):
+        PriorFiles(tmp_path).report()

@@ -13,7 +13,7 @@ from node_factory import DATA, EVALUATOR, PRIOR, TARGET, inputs
 
 from mibench.api.errors import MibenchError, UsageError
 from mibench.api.specs import Spec
-from mibench.nodes.classifier import TargetInputs
+from mibench.nodes.classifier import ClassifierInputs, TargetInputs
 from mibench.nodes.data import DataInputs
 from mibench.nodes.inputs import Inputs
 from mibench.nodes.marks import Ref, fields_of
@@ -209,3 +209,73 @@ def test_a_reference_that_was_read_back_knows_which_stages_can_have_made_it():
     assert read.evidence.stages == ("gold", "reconstruct")
     trained: Any = read_inputs(inputs("target", start=Ref("s" * 64, ("target",))).payload())
     assert trained.start.stages == ("target",)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "classes"),
+    [("pretrain", {"classes": 7}, 7), ("target", {}, 3), ("evaluator", {}, 3)],
+)
+def test_how_many_classes_a_classifier_tells_apart(stage, changes, classes):
+    made: Any = inputs(stage, **changes)
+    assert made.num_classes == classes
+
+
+def test_a_kind_of_classifier_that_does_not_say_is_found_out():
+    made: Any = inputs("pretrain")
+    with pytest.raises(NotImplementedError):
+        ClassifierInputs.num_classes.fget(made)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("names", "judge"), [((), None), (("net",), "net"), (("z", "b", "m"), "b")])
+def test_an_attack_chooses_by_the_first_judge_in_the_order_of_names(names, judge):
+    made: Any = inputs("reconstruct", evaluators=dict.fromkeys(names, EVALUATOR))
+    assert made.judge == judge
+
+
+def test_references_come_in_the_order_of_their_roles():
+    made = inputs("reconstruct", evaluators={"b": EVALUATOR, "a": EVALUATOR}, public=DATA)
+    assert list(made.refs().items()) == [
+        ("evaluator:a", EVALUATOR), ("evaluator:b", EVALUATOR), ("prior", PRIOR), ("public", DATA), ("target", TARGET),
+    ]  # fmt: skip
+
+
+def test_what_is_unset_is_no_reference_and_no_component():
+    assert list(inputs("measure").refs()) == ["private"]
+    assert inputs("gold").components() == {}
+    assert inputs("gold").in_charge() is None
+
+
+@pytest.mark.parametrize("name", ["net", "a:b", "evaluator:", ""])
+def test_a_judge_may_have_any_name(name):
+    made: Any = inputs("measure", evaluators={name: EVALUATOR})
+    assert made.payload()["needs"] == {f"evaluator:{name}": EVALUATOR.key, "private": DATA.key}
+    again: Any = read_inputs(made.payload())
+    assert dict(again.evaluators) == {name: EVALUATOR}
+
+
+def test_a_payload_is_not_changed_by_reading_it():
+    payload = inputs("target", start=TARGET).payload()
+    before = json.dumps(payload)
+    read_inputs(payload)
+    assert json.dumps(payload) == before
+
+
+def test_a_start_that_does_not_say_which_stage_made_it_is_refused():
+    payload = inputs("target", start=TARGET).payload()
+    assert payload["start"] == "target"
+    with pytest.raises(MibenchError) as told:
+        read_inputs({**payload, "start": "data"})
+    assert str(told.value) == (
+        "the inputs of stage 'target' cannot be read: target: start refers to data; expected pretrain or target"
+    )
+
+
+def test_a_class_between_stages_is_none_itself():
+    made: Any = type("Between", (Inputs,), {})
+    assert made.stage == ""
+    assert made not in stages().values()
+
+
+def test_a_stage_inherits_its_work_and_not_its_name_in_figures():
+    assert (stage("target").run, stage("evaluator").run) == (ClassifierInputs.run, ClassifierInputs.run)
+    assert (stage("pretrain").timed_as, stage("target").timed_as, ClassifierInputs.timed_as) == ("target", "target", "")

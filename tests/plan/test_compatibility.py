@@ -36,8 +36,10 @@ def checks(monkeypatch):
 
 def ask(facts, attack="picky", prior="linear", image=IMAGE, classes=3):
     chooser = Chooser(load_protocol(facts.registry, "toy"), facts, Settings({}, facts))
-    found = [chooser.frozen(kind, ComponentChoice(name=name)) for kind, name in (("attack", attack), ("prior", prior))]
-    check_compatibility(facts, *found, image, classes)
+    asked, offered = (
+        chooser.frozen(kind, ComponentChoice(name=name)) for kind, name in (("attack", attack), ("prior", prior))
+    )
+    check_compatibility(facts, asked, offered, image, classes)
 
 
 def test_an_attack_is_shown_a_prior_of_the_right_shape_without_memory(toy_registry, checks):

@@ -48,3 +48,31 @@ def test_what_a_user_sets_wrong_is_not_the_protocols_fault(toy_registry, tmp_pat
     with pytest.raises(UsageError) as raised:
         planned(toy_registry, tmp_path, {"defense": {"noisy": {"lam": 0.5}}}, settings={"noisy.lam": 7})
     assert "presets" not in str(raised.value)
+
+
+def _files(folder, **presets):
+    for name, said in presets.items():
+        (folder / f"{name}.yaml").write_text(PROTOCOL.read_text() + (yaml.safe_dump({"presets": said}) if said else ""))
+    return tuple(str(folder / f"{name}.yaml") for name in presets)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("other", [None, {"defense": {"noisy": {"lam": 0.5}}}, {"like": "other"}])
+def test_two_protocols_that_differ_in_their_presets_alone_are_refused_together(toy_registry, tmp_path, other, order):
+    """Results go by the name of a protocol, so those of one of the two would be taken for the other's."""
+    named = _files(tmp_path, one={"defense": {"noisy": {"lam": 0.75}}}, two=other)[::order]
+    asked = {"defenses": ("noisy",), "attacks": ("guess",)}
+    with pytest.raises(UsageError) as told:
+        expand(Request(protocols=named, **asked), toy_registry)
+    assert str(told.value) == (
+        f"{named[0]} and {named[1]} have other presets and are both called toy@1.0; rename one of them."
+    )
+    alone = [expand(Request(protocols=(one,), **asked), toy_registry)[-1].loaded.digest for one in named]
+    assert alone[0] == alone[1]
+
+
+def test_two_protocols_with_the_same_presets_are_one(toy_registry, tmp_path):
+    said = {"defense": {"noisy": {"lam": 0.75}}, "attack": {"reader": "deep"}}
+    named = _files(tmp_path, one=said, two=dict(reversed(said.items())))
+    found = expand(Request(protocols=named, defenses=("noisy",), attacks=("guess",)), toy_registry)
+    assert [(cell.defense.name, cell.loaded.requested) for cell in found] == [("plain", named[0]), ("noisy", named[0])]

@@ -14,7 +14,7 @@ from PIL import Image
 from record_factory import component, make_record, metric
 
 from mibench.report import Gallery, GalleryRow, write_report
-from mibench.report.chart import Entry, leakage_chart
+from mibench.report.chart import NamedNumber, leakage_chart
 from mibench.report.gallery import MAX_IMAGES, MAX_ROWS, data_uri
 from mibench.report.write import render_report
 from mibench.results.io import label
@@ -204,7 +204,7 @@ def test_other_arrays_are_refused(bad: np.ndarray) -> None:
 
 
 def test_charts_are_drawn_to_scale() -> None:
-    chart = leakage_chart([Entry("a", 0.25, (0.2, 0.3)), Entry("b", 0.5, None)], floor=0.1, gold=0.9)
+    chart = leakage_chart([NamedNumber("a", 0.25, (0.2, 0.3)), NamedNumber("b", 0.5, None)], floor=0.1, gold=0.9)
     assert chart
     one, two = chart.bars
     assert two.width == pytest.approx(2 * one.width)
@@ -218,7 +218,7 @@ def test_charts_are_drawn_to_scale() -> None:
 
 @pytest.mark.parametrize(("value", "floor", "gold"), [(-0.5, None, None), (0.0, 0.0, 0.0), (150.0, 200.0, 10.0)])
 def test_charts_of_other_ranges_stay_inside(value: float, floor: float | None, gold: float | None) -> None:
-    chart = leakage_chart([Entry("a", value, None)], floor, gold)
+    chart = leakage_chart([NamedNumber("a", value, None)], floor, gold)
     assert chart
     [bar] = chart.bars
     assert bar.width >= 0
