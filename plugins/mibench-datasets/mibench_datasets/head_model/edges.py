@@ -21,12 +21,13 @@ _STEP = 5e-4
 """Difference of 1 / distance that tells two surfaces apart: about a centimetre."""
 
 
-def with_moving_edges(image_3N: Tensor, seen: Seen, table_CVB: Tensor, side: int) -> Tensor:
+def with_moving_edges(image_3N: Tensor, seen: Seen, corners_3T: Tensor, table_CVB: Tensor, side: int) -> Tensor:
     """Return the same image with derivatives of its outlines.
 
     Args:
         image_3N: colours of all pixels.
         seen: what they show.
+        corners_3T: vertices of all triangles.
         table_CVB: screen x and screen y of the vertices, and more.
         side: S.
     """
@@ -34,7 +35,7 @@ def with_moving_edges(image_3N: Tensor, seen: Seen, table_CVB: Tensor, side: int
         before_E = _borders(seen, axis, side)
         after_E = before_E + stride
         nearer_E = torch.where(seen.nearness_N[before_E] > seen.nearness_N[after_E], before_E, after_E)
-        at = points(seen, nearer_E, side, table_CVB.dtype)
+        at = points(seen, corners_3T, nearer_E, side)
         corners_23E = screen(at, table_CVB)
         place_E = interpolate(corners_23E[axis][None], weights(corners_23E).detach())[0]
         change_3E = (image_3N.detach().index_select(1, before_E) - image_3N.detach().index_select(1, after_E)) * (

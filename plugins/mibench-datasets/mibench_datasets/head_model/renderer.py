@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 from mibench_datasets.head_model.edges import with_moving_edges
 from mibench_datasets.head_model.light import background, light
@@ -47,16 +47,16 @@ class Renderer(nn.Module):
     def forward(self, person: Person, shot: Shot) -> Tensor:
         """Return images (B, C, size, size), in [0, 1] but not clamped where light is very bright."""
         table_6VB, seen = self._look(self.mesh.sculpt(person), person, shot)
-        image_3N = background(shot, self.side).flatten(1)
-        image_3N = torch.cat([image_3N, image_3N.new_zeros(3, 1)], dim=1)  # the last one takes what is to be ignored
+        empty_3N = pad(background(shot, self.side).flatten(1), (0, 1))  # the last one takes what is to be ignored
+        targets, colours = [seen.triangle_N[:0]], [empty_3N[:, :0]]  # a face may have been pushed out of the picture
         for material in MATERIALS:
             found = patch(seen, material)
             if found is not None:
-                lit_3BP = self._lit(material, found, seen, table_6VB, person, shot)
-                image_3N = image_3N.scatter(1, found.target_BP.flatten().expand(3, -1), lit_3BP.flatten(1))
-        image_3N = image_3N[:, :-1]
+                targets.append(found.target_BP.flatten())
+                colours.append(self._lit(material, found, seen, table_6VB, person, shot).flatten(1))
+        image_3N = empty_3N.scatter(1, torch.cat(targets).expand(3, -1), torch.cat(colours, dim=1))[:, :-1]
         if table_6VB.requires_grad:
-            image_3N = with_moving_edges(image_3N, seen, table_6VB, self.side)
+            image_3N = with_moving_edges(image_3N, seen, self.scene.corners_3T, table_6VB, self.side)
         return self._develop(image_3N)
 
     def _look(self, busts: Busts, person: Person, shot: Shot) -> tuple[Tensor, Seen]:
@@ -73,7 +73,7 @@ class Renderer(nn.Module):
 
     def _lit(self, material: str, found: Patch, seen: Seen, table_6VB: Tensor, person: Person, shot: Shot) -> Tensor:
         """Return the lit colours of the pixels of a material: (3, B, P)."""
-        at = points(seen, found.pixel_BP.flatten(), self.side, table_6VB.dtype)
+        at = points(seen, self.scene.corners_3T, found.pixel_BP.flatten(), self.side)
         weights_2M = weights(screen(at, table_6VB))
         fixed_63M = self.static_6V.index_select(1, at.vertex_3M.flatten()).unflatten(1, (3, -1))
         moving_43M = pick(table_6VB[2:].flatten(1), at.entry_3M.flatten()).unflatten(1, (3, -1))

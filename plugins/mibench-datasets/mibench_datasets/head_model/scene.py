@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mibench_datasets.head_model.paint import MATERIALS
-from mibench_datasets.head_model.visibility import Layer, nearest
+from mibench_datasets.head_model.visibility import nearest
 from mibench_datasets.rendered_faces.appearance import CURTAIN_Z
 from mibench_datasets.rendered_faces.head import Head
 
@@ -21,13 +21,13 @@ class Seen(NamedTuple):
     """What each pixel shows; pixels are numbered (image * S + row) * S + column.
 
     Attributes:
-        corners_3N: the vertices of the triangle there; any for background.
+        triangle_N: the triangle there, a column of ``Scene.corners_3T``; any for background.
         material_N: index into ``MATERIALS``, -1 for background.
         nearness_N: 1 / distance, 0 for background; float32.
         images: B.
     """
 
-    corners_3N: Tensor
+    triangle_N: Tensor
     material_N: Tensor
     nearness_N: Tensor
     images: int
@@ -52,21 +52,19 @@ class Scene(nn.Module):
         head: the head model.
     """
 
-    solid_3T: Tensor
-    hair_3T: Tensor
-    material_V: Tensor
+    corners_3T: Tensor
+    material_T: Tensor
     depth_V: Tensor
 
     def __init__(self, head: Head) -> None:
         super().__init__()
+        material_P = np.array([MATERIALS.index(name.partition("-")[0]) for name in head.part_names])
         hair_T = head.parts_T == head.part_names.index("hair")
-        material_V = np.zeros(len(head.template_V3), np.int64)
-        for part, name in enumerate(head.part_names):
-            material_V[head.triangles_T3[head.parts_T == part]] = MATERIALS.index(name.partition("-")[0])
+        order_T = np.argsort(hair_T, kind="stable")  # solid parts first
+        self.solid = int((~hair_T).sum())
         constants = {
-            "solid_3T": np.ascontiguousarray(head.triangles_T3[~hair_T].T),
-            "hair_3T": np.ascontiguousarray(head.triangles_T3[hair_T].T),
-            "material_V": material_V,
+            "corners_3T": np.ascontiguousarray(head.triangles_T3[order_T].T),
+            "material_T": material_P[head.parts_T[order_T]],
             "depth_V": head.template_V3[:, 2].copy(),
         }
         for name, value in constants.items():
@@ -82,28 +80,29 @@ class Scene(nn.Module):
             side: S.
         """
         images = screen_3VB.shape[2]
-        corners_3N = torch.zeros(3, images * side**2, dtype=torch.int64, device=screen_3VB.device)
-        material_N = torch.full_like(corners_3N[0], -1)
-        nearness_N = torch.zeros_like(corners_3N[0], dtype=torch.float32)
+        triangle_N = torch.zeros(images * side**2, dtype=torch.int64, device=screen_3VB.device)
+        material_N = torch.full_like(triangle_N, -1)
+        nearness_N = torch.zeros_like(triangle_N, dtype=torch.float32)
 
-        def show(layer: Layer, pixels_F: Tensor, corners_3F: Tensor) -> None:
-            corners_3N[:, pixels_F] = corners_3F
-            material_N[pixels_F] = self.material_V[corners_3F[0]]
-            nearness_N[pixels_F] = layer.nearness_F
+        def show(pixels_F: Tensor, triangles_F: Tensor, nearness_F: Tensor) -> None:
+            triangle_N.scatter_(0, pixels_F, triangles_F)
+            material_N.scatter_(0, pixels_F, self.material_T.index_select(0, triangles_F))
+            nearness_N.scatter_(0, pixels_F, nearness_F)
 
-        solid = nearest(screen_3VB, self.solid_3T, side)
-        show(solid, solid.pixels_F, self.solid_3T[:, solid.triangles_F])
+        solid = nearest(screen_3VB, self.corners_3T[:, : self.solid], side)
+        show(solid.pixels_F, solid.triangles_F, solid.nearness_F)
         chosen = long_B.nonzero()[:, 0]
         if len(chosen):
-            hair = nearest(screen_3VB[:, :, chosen], self.hair_3T, side, two_sided=True)
+            hair = nearest(screen_3VB[:, :, chosen], self.corners_3T[:, self.solid :], side, two_sided=True)
             pixels_F = chosen[hair.pixels_F // side**2] * side**2 + hair.pixels_F % side**2
-            corners_3F = self.hair_3T[:, hair.triangles_F]
-            shown_F = (hair.nearness_F > nearness_N[pixels_F]) & (self._depth(corners_3F, hair.weights_2F) < CURTAIN_Z)
-            show(hair.at(shown_F), pixels_F[shown_F], corners_3F[:, shown_F])
-        return Seen(corners_3N, material_N, nearness_N, images)
+            triangles_F = hair.triangles_F + self.solid
+            shown_F = (hair.nearness_F > nearness_N[pixels_F]) & (self._depth(triangles_F, hair.weights_2F) < CURTAIN_Z)
+            show(pixels_F[shown_F], triangles_F[shown_F], hair.nearness_F[shown_F])
+        return Seen(triangle_N, material_N, nearness_N, images)
 
-    def _depth(self, corners_3F: Tensor, weights_2F: Tensor) -> Tensor:
-        a, b, c = self.depth_V[corners_3F]
+    def _depth(self, triangles_F: Tensor, weights_2F: Tensor) -> Tensor:
+        """Return z in template coordinates: (F,)."""
+        a, b, c = self.depth_V[self.corners_3T[:, triangles_F]]
         return c + weights_2F[0] * (a - c) + weights_2F[1] * (b - c)
 
 

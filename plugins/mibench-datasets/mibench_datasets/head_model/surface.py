@@ -20,8 +20,8 @@ class Points(NamedTuple):
     Attributes:
         vertex_3M: vertices of the triangle.
         entry_3M: the same in a table of V x B entries: vertex * B + image.
-        column_M: column of the pixel's centre.
-        row_M: row of the pixel's centre.
+        column_M: column of the pixel.
+        row_M: row of the pixel.
     """
 
     vertex_3M: Tensor
@@ -30,18 +30,25 @@ class Points(NamedTuple):
     row_M: Tensor
 
 
-def points(seen: Seen, pixel_M: Tensor, side: int, dtype: torch.dtype) -> Points:
-    """Look up pixels."""
-    vertex_3M = seen.corners_3N.index_select(1, pixel_M)
+def points(seen: Seen, corners_3T: Tensor, pixel_M: Tensor, side: int) -> Points:
+    """Look up pixels.
+
+    Args:
+        seen: what they show.
+        corners_3T: vertices of all triangles.
+        pixel_M: their numbers.
+        side: S.
+    """
+    vertex_3M = corners_3T.index_select(1, seen.triangle_N.index_select(0, pixel_M))
     row_M = pixel_M // side
     entry_3M = vertex_3M * seen.images + row_M // side
-    return Points(vertex_3M, entry_3M, (pixel_M % side).to(dtype) + 0.5, (row_M % side).to(dtype) + 0.5)
+    return Points(vertex_3M, entry_3M, pixel_M - row_M * side, row_M % side)
 
 
 def screen(at: Points, table_CVB: Tensor) -> Tensor:
     """Return screen x and y of the corners, relative to the pixels: (2, 3, M)."""
     corners_23M = pick(table_CVB[:2].flatten(1), at.entry_3M.flatten()).unflatten(1, (3, -1))
-    return corners_23M - torch.stack([at.column_M, at.row_M])[:, None]
+    return corners_23M - (torch.stack([at.column_M, at.row_M])[:, None] + 0.5)
 
 
 def weights(corners_23M: Tensor) -> Tensor:

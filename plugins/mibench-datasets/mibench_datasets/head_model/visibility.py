@@ -29,10 +29,6 @@ class Layer(NamedTuple):
     weights_2F: Tensor
     nearness_F: Tensor
 
-    def at(self, rows: Tensor) -> Layer:
-        """Return these pixels of it."""
-        return Layer(self.pixels_F[rows], self.triangles_F[rows], self.weights_2F[:, rows], self.nearness_F[rows])
-
 
 class _Boxes(NamedTuple):
     """Triangles with pixel centres in their bounding boxes, (N,) each.
@@ -136,7 +132,7 @@ def _pixels(boxes: _Boxes) -> tuple[Tensor, Tensor, Tensor]:
     start_N = boxes.pixels.cumsum(0) - boxes.pixels
     facts_2M = torch.stack([start_N, boxes.width]).int().index_select(1, owner_M)
     within_M = torch.arange(len(owner_M), device=device, dtype=torch.int32) - facts_2M[0]
-    row_M = within_M // facts_2M[1]
+    row_M = ((within_M + 0.5) / facts_2M[1]).int()  # exact: boxes are small, and integer division is slow
     return owner_M, within_M - row_M * facts_2M[1], row_M
 
 
