@@ -102,4 +102,4 @@ def mibench_metrics() -> Iterable[MetricSpec]:
 def mibench_protocols() -> Iterable[ProtocolSpec]:
     yield _spec(ProtocolSpec, "toy", "HERE", version="1.0", file="fake_plugin:toy.yaml")
     yield _spec(ProtocolSpec, "other", "HERE", version="1.0", file="fake_plugin:other.yaml")
-    yield _spec(ProtocolSpec, "referee", "HERE", version="1.0", file="fake_plugin:referee.yaml")
+    yield _spec(ProtocolSpec, "referee", "HERE", version="1.0", file="fake_plugin:referee.yaml", trial=True)

@@ -23,6 +23,7 @@ from mibench.api import (
     Column,
     Dataset,
     Defense,
+    GroundTruth,
     ImageSet,
     Ledger,
     Measurement,
@@ -35,6 +36,7 @@ from mibench.api import (
     SelfCheck,
     Step,
     TargetView,
+    TensorImages,
     TrainContext,
     class_means,
     freeze,
@@ -51,6 +53,7 @@ from mibench.testing import (
     contract_for,
     run_checks,
 )
+from mibench.testing.tiny_components import TinyFaces
 
 
 def caught(kind: str, component: type) -> set[str]:
@@ -410,9 +413,41 @@ class AlwaysColour(Synthetic):
         return super().load(identities, size=size, channels=3)
 
 
+class TestDatasetWithPortraits(DatasetContract):
+    component = TinyFaces
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePortrait(TinyFaces):
+    """Gives the picture of the gallery away as gold."""
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        return super().portraits(identities, size=size, channels=channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupPortrait(TinyFaces):
+    """Draws people by their place among others."""
+
+    def portraits(self, identities: Sequence[int], *, size: int, channels: int, take: int = 0) -> TensorImages:
+        return super().portraits(range(len(identities)), size=size, channels=channels, take=take)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeTruth(TinyFaces):
+    """Tells of a face how it differs from the others'."""
+
+    def truth(self, identities: Sequence[int]) -> GroundTruth:
+        values_KD = super().truth(identities).values_KD
+        return GroundTruth(values_KD - values_KD.mean(0))
+
+
 @pytest.mark.parametrize(
     ("component", "expected"),
     [
+        (OnePortrait, {"portraits_are_one_picture_of_each"}),
+        (GroupPortrait, {"portraits_are_one_picture_of_each"}),
+        (RelativeTruth, {"truth_is_of_each_alone"}),
         (OwnLabels, {"labels_follow_the_request", "identities_do_not_depend_on_each_other"}),
         (Entangled, {"identities_do_not_depend_on_each_other"}),
         (AlwaysColour, {"delivers_images"}),
