@@ -125,7 +125,8 @@ class Measurement(Quantity):
     Attributes:
         name: column name; made of these fields if it is left out.
         value: the estimate.
-        unit: ``"fraction"``, ``"cosine"``, ``"1/255"`` ...
+        unit: ``"fraction"``, ``"cosine"``, ``"1/255"`` ... With ``"bits"``, ``details["among"]`` says how many people
+            are told apart, so that tables and reports can say in words how far that narrows them down.
         higher_is_better: from the defender's point of view.
         n: number of images behind it.
         per_class: one value per class (``None`` for a class without images); the confidence interval resamples these.

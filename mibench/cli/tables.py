@@ -11,6 +11,7 @@ from mibench.cli.terminal import duration
 from mibench.results.columns import attack_accuracies, clean_accuracy, quantity, robust_columns
 from mibench.results.display import DASH, short, with_interval
 from mibench.results.record import Control, MetricValue, Record
+from mibench.results.words import in_words
 
 if TYPE_CHECKING:
     from mibench.plan.plan import Plan
@@ -128,6 +129,9 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
     for control in ("floor", *further, "gold"):
         measured = first.controls.get(control, {}).get(headline)
         parts.append(f"{control} {short(measured.value if measured else None)}")
+    plain = first.controls.get("undefended", {}).get(headline)
+    if plain and (words := in_words(plain.value, plain.unit, plain.details)):
+        parts.append(f"undefended {words}")
     leakage = first.metrics.get(headline)
     sizes = [f"{_classes(first)} classes"] if first.classes else []
     sizes += [f"{leakage.n} reconstructions"] if leakage else []

@@ -16,6 +16,7 @@ from mibench.results.display import flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
+from mibench.results.words import in_words
 
 CONTROLS = ("undefended", "floor", "lookalike", "gold")
 Pairs = list[tuple[str, str]]
@@ -138,7 +139,9 @@ def _controls(record: Record) -> list[tuple[str, list[str]]]:
 
 def _metric(metric: MetricValue) -> list[str]:
     direction = "higher is better" if metric.higher_is_better else "lower is better"
-    return [_number(metric), metric.unit, str(metric.n), direction, metric.group]
+    words = in_words(metric.value, metric.unit, metric.details)
+    unit = f"{metric.unit}: {words}" if words else metric.unit
+    return [_number(metric), unit, str(metric.n), direction, metric.group]
 
 
 def _component(part: ComponentRef) -> list[str]:
