@@ -81,6 +81,7 @@ def test_what_the_class_of_an_attack_says(toy_registry):
     assert (found.groups, found.flat, found.deployed, found.files) == ([], {}, [], {})
     assert found.presets == {"quick": {"steps": 3}, "deep": {"steps": 4}}
     assert Facts(toy_registry).traits("attack", "reader").needs_public
+    assert not found.needs_target
 
 
 def test_a_parameter_in_a_group_has_two_names(toy_registry):
