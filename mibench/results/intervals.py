@@ -7,18 +7,16 @@ the interval has no width: the bootstrap knows nothing beyond the classes it saw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mibench.api.quantity import Quantity
 from mibench.results.record import MetricValue
+from mibench.results.resampling import picks
 
 DRAWS = 2000
 CONFIDENCE = 0.95
-_SEED = int.from_bytes(b"mibench bootstrap over classes 1"[-8:], "big")
 
 Interval = tuple[float, float]
 
@@ -44,16 +42,10 @@ def class_interval(per_class: Sequence[float | None], *, draws: int = DRAWS) -> 
     values_K = np.array([value for value in per_class if value is not None], dtype=np.float64)
     if len(values_K) < 2:
         return None
-    means_D = values_K[_picks(draws, len(values_K))].mean(axis=1)
+    means_D = values_K[picks(draws, len(values_K))].mean(axis=1)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means_D, (tail, 1 - tail))
     return float(low), float(high)
-
-
-@lru_cache(maxsize=4)  # a board asks for the same few sizes thousands of times
-def _picks(draws: int, classes: int) -> NDArray[np.int64]:
-    """Return which classes each resample takes, ``(draws, classes)``."""
-    return np.random.Generator(np.random.PCG64(_SEED)).integers(0, classes, size=(draws, classes))
 
 
 def seed_average(runs: Sequence[Sequence[float | None]]) -> list[float | None]:
