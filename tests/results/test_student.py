@@ -19,4 +19,4 @@ def test_tails_and_quantiles_are_those_of_scipy(df: float) -> None:
 def test_many_degrees_of_freedom_are_the_normal_distribution() -> None:
     for df in (2000, 1e5, math.inf):
         assert quantile(0.975, df) == pytest.approx(stats.norm.ppf(0.975))
-        assert upper_tail(2.0, df) == pytest.approx(stats.t.sf(2.0, min(df, 1e9)), rel=2e-3)
+        assert upper_tail(2.0, df) == pytest.approx(stats.t.sf(2.0, min(df, 1e9)), rel=5e-3)
