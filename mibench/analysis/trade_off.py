@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mibench.leaderboard.rows import Row, make_rows
+from mibench.leaderboard.row import Row
+from mibench.leaderboard.rows import make_rows
 from mibench.results.record import Record
 
 

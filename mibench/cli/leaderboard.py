@@ -84,6 +84,8 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
     for table in boards.to_table(board):
         echo_table(table.columns, table.rows, title=table.title)
         echo(table.footer)
+        for command in table.commands:
+            echo(command)
         echo()
 
 

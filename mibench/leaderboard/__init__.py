@@ -2,7 +2,8 @@
 
 from mibench.leaderboard.add import RefusedError, add_records
 from mibench.leaderboard.board import Board, load_board
-from mibench.leaderboard.render import to_csv, to_json, to_markdown, to_table
+from mibench.leaderboard.render import to_csv, to_json
+from mibench.leaderboard.tables import to_markdown, to_table
 from mibench.leaderboard.verify import verify
 
 __all__ = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from mibench.leaderboard.differences import smallest_seen
 from mibench.leaderboard.layout import BoardFolder, choose
-from mibench.leaderboard.rows import Row, flag_fewer, make_rows
+from mibench.leaderboard.ranks import in_order, rank
+from mibench.leaderboard.row import Row
+from mibench.leaderboard.rows import flag_fewer, make_rows
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,11 @@ class ProtocolBoard:
         summary: one line about the protocol.
         headline: the leakage metric that ranks.
         seeds: seeds of a complete entry.
-        rows: ranked rows, least leakage first.
+        suite: attacks that a complete entry has met; empty if the protocol requires none.
+        undefended: the defense that rows are compared with.
+        smallest: the smallest true difference to it that a row can show with a power of 80 %, as a median over rows;
+            ``None`` if that is not known.
+        rows: ranked rows, least leakage first, then those without a rank.
     """
 
     protocol: str
@@ -28,6 +34,9 @@ class ProtocolBoard:
     summary: str
     headline: str
     seeds: tuple[int, ...]
+    suite: tuple[str, ...]
+    undefended: str
+    smallest: float | None
     rows: tuple[Row, ...]
 
 
@@ -58,30 +67,6 @@ def load_board(folder: Path, protocol: str | None = None, *, by_attack: bool = F
     return Board(tuple(_section(board, by_attack) for board in choose(folder, protocol)))
 
 
-def rank(rows: Sequence[Row]) -> list[Row]:
-    """Sort rows, least leakage first, and give them ranks.
-
-    A row shares the rank of the group's first row if their intervals overlap: read apart, the two do not say which
-    leaks less, though paired by class they may (``scripts/paired_difference.py``). A row without an interval counts as
-    a point. The next group's rank skips as many.
-    Rows that are no result of a working defense within its threat model come last and keep rank 0.
-    """
-    ordered = sorted(
-        rows,
-        key=lambda row: (bool(row.unranked), _low_is_good(row.leakage.value, row), row.model, row.defense, row.note),
-    )
-    ranked: list[Row] = []
-    leader: Row | None = None
-    for place, row in enumerate(ordered, start=1):
-        if row.unranked:
-            ranked.append(row)
-            continue
-        if leader is None or not _overlap(leader, row):
-            leader = replace(row, rank=place)
-        ranked.append(replace(row, rank=leader.rank))
-    return ranked
-
-
 def _section(board: BoardFolder, by_attack: bool) -> ProtocolBoard:
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
@@ -89,16 +74,18 @@ def _section(board: BoardFolder, by_attack: bool) -> ProtocolBoard:
     protocol = loaded.protocol
     records = [record for _, record in board.records()]
     if by_attack:
-        rows = [replace(row, rank=0) for row in rank(make_rows(records, each_attack=True))]
+        rows = in_order(make_rows(records, protocol, each_attack=True))
     else:
-        rows = rank(flag_fewer(make_rows(records, protocol.attacks)))
-    return ProtocolBoard(board.id, loaded.digest, protocol.summary, protocol.headline, protocol.seeds, tuple(rows))
-
-
-def _low_is_good(value: float, row: Row) -> float:
-    return -value if row.higher_is_better else value
-
-
-def _overlap(one: Row, other: Row) -> bool:
-    (low, high), (other_low, other_high) = (row.leakage.ci95 or (row.leakage.value,) * 2 for row in (one, other))
-    return low <= other_high and other_low <= high
+        made = make_rows(records, protocol)
+        rows = rank(made if protocol.suite else flag_fewer(made))
+    return ProtocolBoard(
+        protocol=board.id,
+        digest=loaded.digest,
+        summary=protocol.summary,
+        headline=protocol.headline,
+        seeds=protocol.seeds,
+        suite=() if by_attack else protocol.suite,
+        undefended=protocol.undefended.name,
+        smallest=smallest_seen([row.difference for row in rows if row.defense != protocol.undefended.name]),
+        rows=tuple(rows),
+    )

@@ -22,7 +22,7 @@ def reported(records: Iterable[Record]) -> tuple[str, ...]:
 
 
 def _shown(record: Record) -> Iterator[tuple[str, MetricValue]]:
-    lead = [headline(record), *(control(record, name) for name in ("gold", "floor", "undefended"))]
+    lead = [headline(record), *(control(record, name) for name in ("gold", "floor", "undefended", "lookalike"))]
     yield from ((record.protocol.headline, metric) for metric in lead if metric)
     if accuracy := clean_accuracy(record.metrics):
         yield "accuracy", accuracy

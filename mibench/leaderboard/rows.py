@@ -3,101 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import fmean
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+from mibench.leaderboard.differences import not_above_lookalike, scores_by_identity, to_undefended
 from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
 from mibench.leaderboard.evidence import reported
+from mibench.leaderboard.met import Attacks, completing_command, flag_ids, met
+from mibench.leaderboard.row import Found, Maximum, Row
 from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
-from mibench.protocol.schema import ComponentChoice
+from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
-from mibench.results.flags import OUTSIDE, PEEKED, UNRANKED, compute_flags
-from mibench.results.intervals import pooled_interval
+from mibench.results.flags import UNRANKED, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
+from mibench.results.people import Scores
 from mibench.results.record import Flag, Record
+from mibench.results.worst_case import max_interval, worst_case
 
-UNLISTED = "no-listed-attack"
-"""Flag of a row that no attack of the protocol was run against: others alone, weak ones even, cannot rank a defense."""
 FEWER = "fewer-attacks"
 """Flag of a row that met fewer attacks than another of its board: a worst case over fewer is lower by that alone."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a board.
-
-    Attributes:
-        protocol: ``name@version``.
-        model: architecture.
-        defense: defense.
-        defense_version: version of its numbers.
-        params: its parameters.
-        params_digest: first 12 digits of the digest of version and parameters.
-        note: what tells this row from others of the same defense; empty if there are none.
-        leakage: headline, worst case over attacks.
-        higher_is_better: direction of the headline, from the defender's point of view.
-        worst_attack: name of the attack that reached it, as in ``attacks``.
-        attack_accuracy: top-1 under evaluators, worst case over attacks and evaluators.
-        normalized: leakage between floor (0) and gold (1); ``None`` if the two cannot be told apart.
-        accuracy: clean accuracy.
-        robust: robust accuracy by radius times 255, smallest first.
-        floor: headline on samples that nobody optimised.
-        gold: headline on held-out private images.
-        undefended: headline of the worst attack without a defense.
-        attacks: names of the attacks that were run, without baselines: bare with the protocol's settings, else with the
-            preset, and with what differs if that does not tell two of them apart.
-        seeds: target seeds behind the worst attack.
-        classes: attacked classes.
-        flags: computed flags of all records, one for each identifier.
-        unranked: flags for which the row is shown without a rank.
-        reported: columns that do not follow from per-class values and have to be believed.
-        rank: shared by rows that cannot be told from the first of their group; 0 before ranking, and without a rank.
-    """
-
-    protocol: str
-    model: str
-    defense: str
-    defense_version: str
-    params: Mapping[str, Any]
-    params_digest: str
-    note: str = ""
-    leakage: Estimate
-    higher_is_better: bool
-    worst_attack: str
-    attack_accuracy: Estimate | None
-    normalized: float | None
-    accuracy: Estimate | None
-    robust: Mapping[str, Estimate]
-    floor: float | None
-    gold: float | None
-    undefended: float | None
-    attacks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    classes: int
-    flags: tuple[Flag, ...] = field(default=())
-    unranked: tuple[str, ...] = ()
-    reported: tuple[str, ...] = ()
-    rank: int = 0
-
-
-def make_rows(
-    records: Iterable[Record], listed: Mapping[str, ComponentChoice] | None = None, *, each_attack: bool = False
-) -> list[Row]:
+def make_rows(records: Iterable[Record], protocol: Protocol | None = None, *, each_attack: bool = False) -> list[Row]:
     """Group finished records by protocol, model and defense, and summarise each group. Order is that of first sight.
 
     Args:
         records: of any protocols.
-        listed: the attacks whose settings the protocol froze; a row with none of them has no rank.
-        each_attack: a row for each attack, baselines included, instead of their worst case.
+        protocol: the board's. A row that has not met all attacks of its suite, or where it has none, none of those
+            whose settings it froze, has no rank. ``None`` asks for no attack.
+        each_attack: a row for each attack, baselines included, instead of their worst case; asks for no attack either.
     """
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done" and headline(record) is not None:
             attack = (record.cell.attack_label, attack_digest(record)) if each_attack else ()
             groups[*_group(record), *attack].append(record)
-    return _with_notes([_row(group, listed or {}) for group in groups.values()])
+    return _with_notes([_row(group, protocol, judged=not each_attack) for group in groups.values()])
 
 
 def flag_fewer(rows: Sequence[Row]) -> list[Row]:
@@ -118,21 +60,38 @@ def _group(record: Record) -> tuple[str, ...]:
     return (*where, component_digest(record, "model"), component_digest(record, "defense"))
 
 
-def _row(records: Sequence[Record], listed: Mapping[str, ComponentChoice]) -> Row:
+class _Worst(NamedTuple):
+    """The attack of several that leaks most."""
+
+    name: str
+    records: Sequence[Record]
+    leakage: Estimate
+    scores: Scores
+
+
+def _worst(attacks: Attacks, *, up: bool) -> _Worst:
+    """Return the worst attack; the interval is that of the maximum, with all attacks on the same resampled people."""
+    means = {name: made.value for name, group in attacks.items() if (made := estimate(group, headline))}
+    name = (min if up else max)(means, key=means.__getitem__)
+    scores = scores_by_identity(attacks, attacks[name][0].protocol.headline)
+    interval = max_interval(scores)
+    if interval and up:
+        interval = (-interval[1], -interval[0])
+    return _Worst(name, attacks[name], Estimate(means[name], interval), scores)
+
+
+def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) -> Row:
     first = records[0]
     attacks = by_attack([record for record in records if not is_baseline(record)] or records)
-    as_listed = any(record.cell.attack_label in listed for record in records)
-    missing = [_unlisted(listed)] if listed and not as_listed else []
-    promised = [group for group in attacks.values() if not {OUTSIDE, PEEKED} & _flag_ids(group)]
-    counted = promised or list(attacks.values())
-    worst = max(counted, key=_mean_leak)
-    worst_name = next(name for name, group in attacks.items() if group is worst)
-    lead = [value for record in worst if (value := headline(record))]
+    found = met(attacks, protocol if judged else None)
+    [lead, *_] = [metric for record in records if (metric := headline(record))]
+    up = lead.higher_is_better
+    worst = _worst(found.counted, up=up)
     defense = first.components.get("defense")
-    leakage = Estimate(fmean(metric.value for metric in lead), pooled_interval([metric.per_class for metric in lead]))
-    floor, gold, undefended = (mean_control(worst, name) for name in ("floor", "gold", "undefended"))
-    up = lead[0].higher_is_better
+    floor, gold = (mean_control(worst.records, name) for name in ("floor", "gold"))
     once = list({record.cell.seed: record for record in reversed(records)}.values())
+    alike = not_above_lookalike(found.counted, higher_is_better=up)
+    plain = protocol is not None and first.cell.defense == protocol.undefended.name
     return Row(
         protocol=f"{first.protocol.name}@{first.protocol.version}",
         model=first.cell.model,
@@ -140,34 +99,47 @@ def _row(records: Sequence[Record], listed: Mapping[str, ComponentChoice]) -> Ro
         defense_version=defense.version if defense else "",
         params=defense.params if defense else {},
         params_digest=component_digest(first, "defense"),
-        leakage=leakage,
+        leakage=worst.leakage,
+        unit=lead.unit,
         higher_is_better=up,
-        worst_attack=worst_name,
-        attack_accuracy=worst_attack_accuracy(counted),
+        worst_attack=worst.name,
+        difference=None if plain else to_undefended(found.counted, higher_is_better=up),
+        maximum=_maximum(worst, found.counted, up=up),
+        worst_found=_worst_found(found.promised, up=up) if judged and protocol and protocol.suite else None,
+        attack_accuracy=worst_attack_accuracy(found.counted.values()),
         normalized=None
         if floor is None or gold is None
-        else normalized_leakage(leakage.value, floor, gold, higher_is_better=up),
-        accuracy=estimate([value for record in once if (value := clean_accuracy(record.metrics))]),
+        else normalized_leakage(worst.leakage.value, floor, gold, higher_is_better=up),
+        accuracy=estimate(once, lambda record: clean_accuracy(record.metrics)),
         robust=robust_accuracies(once),
         floor=floor,
+        lookalike=mean_control(worst.records, "lookalike"),
         gold=gold,
-        undefended=undefended,
+        undefended=mean_control(worst.records, "undefended"),
         attacks=tuple(sorted(attacks)),
-        seeds=tuple(sorted({record.cell.seed for record in worst})),
-        classes=max(sum(value is not None for value in metric.per_class) for metric in lead),
-        flags=(*_flags(records), *missing),
+        seeds=tuple(sorted({record.cell.seed for record in worst.records})),
+        classes=len(worst.scores.people),
+        flags=(*_flags(records), *found.flags, *([alike] if alike else [])),
+        unranked=tuple(sorted((UNRANKED & flag_ids(worst.records)) | {flag.id for flag in found.flags})),
+        missing=found.missing,
+        complete_with=completing_command(first, found.missing) if found.missing else "",
         reported=reported(records),
-        unranked=tuple(sorted((UNRANKED & _flag_ids(worst)) | {flag.id for flag in missing})),
+        scores=worst.scores,
     )
 
 
-def _unlisted(listed: Mapping[str, ComponentChoice]) -> Flag:
-    return Flag(id=UNLISTED, text=f"not attacked as the protocol froze it: run it against {', '.join(sorted(listed))}")
+def _maximum(worst: _Worst, attacks: Attacks, *, up: bool) -> Maximum | None:
+    made = worst_case(worst.scores)
+    if made is None:
+        return None
+    bias = -made.bias if up else made.bias
+    names = dict(zip(worst.scores.attacks, attacks, strict=True))
+    return Maximum(bias, worst.leakage.value - bias, {names[key]: share for key, share in made.best.items()})
 
 
-def _mean_leak(records: Sequence[Record]) -> float:
-    values = [value for record in records if (value := headline(record))]
-    return fmean(-metric.value if metric.higher_is_better else metric.value for metric in values)
+def _worst_found(attacks: Attacks, *, up: bool) -> Found:
+    worst = _worst(attacks, up=up)
+    return Found(worst.leakage, worst.name)
 
 
 def _flags(records: Sequence[Record]) -> tuple[Flag, ...]:
@@ -177,10 +149,6 @@ def _flags(records: Sequence[Record]) -> tuple[Flag, ...]:
         for flag in [*compute_flags(record), *record.flags]:
             found.setdefault(flag.id, flag)
     return tuple(found[identifier] for identifier in sorted(found))
-
-
-def _flag_ids(records: Sequence[Record]) -> set[str]:
-    return {flag.id for flag in _flags(records)}
 
 
 def _with_notes(rows: Sequence[Row]) -> list[Row]:

@@ -30,6 +30,23 @@ def with_interval(value: float | None, interval: tuple[float, float] | None) -> 
     return f"{short(value)} [{short(interval[0])} {short(interval[1])}]"
 
 
+def difference(value: float | None, interval: tuple[float, float] | None) -> str:
+    """Write a difference and its interval, with signs: ``-.05 [-.13 +.04]``."""
+    if value is None or interval is None:
+        return signed(value)
+    return f"{signed(value)} [{signed(interval[0])} {signed(interval[1])}]"
+
+
+def signed(value: float | None) -> str:
+    """Write a number with its sign; zero has none.
+
+    >>> signed(0.284), signed(-0.5), signed(0.001)
+    ('+.28', '-.50', '.00')
+    """
+    text = short(value)
+    return f"+{text}" if value is not None and value > 0 and float(text) != 0 else text
+
+
 def printable(value: object, limit: int = 200) -> str:
     """Return text on one line without control or direction-changing characters, cut at ``limit``."""
     text = "".join(char if char.isprintable() else " " for char in str(value))

@@ -48,32 +48,6 @@ def class_interval(per_class: Sequence[float | None], *, draws: int = DRAWS) -> 
     return float(low), float(high)
 
 
-def seed_average(runs: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """Average per-class values over seeds, class by class; ``None`` where no seed has a value.
-
-    Raises:
-        ValueError: if the runs have different numbers of classes.
-
-    >>> seed_average([[0.0, None], [1.0, None]])
-    [0.5, None]
-    """
-    means: list[float | None] = []
-    for values in zip(*runs, strict=True):
-        present = [value for value in values if value is not None]
-        means.append(sum(present) / len(present) if present else None)
-    return means
-
-
-def pooled_interval(runs: Sequence[Sequence[float | None]]) -> Interval | None:
-    """Return the interval of the mean over seeds: a bootstrap over classes of their seed averages.
-
-    ``None`` as in :func:`class_interval`, and where the runs have different numbers of classes.
-    """
-    if len({len(run) for run in runs}) != 1:
-        return None
-    return class_interval(seed_average(runs))
-
-
 def metric_value(measurement: Mapping[str, Any], group: str) -> MetricValue:
     """Turn a measurement into a record's metric, with its interval.
 

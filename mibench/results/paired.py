@@ -19,7 +19,8 @@ from mibench.results.spread import Spread, spread
 from mibench.results.student import upper_tail
 from mibench.results.worst_case import on_most_people, resampled_means
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
+"""Differences below this are none, and standard errors below this are rounding."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Comparison:
         """One-sided p of "the first leaks no more than the second"; ``None`` with fewer than two people."""
         if self.spread is None:
             return None
-        if self.spread.error > _ROUNDING:
+        if self.spread.error > ROUNDING:
             return upper_tail(self.value / self.spread.error, self.spread.df)
         # All people differ by the same: t would be infinite, and signs are all that so few people can say.
         least = 0.5**self.people
-        return 0.5 if abs(self.value) <= _ROUNDING else least if self.value > 0 else 1 - least
+        return 0.5 if abs(self.value) <= ROUNDING else least if self.value > 0 else 1 - least
 
 
 def compare(one: Scores, other: Scores) -> Comparison | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,15 @@ def make_scores(values: Mapping[str, Mapping[int, Mapping[int, float]]]) -> Scor
     return Scores(tuple(values), tuple(seeds), tuple(people), values_ASP)
 
 
+def fold_mean(values: Mapping[int, float], scores: Scores) -> float:
+    """Return the mean of values by seed; where folds have different people, each counts by their number."""
+    folds = [stratum for stratum in scores.strata if any(scores.seeds[seed] in values for seed in stratum.seeds)]
+    if len(folds) < 2:
+        return fmean(values.values())
+    means = [fmean(values[scores.seeds[seed]] for seed in one.seeds if scores.seeds[seed] in values) for one in folds]
+    return fmean(means, weights=[len(one.people) for one in folds])
+
+
 def scores_of(attacks: Mapping[str, Sequence[Record]], metric: str, control: str | None = None) -> Scores:
     """Return the scores of records, by attack, in a column.
 
@@ -112,7 +122,11 @@ def _column(record: Record, metric: str, control: str | None) -> MetricValue | N
 
 
 def _leaks(record: Record, metric: MetricValue) -> Iterator[tuple[int, float]]:
-    """Yield identity and leakage; a class that the record gives no identity keeps a number of its own, below 0."""
+    return ((who, -value if metric.higher_is_better else value) for who, value in values_of(record, metric))
+
+
+def values_of(record: Record, metric: MetricValue) -> Iterator[tuple[int, float]]:
+    """Yield identity and value of each class that has one; a class without identity keeps a number of its own, < 0."""
     for label, value in enumerate(metric.per_class):
         if value is not None:
-            yield record.classes.get(str(label), -1 - label), -value if metric.higher_is_better else value
+            yield record.classes.get(str(label), -1 - label), value

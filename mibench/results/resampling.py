@@ -22,7 +22,14 @@ def picks(draws: int, number: int, stratum: int = 0) -> NDArray[np.int64]:
     return np.random.Generator(np.random.PCG64(_SEED + stratum)).integers(0, number, size=(draws, number))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
+def _people_counts(draws: int, number: int, strata: tuple[tuple[int, ...], ...]) -> NDArray[np.float64]:
+    counts_DP = np.zeros((draws, number))
+    for place, people in enumerate(strata):
+        counts_DP[:, people] = _counts(picks(draws, len(people), place), len(people))
+    return counts_DP
+
+
 def _seed_picks(draws: int, number: int, stratum: int) -> NDArray[np.int64]:
     return np.random.Generator(np.random.PCG64(_TARGETS + stratum)).integers(0, number, size=(draws, number))
 
@@ -35,11 +42,7 @@ def _counts(taken_DN: NDArray[np.int64], number: int) -> NDArray[np.float64]:
 
 def people_counts(scores: Scores, draws: int) -> NDArray[np.float64]:
     """Return how often each resample takes each person, ``(draws, people)``; folds are resampled apart."""
-    counts_DP = np.zeros((draws, len(scores.people)))
-    for number, stratum in enumerate(scores.strata):
-        size = len(stratum.people)
-        counts_DP[:, stratum.people] = _counts(picks(draws, size, number), size)
-    return counts_DP
+    return _people_counts(draws, len(scores.people), tuple(stratum.people for stratum in scores.strata))
 
 
 def seed_counts(scores: Scores, draws: int) -> NDArray[np.float64]:

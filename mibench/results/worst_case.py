@@ -49,19 +49,30 @@ def worst_case(scores: Scores, draws: int = DRAWS) -> WorstCase | None:
     scores = on_most_people(scores)
     if not scores.attacks or not scores.people:
         return None
-    means_A = scores.people_AP.mean(axis=1)
-    value = float(means_A.max())
+    value = float(scores.people_AP.mean(axis=1).max())
     means_AD = resampled_means(scores, draws)
-    tail = (1 - CONFIDENCE) / 2
-    over_people_D = (people_counts(scores, draws) @ scores.people_AP.T / len(scores.people)).max(axis=1)
-    low, high = np.quantile(over_people_D, (tail, 1 - tail))
     chosen_D = means_AD.argmax(axis=0)
     return WorstCase(
         value=value,
         bias=float(means_AD.max(axis=0).mean()) - value if len(scores.attacks) > 1 else 0.0,
         best={attack: float((chosen_D == place).mean()) for place, attack in enumerate(scores.attacks)},
-        ci95=(float(low), float(high)) if len(scores.people) > 1 else None,
+        ci95=max_interval(scores, draws),
     )
+
+
+def max_interval(scores: Scores, draws: int = DRAWS) -> Interval | None:
+    """Return the 95 % percentile bootstrap interval over people of the largest mean of an attack.
+
+    Of one attack under one seed it is that of records (``intervals.class_interval``). ``None`` with fewer than two
+    people.
+    """
+    scores = on_most_people(scores)
+    if len(scores.people) < 2:
+        return None
+    maxima_D = (people_counts(scores, draws) @ scores.people_AP.T / len(scores.people)).max(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(maxima_D, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def on_most_people(scores: Scores) -> Scores:

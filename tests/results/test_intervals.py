@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mibench.api.quantity import Quantity
-from mibench.results.intervals import class_interval, metric_value, pooled_interval, seed_average
+from mibench.results.intervals import class_interval, metric_value
 
 FRACTIONS = st.floats(0, 1, allow_nan=False)
 
@@ -64,15 +64,6 @@ def test_lies_within_the_classes_and_repeats(values: list[float]) -> None:
     low, high = class_interval(values) or (0, 0)
     assert min(values) - 1e-12 <= low <= high <= max(values) + 1e-12
     assert class_interval(values) == (low, high)
-
-
-def test_seeds_are_averaged_class_by_class() -> None:
-    assert seed_average([[0.0, 1.0, None], [1.0, None, None]]) == [0.5, 1.0, None]
-    assert pooled_interval([[0.0, 1.0], [1.0, 0.0]]) == (0.5, 0.5)
-    assert pooled_interval([[0.0, 1.0], [1.0]]) is None
-    assert pooled_interval([]) is None
-    with pytest.raises(ValueError, match="shorter"):
-        seed_average([[0.0, 1.0], [1.0]])
 
 
 def test_a_measurement_becomes_a_metric() -> None:

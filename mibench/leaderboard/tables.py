@@ -1,0 +1,159 @@
+"""A board as tables of strings, for terminals and as Markdown. Text from records is never trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mibench.leaderboard.board import Board, ProtocolBoard
+from mibench.leaderboard.estimates import Estimate
+from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
+from mibench.leaderboard.row import Row
+from mibench.results.display import difference, printable, short, with_interval
+
+EVIDENCE = "evidence"
+Columns = dict[str, Callable[[Row], str]]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table ready to print; all text is on one line and free of control characters.
+
+    Attributes:
+        title: protocol and the start of its digest.
+        columns: headings.
+        rows: cells, as many as columns.
+        footer: one line on controls and reading.
+        commands: what completes the rows; empty for rows that are complete.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    footer: str
+    commands: tuple[str, ...] = ()
+
+
+def to_table(board: Board) -> list[TextTable]:
+    """Return a table for each protocol version, and after it one of its rows that are incomplete, if there are any."""
+    return [table for section in board.sections for table in (_ranked(section), *_incomplete(section))]
+
+
+def to_markdown(board: Board) -> str:
+    """Return Markdown with one table for each protocol version, and one of its incomplete rows."""
+    parts = []
+    for table in to_table(board):
+        kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
+        rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
+        lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
+        body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+        commands = "".join(f"- {_markdown(command)}\n" for command in table.commands)
+        parts.append(f"### {_markdown(table.title)}\n\n{body}\n\n{_markdown(table.footer)}\n" + commands)
+    return "\n".join(parts)
+
+
+def _ranked(section: ProtocolBoard) -> TextTable:
+    rows = [row for row in section.rows if not row.missing]
+    return _table(section, _title(section), rows, _columns(section, rows), printable(_footer(section, rows), 2000))
+
+
+def _incomplete(section: ProtocolBoard) -> list[TextTable]:
+    """Return the table of the rows that lack attacks of the suite, with the commands that complete them."""
+    rows = [row for row in section.rows if row.missing]
+    if not rows:
+        return []
+    columns = {name: cell for name, cell in _columns(section, rows).items() if name != "rank"}
+    columns |= {"missing": _missing}
+    footer = "no rank before all required attacks are met with all seeds: each line below completes a row"
+    made = _table(section, f"{_title(section)}: incomplete", rows, columns, footer)
+    commands = tuple(printable(row.complete_with, 2000) for row in rows)
+    return [TextTable(made.title, made.columns, made.rows, made.footer, commands)]
+
+
+def _table(section: ProtocolBoard, title: str, rows: Sequence[Row], columns: Columns, footer: str) -> TextTable:
+    cells = tuple(tuple(printable(cell(row)) for cell in columns.values()) for row in rows)
+    return TextTable(printable(title), tuple(columns), cells, footer)
+
+
+def _title(section: ProtocolBoard) -> str:
+    return f"{section.protocol} ({section.digest[:6]})  {section.summary}"
+
+
+def _columns(section: ProtocolBoard, rows: Sequence[Row]) -> Columns:
+    """Return the columns of a section: heading, and the text of a row."""
+    first = rows[0] if rows else None
+    unit = f" ({first.unit})" if first and first.unit != "fraction" else ""
+    way = "↑" if first and first.higher_is_better else "↓"
+    columns: Columns = {
+        "rank": lambda row: str(row.rank) if row.rank else short(None),
+        "defense": lambda row: f"{row.defense} ({row.note})" if row.note else row.defense,
+        "model": lambda row: row.model,
+        f"leakage{unit} {way}": lambda row: with_interval(*row.leakage),
+        f"minus {section.undefended}": lambda row: _difference(row),
+    }
+    if section.suite:
+        columns[f"worst found so far {way}"] = _found
+    columns |= {
+        "attack acc@1 ↓": lambda row: _number(row.attack_accuracy),
+        "normalised ↓": lambda row: short(row.normalized),
+        "accuracy ↑": lambda row: with_interval(*row.accuracy) if row.accuracy else short(None),
+        **{f"robust ε={eps}/255 ↑": _robust(eps) for eps in radii(section.rows)},
+        "worst attack": lambda row: row.worst_attack,
+        "attacks": lambda row: str(len(row.attacks)),
+        "seeds": lambda row: f"{len(set(row.seeds) & set(section.seeds))} of {len(section.seeds)}",
+        EVIDENCE: lambda row: f"{REPORTED}: {', '.join(row.reported)}" if row.reported else RECOMPUTED,
+        "flags": lambda row: ", ".join(flag.id for flag in row.flags),
+    }
+    return columns
+
+
+def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
+    if not rows:
+        return "no entries"
+    first, plain = rows[0], section.undefended
+    alike = f"lookalike {short(first.lookalike)}, " if first.lookalike is not None else ""
+    which = f"the {len(section.suite)} required attacks" if section.suite else "attacks"
+    parts = [
+        f"floor {short(first.floor)}, {alike}gold {short(first.gold)}",
+        f"leakage is {section.headline}, worst case over {which}, mean over seeds, [95 % over people]",
+        f"minus {plain}: paired by person and seed under the same attacks, without the bias of the maximum",
+    ]
+    if any(row.rank for row in rows):
+        parts += [
+            "a rank is shared by all that a paired test with Holm's correction does not tell from its first row, a "
+            "comparison with that row and not among each other; without a rank: see flags"
+        ]
+    if section.smallest is not None:
+        parts.append(f"a difference to {plain} of {short(section.smallest)} is seen in 4 of 5 repetitions")
+    return "; ".join(parts)
+
+
+def _difference(row: Row) -> str:
+    return difference(row.difference.value, row.difference.ci95) if row.difference else short(None)
+
+
+def _found(row: Row) -> str:
+    return f"{short(row.worst_found.leakage.value)} {row.worst_found.attack}" if row.worst_found else short(None)
+
+
+def _missing(row: Row) -> str:
+    return "; ".join(f"{attack}: seed {', '.join(map(str, seeds))}" for attack, seeds in row.missing.items())
+
+
+def _robust(eps: str) -> Callable[[Row], str]:
+    return lambda row: _number(row.robust.get(eps))
+
+
+def _number(made: Estimate | None) -> str:
+    return short(made.value if made else None)
+
+
+def radii(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the radii of all rows' robust accuracies, smallest first."""
+    return tuple(sorted({eps for row in rows for eps in row.robust}, key=float))
+
+
+def _markdown(text: str) -> str:
+    for char, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("!", "\\!")):
+        text = text.replace(char, safe)
+    return text
