@@ -611,7 +611,9 @@ class WritesPeople(RanksPeople):
     """Writes into the distractors that it was lent."""
 
     def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
-        evidence.identities.distractors.pixels_NCHW.fill_(7)
+        strangers = evidence.identities and evidence.identities.distractors
+        assert isinstance(strangers, TensorImages)
+        strangers.pixels_NCHW.fill_(7)
         return super().measure(evidence, ctx)
 
 
