@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         InputFile as InputFile,
         OmitIfDefault as OmitIfDefault,
         build as build,
+        replaced as replaced,
     )
     from mibench.api.perturb import (
         BatchNormPolicy as BatchNormPolicy,
@@ -128,7 +129,7 @@ _NAMES = {
     "images": "check_images from_uint8 resize to_rgb to_uint8",
     "importer": "Imported Importer",
     "metric": "Measurement Metric MetricContext MetricInputs Need Subject class_means",
-    "params": "FlatNames InferenceOnly InputFile OmitIfDefault build",
+    "params": "FlatNames InferenceOnly InputFile OmitIfDefault build replaced",
     "perturb": "BatchNormPolicy Norm batchnorm_policy other_class pgd without_weight_gradients",
     "precision": "full_precision",
     "prior": "BlockState GuidedPriorModel Prior PriorModel PriorTrainer given",

@@ -242,6 +242,20 @@ def test_presets_nest_or_do_not():
     assert made.pop().search == Search(lr=0.2, young=7, view=View(flip=0.5))
 
 
+def test_a_copy_with_other_values_keeps_the_rest():
+    made = params.replaced(build(young=8, pool=3), {"search": {"lr": 0.1}, "flip": 0.4})
+    assert made == build(young=8, pool=3, lr=0.1, flip=0.4)
+    assert params.replaced(made, {}) == made
+    with pytest.raises(UsageError, match=r"attack 'host': lr = 0 is not valid"):
+        params.replaced(made, {"search.lr": 0}, owner="attack 'host'")
+
+
+def test_values_are_those_of_the_instance_by_their_names_in_keys():
+    found = params.values_of(build(lr=0.1))
+    assert list(found) == [row.key for row in params.describe(Host)]
+    assert (found["lr"], found["young"], found["crop_scale"], found["extra.size"]) == (0.1, 7, (0.5, 1.0), 1)
+
+
 def test_a_group_that_refuses_its_values_is_named_with_the_component():
     @dataclass(frozen=True)
     class Strict:

@@ -11,7 +11,7 @@ before, which keys, records and commands go on using.
 import typing
 
 from mibench.api.deprecated import module_getattr
-from mibench.api.params.building import STRICT, build, canonical
+from mibench.api.params.building import STRICT, build, canonical, replaced, values_of
 from mibench.api.params.describing import Parameter, describe, docs_of_groups
 from mibench.api.params.layout import file_parameters, inference_only_names, names_of, presets_of
 from mibench.api.params.marks import FlatNames, InferenceOnly, InputFile, OmitIfDefault
@@ -33,6 +33,8 @@ __all__ = [
     "inference_only_names",
     "names_of",
     "presets_of",
+    "replaced",
+    "values_of",
 ]
 
 if not typing.TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mibench.api.errors import UsageError, suggestion
 from mibench.api.params.describing import range_of, type_of
-from mibench.api.params.layout import MISSING, Layout, layout_of
+from mibench.api.params.layout import MISSING, Layout, layout_of, names_of
 from mibench.api.params.marks import OmitIfDefault
 from mibench.api.params.names import Given
 from mibench.api.plain import Problem, brief, misread, unfit
@@ -53,6 +53,22 @@ def build(component: type[T], settings: Mapping[str, Any], *, owner: str = "") -
         raise UsageError(text if text.startswith(owner) else f"{owner}: {text}") from None
     explain.refuse(misread(nested, made))
     return made
+
+
+def replaced(component: T, settings: Mapping[str, Any], *, owner: str = "") -> T:
+    """Return a copy of a component with other values of some parameters, by any of their names; else as :func:`build`.
+
+    Raises:
+        UsageError: as :func:`build`.
+    """
+    changed = names_of(type(component)).flatten(settings, owner or type(component).__name__)
+    return build(type(component), {**values_of(component), **changed}, owner=owner)
+
+
+def values_of(component: Any) -> dict[str, Any]:
+    """Return the value of every parameter of a component by its name in keys."""
+    leaves = layout_of(type(component)).leaves
+    return {leaf.key: functools.reduce(getattr, leaf.path, component) for leaf in leaves if leaf.settable}
 
 
 def canonical(component: Any) -> dict[str, Any]:

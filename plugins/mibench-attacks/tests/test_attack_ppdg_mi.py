@@ -25,6 +25,7 @@ from mibench.api import (
     UsageError,
     freeze,
     generator,
+    replaced,
     run_attack,
     seeded,
 )
@@ -240,7 +241,7 @@ def test_failures_of_the_tuning_are_explained_and_leave_it_frozen():
 
 
 def test_one_round_is_ppa():
-    ours, _ = attack(build(PseudoPrivateTuning, SMALL | {"rounds": 1}))
+    ours, _ = attack(replaced(ATTACK, {"rounds": 1}))
     theirs, _ = attack(build(PlugAndPlay, PPA))
     assert torch.equal(ours[1].images_NCHW, theirs[1].images_NCHW)
     assert torch.equal(ours[1].scores_N, theirs[1].scores_N)
@@ -269,7 +270,7 @@ def test_images_are_rendered_by_the_tuned_generator_of_their_class(monkeypatch):
     "more", [{}, {"rounds": 3, "tuner": "mmd"}, {"rounds": 1}, {"views": 2, "align": "taa", "n_aug": 2, "tuner": "ct"}]
 )
 def test_the_ledger_equals_the_formula(more):
-    made = build(PseudoPrivateTuning, SMALL | more)
+    made = replaced(ATTACK, more)
     results, target = attack(made, (3, 1))
     assert vars(target.ledger) == dict(made.cost(2))
     assert results[3].spent == results[1].spent
@@ -296,14 +297,14 @@ def test_the_published_budgets():
 
 def test_the_batch_size_is_an_execution_detail():
     for tuner in ("pw", "ct"):
-        settings = SMALL | {"tuner": tuner, "tune_lr": 3e-4}
-        whole, _ = attack(build(PseudoPrivateTuning, settings | {"batch": 100}))
-        pieces, _ = attack(build(PseudoPrivateTuning, settings | {"batch": 1}))
+        made = replaced(ATTACK, {"tuner": tuner, "tune_lr": 3e-4})
+        whole, _ = attack(replaced(made, {"batch": 100}))
+        pieces, _ = attack(replaced(made, {"batch": 1}))
         assert torch.allclose(pieces[1].images_NCHW, whole[1].images_NCHW, atol=1e-3)
 
 
 def test_a_generator_without_a_discriminator_will_do():
-    prior, made = style_prior(), build(PseudoPrivateTuning, SMALL | {"d_weight": 0.0})
+    prior, made = style_prior(), replaced(ATTACK, {"d_weight": 0.0})
     prior.critic = None
     results, target = attack(made, prior=prior)
     assert results[1].trace["tuned"][-1] < results[1].trace["tuned"][0]
@@ -319,9 +320,9 @@ def test_what_cannot_be_done_is_said():
     with pytest.raises(UsageError, match=r"set ppdg-mi.prior=stylegan2, or ppdg-mi.d_weight=0"):
         prepare(ATTACK, world.prior())
     with pytest.raises(UsageError, match="perceptual=random"):
-        prepare(build(PseudoPrivateTuning, SMALL | {"perceptual": "vgg16"}), style_prior())
+        prepare(replaced(ATTACK, {"perceptual": "vgg16"}), style_prior())
 
     with pytest.raises(UsageError, match="no weights"):
-        prepare(build(PseudoPrivateTuning, SMALL | {"d_weight": 0.0}), world.prior())
+        prepare(replaced(ATTACK, {"d_weight": 0.0}), world.prior())
     with pytest.raises(UsageError, match="pseudo <= final"):
-        build(PseudoPrivateTuning, SMALL | {"pseudo": 4})
+        replaced(ATTACK, {"pseudo": 4})
