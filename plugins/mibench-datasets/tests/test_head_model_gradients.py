@@ -83,5 +83,4 @@ def test_derivatives_of_outlines_are_those_of_differences():
         step[0, 0, HEAD.slider_names.index(name)] = 0.15
         measured = loss(latent + step) - loss(latent - step)
         predicted = 2 * (gradient * step).sum()
-        print(name, predicted.item(), measured.item())
         assert predicted.item() == pytest.approx(measured.item(), rel=0.15)

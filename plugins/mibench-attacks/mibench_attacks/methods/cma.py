@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from mibench.api import AttackContext, ClassResult, FlatNames, Prior, TargetView
+from mibench.api import AttackContext, ClassResult, FlatNames, Prior, TargetView, UsageError
 from mibench_attacks.images.rendering import Renderer
 from mibench_attacks.latents.standardised import SearchSpace, Standardised
 from mibench_attacks.search.evolution import EvolutionSearch
@@ -20,7 +21,8 @@ from mibench_attacks.search.score_attack import ScoreAttack
 from mibench_attacks.selection.pool import ScoredPool
 
 SMALL: dict[str, Any] = {
-    "pool": 1000, "restarts": 1, "generations": 40, "population": 16, "keep": 10, "final": 6, "draws": 10,
+    "pool": 1000, "restarts": 1, "parents": 8, "generations": 40, "population": 16, "keep": 10, "penalty": 0.02,
+    "final": 3, "draws": 10,
 }  # fmt: skip
 
 
@@ -45,9 +47,11 @@ class EvolutionStrategy(ScoreAttack):
     Attributes:
         space: what is searched, and its bounds.
         search: the strategy; one for each of the ``restarts`` best of the pool.
+        parents: members of the pool in whose mean a strategy begins; with several restarts the best are dealt out in
+            turn. What many of the target's favourites have in common is nearer to the class than each of them.
 
     Raises:
-        UsageError: unless restarts <= pool and final <= restarts x keep.
+        UsageError: unless restarts x parents <= pool and final <= restarts x keep.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -61,8 +65,12 @@ class EvolutionStrategy(ScoreAttack):
 
     space: Annotated[SearchSpace, FlatNames()] = SearchSpace()
     search: Annotated[EvolutionSearch, FlatNames()] = EvolutionSearch()
+    parents: Annotated[int, Ge(1)] = 1
 
     def __post_init__(self) -> None:
+        if self.pool.candidates * self.parents > self.pool.size:
+            counts = f"{self.pool.candidates} x {self.parents} > {self.pool.size}"
+            raise UsageError(f"attack 'cma': expected restarts x parents <= pool, got {counts}")
         self.check(self._finalists, attack="cma")
 
     @property
@@ -94,7 +102,8 @@ class EvolutionStrategy(ScoreAttack):
                 loss_N = self.losses(latents, len(u_ND), label, render, ctx, step=generation)
                 return self.space.penalise(loss_N, u_ND)
 
-            start_RD = coordinates.of_pool(shared.pool.select(label, self.pool.candidates).index_M.cpu())
+            favourites = shared.pool.select(label, self.pool.candidates * self.parents).index_M.cpu()
+            start_RD = coordinates.of_pool(favourites).view(self.parents, self.pool.candidates, -1).mean(0)
             best, trace = self.search.run(
                 start_RD, evaluate, seeds=_seeds(len(start_RD), label, ctx), bound=self.space.k, report=ctx.progress
             )
