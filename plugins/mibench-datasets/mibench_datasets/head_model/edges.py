@@ -2,7 +2,8 @@
 
 A z-buffer decides what a pixel shows once and for all, so that the derivative of its colour knows nothing of outlines.
 Where two neighbouring pixels show different surfaces, a shift of the nearer one by a fraction of a pixel trades that
-fraction of one colour for the other. This is added to the pair, with the value zero: images stay as they are.
+fraction of one colour for the other. This is added to the pair, with the value zero: images stay as they are. The
+same serves for triangles narrower than a pixel (``Seen.edge_on``), across which colours change in a jump.
 
 In the spirit of Loper and Black, "OpenDR" (ECCV 2014), but differences are taken across the border only.
 
@@ -47,12 +48,14 @@ def with_moving_edges(image_3N: Tensor, seen: Seen, corners_3T: Tensor, table_CV
 
 
 def _borders(seen: Seen, axis: int, side: int) -> Tensor:
-    """Return the pixels whose right (axis 0) or lower (axis 1) neighbour shows another surface."""
+    """Return the pixels from which the colour jumps to the right (axis 0) or lower (axis 1) neighbour."""
     material, nearness = (x_N.view(-1, side, side) for x_N in (seen.material_N, seen.nearness_N))
     dim = 2 - axis
     here, there = (slice(None, -1), slice(1, None))
     first, second = ([slice(None)] * dim + [part] for part in (here, there))
     border = material[tuple(first)] != material[tuple(second)]
+    steep = seen.edge_on(slice(None)).view(-1, side, side)
+    border |= steep[tuple(first)] | steep[tuple(second)]
     border |= (nearness[tuple(first)] - nearness[tuple(second)]).abs() > _STEP
     image, row, column = border.nonzero(as_tuple=True)
     return (image * side + row) * side + column

@@ -75,6 +75,8 @@ class Renderer(nn.Module):
         """Return the lit colours of the pixels of a material: (3, B, P)."""
         at = points(seen, self.scene.corners_3T, found.pixel_BP.flatten(), self.side)
         weights_2M = weights(screen(at, table_6VB))
+        if table_6VB.requires_grad:
+            weights_2M = torch.where(seen.edge_on(found.pixel_BP.flatten()), weights_2M.detach(), weights_2M)
         fixed_63M = self.static_6V.index_select(1, at.vertex_3M.flatten()).unflatten(1, (3, -1))
         moving_43M = pick(table_6VB[2:].flatten(1), at.entry_3M.flatten()).unflatten(1, (3, -1))
         fixed_6BP = interpolate(fixed_63M, weights_2M).unflatten(1, found.pixel_BP.shape)

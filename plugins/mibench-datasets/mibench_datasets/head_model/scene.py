@@ -16,6 +16,9 @@ from mibench_datasets.head_model.visibility import nearest
 from mibench_datasets.rendered_faces.appearance import CURTAIN_Z
 from mibench_datasets.rendered_faces.head import Head
 
+STEEP = 1.0
+"""Barycentric weights that change by more than this from pixel to pixel are not differentiated."""
+
 
 class Seen(NamedTuple):
     """What each pixel shows; pixels are numbered (image * S + row) * S + column.
@@ -24,13 +27,19 @@ class Seen(NamedTuple):
         triangle_N: the triangle there, a column of ``Scene.corners_3T``; any for background.
         material_N: index into ``MATERIALS``, -1 for background.
         nearness_N: 1 / distance, 0 for background; float32.
+        steep_N: how fast barycentric weights change from pixel to pixel; 0 for background.
         images: B.
     """
 
     triangle_N: Tensor
     material_N: Tensor
     nearness_N: Tensor
+    steep_N: Tensor
     images: int
+
+    def edge_on(self, pixels: Tensor | slice) -> Tensor:
+        """Return which of these pixels show a triangle narrower than a pixel, whose derivatives are all but random."""
+        return self.steep_N[pixels] > STEEP
 
 
 class Patch(NamedTuple):
@@ -83,22 +92,24 @@ class Scene(nn.Module):
         triangle_N = torch.zeros(images * side**2, dtype=torch.int64, device=screen_3VB.device)
         material_N = torch.full_like(triangle_N, -1)
         nearness_N = torch.zeros_like(triangle_N, dtype=torch.float32)
+        steep_N = torch.zeros_like(nearness_N)
 
-        def show(pixels_F: Tensor, triangles_F: Tensor, nearness_F: Tensor) -> None:
+        def show(pixels_F: Tensor, triangles_F: Tensor, nearness_F: Tensor, steep_F: Tensor) -> None:
             triangle_N.scatter_(0, pixels_F, triangles_F)
             material_N.scatter_(0, pixels_F, self.material_T.index_select(0, triangles_F))
             nearness_N.scatter_(0, pixels_F, nearness_F)
+            steep_N.scatter_(0, pixels_F, steep_F)
 
         solid = nearest(screen_3VB, self.corners_3T[:, : self.solid], side)
-        show(solid.pixels_F, solid.triangles_F, solid.nearness_F)
+        show(solid.pixels_F, solid.triangles_F, solid.nearness_F, solid.steep_F)
         chosen = long_B.nonzero()[:, 0]
         if len(chosen):
             hair = nearest(screen_3VB[:, :, chosen], self.corners_3T[:, self.solid :], side, two_sided=True)
             pixels_F = chosen[hair.pixels_F // side**2] * side**2 + hair.pixels_F % side**2
             triangles_F = hair.triangles_F + self.solid
             shown_F = (hair.nearness_F > nearness_N[pixels_F]) & (self._depth(triangles_F, hair.weights_2F) < CURTAIN_Z)
-            show(pixels_F[shown_F], triangles_F[shown_F], hair.nearness_F[shown_F])
-        return Seen(triangle_N, material_N, nearness_N, images)
+            show(pixels_F[shown_F], triangles_F[shown_F], hair.nearness_F[shown_F], hair.steep_F[shown_F])
+        return Seen(triangle_N, material_N, nearness_N, steep_N, images)
 
     def _depth(self, triangles_F: Tensor, weights_2F: Tensor) -> Tensor:
         """Return z in template coordinates: (F,)."""

@@ -22,12 +22,14 @@ class Layer(NamedTuple):
         triangles_F: the nearest triangle there.
         weights_2F: barycentric weights of its first two corners.
         nearness_F: 1 / distance, float32.
+        steep_F: how fast the weights change from pixel to pixel: 1 / width of a triangle that is seen edge on.
     """
 
     pixels_F: Tensor
     triangles_F: Tensor
     weights_2F: Tensor
     nearness_F: Tensor
+    steep_F: Tensor
 
 
 class _Boxes(NamedTuple):
@@ -67,7 +69,8 @@ def nearest(screen_3VB: Tensor, corners_3T: Tensor, side: int, *, two_sided: boo
     corners_33TB = screen_3VB.index_select(1, corners_3T.flatten()).unflatten(1, (3, -1))
     boxes = _boxes(corners_33TB, side, two_sided=two_sided)
     owner_M, column_M, row_M = _pixels(boxes)
-    plane_6M = _planes(boxes).index_select(1, owner_M)
+    plane_6N = _planes(boxes)
+    plane_6M = plane_6N.index_select(1, owner_M)
     first_M = plane_6M[0] + plane_6M[1] * column_M + plane_6M[2] * row_M
     second_M = plane_6M[3] + plane_6M[4] * column_M + plane_6M[5] * row_M
     inside_M = (first_M >= -_EDGE) & (second_M >= -_EDGE) & (first_M + second_M <= 1 + _EDGE)
@@ -82,12 +85,13 @@ def nearest(screen_3VB: Tensor, corners_3T: Tensor, side: int, *, two_sided: boo
     corner_N = (boxes.image * side + boxes.row) * side + boxes.column
     pixel_M = corner_N.index_select(0, owner_M) + row_M.index_select(0, kept) * side + column_M.index_select(0, kept)
     pixels_F, front_F = _front(pixel_M, nearness_M.float(), screen_3VB.shape[2] * side * side)
-    triangles_F = boxes.triangle.index_select(0, owner_M.index_select(0, front_F))
+    owner_F = owner_M.index_select(0, front_F)
     return Layer(
-        pixels_F,
-        triangles_F,
-        torch.stack([first_M.index_select(0, front_F), second_M.index_select(0, front_F)]),
-        nearness_M.index_select(0, front_F).float(),
+        pixels_F=pixels_F,
+        triangles_F=boxes.triangle.index_select(0, owner_F),
+        weights_2F=torch.stack([first_M.index_select(0, front_F), second_M.index_select(0, front_F)]),
+        nearness_F=nearness_M.index_select(0, front_F).float(),
+        steep_F=_steepness(plane_6N).index_select(0, owner_F),
     )
 
 
@@ -123,6 +127,15 @@ def _planes(boxes: _Boxes) -> Tensor:
     for i, j in ((1, 2), (2, 0)):
         rows += [x[i] * y[j] - x[j] * y[i], y[i] - y[j], x[j] - x[i]]
     return torch.stack(rows) / boxes.area
+
+
+def _steepness(plane_6N: Tensor) -> Tensor:
+    """Return the largest slope of a weight: (N,)."""
+    _, x0, y0, _, x1, y1 = plane_6N
+    slopes = torch.stack(
+        [x0.square() + y0.square(), x1.square() + y1.square(), (x0 + x1).square() + (y0 + y1).square()]
+    )
+    return slopes.amax(0).sqrt().float()
 
 
 def _pixels(boxes: _Boxes) -> tuple[Tensor, Tensor, Tensor]:
