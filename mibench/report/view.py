@@ -83,8 +83,9 @@ def _summary(identifier: str, variant: str, records: Sequence[Record]) -> Summar
     radii = sorted({eps for record in records for eps in robust_columns(record.metrics)}, key=float)
     head = records[0].protocol.headline
     columns = [f"{head} ↓", "between floor and gold", "attack acc@1 ↓", "accuracy ↑"]
-    if (lead := headline(records[0])) and lead.higher_is_better:
-        columns[0] = f"{head} ↑"
+    if lead := headline(records[0]):
+        unit = "" if lead.unit == "fraction" else f" ({lead.unit})"
+        columns[0] = f"{head}{unit} {'↑' if lead.higher_is_better else '↓'}"
     return Summary(
         title=identifier if variant == "test" else f"{identifier}, {variant} variant: for tuning, not to be published",
         caption=f"Leakage is {head}. Brackets hold 95 % intervals over classes; ε is in units of 1/255.",
@@ -111,13 +112,19 @@ def _summary_chart(records: Sequence[Record]) -> Chart | None:
     entries = [
         Entry(_name(record, records), metric.value, metric.ci95) for record in records if (metric := headline(record))
     ]
-    return leakage_chart(entries, _mean_control(records, "floor"), _mean_control(records, "gold"))
+    return _chart(entries, records)
 
 
 def _cell_chart(record: Record) -> Chart | None:
     named = ((record.cell.defense, headline(record)), ("undefended", control(record, "undefended")))
     entries = [Entry(name, metric.value, metric.ci95) for name, metric in named if metric]
-    return leakage_chart(entries, _mean_control([record], "floor"), _mean_control([record], "gold"))
+    return _chart(entries, [record])
+
+
+def _chart(entries: Sequence[Entry], records: Sequence[Record]) -> Chart | None:
+    floor, gold, alike = (_mean_control(records, name) for name in ("floor", "gold", "lookalike"))
+    lead = headline(records[0])
+    return leakage_chart(entries, floor, gold, alike, fractions=lead is None or lead.unit == "fraction")
 
 
 def _mean_control(records: Sequence[Record], name: str) -> float | None:
