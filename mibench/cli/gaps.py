@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from mibench.leaderboard.differences import Difference, to_undefended
 from mibench.leaderboard.variants import component_digest
+from mibench.results.differences import Difference, to_control
 from mibench.results.display import difference, printable, short
 from mibench.results.normalize import control, headline
 from mibench.results.record import Record
@@ -20,9 +20,7 @@ def gap_lines(records: Sequence[Record]) -> Iterator[str]:
     done = [record for record in records if record.status == "done" and not _is_control(record)]
     for _, group in groupby(sorted(done, key=_defense), key=_defense):
         own = list(group)
-        lead = headline(own[0])
-        made = to_undefended({"": own}, higher_is_better=lead.higher_is_better) if lead else None
-        if made:
+        if made := to_control({"": own}, "undefended"):
             yield f"{printable(own[0].cell.defense)} minus undefended  {_text(made)}"
 
 
