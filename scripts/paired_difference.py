@@ -4,10 +4,9 @@ Usage: python scripts/paired_difference.py PROTOCOL [--attack NAME ...] [--defen
            [--than DEFENSE | --than floor | --than gold | --than-attack NAME] [--from FOLDER]
 
 Each defense is compared with another under the same attack, with one of its own controls, or with itself under another
-attack. The rows of a board were measured on the same people, so that their difference may be told from 0 where their
-own intervals overlap. Only seeds that both sides have are counted. The interval is that of the boards, a bootstrap over
-people. What it leaves out: seeds are averaged, so the chance in training is not in it; with 20 people it is a tenth
-narrower than Student's t; and of twenty rows without any difference, one is expected to exclude 0.
+attack, over the people and seeds that both sides have. Difference, interval and p are those of boards: see
+docs/statistics.md. "p by exchange" is that of the sign-flip test over people, in which the chance in training is not.
+Nothing is corrected for the number of lines: of twenty without any difference, one is expected to exclude 0.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from mibench.api.errors import UsageError
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.variants import Variant, component_digest, note_on
 from mibench.results.display import short
-from mibench.results.intervals import Interval, class_interval, seed_average
+from mibench.results.paired import Comparison, compare
+from mibench.results.people import scores_of
+from mibench.results.permutation import sign_flip
 from mibench.results.record import Record
 
 Row = tuple[str, str, str]
@@ -32,37 +32,34 @@ Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Difference:
+class Gap:
     """One row minus another.
 
     Attributes:
-        value: mean over people of the seed averages; negative where the first row has the lower metric.
-        ci95: its interval over people; ``None`` with fewer than two of them.
-        seeds: the seeds that both rows have.
-        people: people with a value in both.
+        made: the comparison.
+        exchange: p of the sign-flip test.
     """
 
-    value: float
-    ci95: Interval | None
-    seeds: tuple[int, ...]
-    people: int
+    made: Comparison
+    exchange: float | None
 
 
-def difference(one: Sequence[Record], other: Sequence[Record], metric: str) -> Difference:
-    """Subtract the per-person values of one row's records from another's, seed by seed.
+def difference(one: Sequence[Record], other: Sequence[Record], metric: str) -> Gap:
+    """Compare a metric of one row's records with another's, by person and seed.
 
     Raises:
         UsageError: if a row has two records of a seed, or the two have no seed, no person or no such metric in common.
     """
-    ours, theirs = _by_seed(one), _by_seed(other)
-    seeds = tuple(sorted(ours.keys() & theirs.keys()))
-    if not seeds:
+    ours, theirs = _single(one), _single(other)
+    if not {record.cell.seed for record in ours} & {record.cell.seed for record in theirs}:
         raise UsageError("the two rows have no seed in common; run the missing cells")
-    per_person = seed_average([_minus(ours[seed], theirs[seed], metric) for seed in seeds])
-    present = [value for value in per_person if value is not None]
-    if not present:
+    if not all(metric in record.metrics for record in (*ours, *theirs)):
+        raise UsageError(f"the two rows do not have {metric} of the same people")
+    scores = [scores_of({"": records}, metric) for records in (ours, theirs)]
+    made = compare(scores[0], scores[1])
+    if made is None:
         raise UsageError("the two rows have no person in common")
-    return Difference(fmean(present), class_interval(per_person), seeds, len(present))
+    return Gap(made, sign_flip(scores[0], scores[1]))
 
 
 def rows_of(records: Sequence[Record], attack: str, defenses: Sequence[str] = ()) -> dict[Row, list[Record]]:
@@ -102,16 +99,29 @@ def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
             raise UsageError(f"{board.id} has no such row; see: mibench leaderboard show {board.name} --by-attack")
         for row, own in rows.items():
             if other := _other(row, own, records, arguments):
-                made.append((difference(own, other, metric), _name(own[0], rows), row[0], attack))
+                up = own[0].metrics[metric].higher_is_better if metric in own[0].metrics else False
+                made.append((difference(own, other, metric), up, _name(own[0], rows), row[0], attack))
     if not made:
         raise UsageError(f"{board.id} has no {arguments.than_attack or arguments.than} to compare these rows with")
-    made.sort(key=lambda line: line[0].value)
+    made.sort(key=lambda line: -line[0].made.value if line[1] else line[0].made.value)
     echo_table(
-        ("defense", "model", "attack", "difference", "seeds", "people"),
-        [(name, model, attack, _text(gap), len(gap.seeds), gap.people) for gap, name, model, attack in made],
+        ("defense", "model", "attack", "difference", "p", "p by exchange", "seeds", "people"),
+        [
+            (
+                name,
+                model,
+                attack,
+                _text(gap, up),
+                short(gap.made.p, 4),
+                short(gap.exchange, 4),
+                len(gap.made.seeds),
+                gap.made.people,
+            )
+            for gap, up, name, model, attack in made
+        ],
         title=f"{board.id}: {metric}, minus that of {arguments.than_attack or arguments.than}",
     )
-    echo("mean over the seeds of both, paired by person [95 % over people]")
+    echo("mean over the seeds of both, paired by person and seed [95 %]")
 
 
 def _other(row: Row, own: list[Record], records: Sequence[Record], arguments: argparse.Namespace) -> list[Record]:
@@ -127,19 +137,11 @@ def _other(row: Row, own: list[Record], records: Sequence[Record], arguments: ar
     return [record for other, group in others if other[0] == model for record in group]
 
 
-def _by_seed(records: Sequence[Record]) -> dict[int, Record]:
-    by_seed = {record.cell.seed: record for record in records}
-    if len(by_seed) != len(records):
+def _single(records: Sequence[Record]) -> Sequence[Record]:
+    if len({record.cell.seed for record in records}) != len(records):
         cell = records[0].cell
         raise UsageError(f"{cell.defense} under {cell.attack_label} has several parameters; it is no single row")
-    return by_seed
-
-
-def _minus(one: Record, other: Record, metric: str) -> list[float | None]:
-    if one.classes != other.classes or not {metric} <= one.metrics.keys() & other.metrics.keys():
-        raise UsageError(f"the two rows do not have {metric} of the same people")
-    pairs = zip(one.metrics[metric].per_class, other.metrics[metric].per_class, strict=True)
-    return [None if a is None or b is None else a - b for a, b in pairs]
+    return records
 
 
 def _name(record: Record, rows: dict[Row, list[Record]]) -> str:
@@ -149,9 +151,11 @@ def _name(record: Record, rows: dict[Row, list[Record]]) -> str:
     return f"{cell.defense} ({note})" if note else cell.defense
 
 
-def _text(gap: Difference) -> str:
-    ends = f" [{short(gap.ci95[0], 3)} {short(gap.ci95[1], 3)}]" if gap.ci95 else ""
-    return short(gap.value, 3) + ends
+def _text(gap: Gap, up: bool) -> str:
+    """Write the difference in units of the metric: leakage is that with its sign turned where more is better."""
+    sign, made = -1 if up else 1, gap.made
+    ends = sorted(sign * end for end in made.ci95) if made.ci95 else []
+    return short(sign * made.value, 3) + (f" [{short(ends[0], 3)} {short(ends[1], 3)}]" if ends else "")
 
 
 if __name__ == "__main__":

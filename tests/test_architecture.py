@@ -87,7 +87,7 @@ NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
 
 READS_NAMES = {
     "api/column_names.py": "the one place that reads the names of published records, which state nothing else",
-    "leaderboard/tables.py": "the heading of a column of published tables",
+    "leaderboard/render.py": "the heading of a column of published tables",
 }
 """Modules that spell columns of metrics out, and why."""
 

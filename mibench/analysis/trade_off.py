@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import make_rows
+from mibench.results.intervals import Interval
 from mibench.results.record import Record
 
 
@@ -21,7 +22,9 @@ class Point:
         leakage: headline, worst case over attacks, mean over seeds.
         accuracy: clean accuracy.
         robust: robust accuracy by radius times 255.
-        leakage_saved: undefended leakage minus this one's; positive is better, whichever way the headline runs.
+        leakage_saved: undefended leakage minus this one's, paired, without the bias of the maxima; positive is better,
+            whichever way the headline runs.
+        saved_ci95: its 95 % interval.
         dominated: whether another point of the same protocol and model is at least as good in both and better in one.
     """
 
@@ -32,6 +35,7 @@ class Point:
     accuracy: float
     robust: dict[str, float]
     leakage_saved: float | None
+    saved_ci95: Interval | None
     dominated: bool
 
 
@@ -44,7 +48,8 @@ def trade_off(records: Iterable[Record]) -> list[Point]:
 
 def _point(row: Row, rows: Sequence[Row]) -> Point:
     rivals = [other for other in rows if (other.protocol, other.model) == (row.protocol, row.model)]
-    sign = -1 if row.higher_is_better else 1
+    sign, gap = (1 if row.higher_is_better else -1), row.difference
+    ends = sorted(sign * end for end in gap.ci95) if gap and gap.ci95 else None
     return Point(
         protocol=row.protocol,
         model=row.model,
@@ -52,7 +57,8 @@ def _point(row: Row, rows: Sequence[Row]) -> Point:
         leakage=row.leakage.value,
         accuracy=_accuracy(row),
         robust={eps: made.value for eps, made in row.robust.items()},
-        leakage_saved=None if row.undefended is None else sign * (row.undefended - row.leakage.value),
+        leakage_saved=sign * gap.value if gap else None,
+        saved_ci95=(ends[0], ends[1]) if ends else None,
         dominated=any(_dominates(other, row) for other in rivals),
     )
 

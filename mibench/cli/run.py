@@ -125,6 +125,8 @@ def _show(result: RunResult) -> None:
         echo_grouped(table.groups, table.titles, table.rows)
         if table.foot:
             echo(table.foot)
+        for line in table.gaps:
+            echo(line)
     for line in flag_lines(result.records):
         echo(f"flag     {line}")
     echo()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from mibench.cli.gaps import gap_lines
 from mibench.cli.terminal import duration
 from mibench.results.columns import attack_accuracies, clean_accuracy, quantity, robust_columns
 from mibench.results.display import DASH, short, with_interval
@@ -47,6 +48,7 @@ class ResultTable:
         titles: column titles.
         rows: one row per cell.
         foot: controls and sizes.
+        gaps: what each defense changes against plain training.
     """
 
     title: str
@@ -54,6 +56,7 @@ class ResultTable:
     titles: list[str]
     rows: list[list[str]]
     foot: str
+    gaps: tuple[str, ...] = ()
 
 
 def result_tables(records: Sequence[Record]) -> Iterator[ResultTable]:
@@ -84,7 +87,8 @@ def _table(records: list[Record]) -> ResultTable:
     groups = [column.group for column in columns]
     shown = [group if at == 0 or groups[at - 1] != group else "" for at, group in enumerate(groups)]
     title = f"{name}@{version}{marked} · {model} · {attack}"
-    return ResultTable(title, ["", *shown], ["", *(column.title for column in columns)], rows, _foot(records, seeds))
+    titles, gaps = ["", *(column.title for column in columns)], tuple(gap_lines(records))
+    return ResultTable(title, ["", *shown], titles, rows, _foot(records, seeds), gaps)
 
 
 def _columns(records: Sequence[Record]) -> Iterator[Column]:
@@ -92,9 +96,12 @@ def _columns(records: Sequence[Record]) -> Iterator[Column]:
     headline = records[0].protocol.headline
     judges = sorted({judge for record in done for judge in attack_accuracies(record.metrics)})
     radii = sorted({radius for record in done for radius in robust_columns(record.metrics)}, key=float)
-    lead = quantity(headline, next((r.metrics[headline] for r in done if headline in r.metrics), None))
-    title = "re-identified" if lead.role == "re_identification" and lead.k == 1 else headline
-    yield Column("leakage ↓", title, lambda r: r.metrics.get(headline), interval=True)
+    first = next((r.metrics[headline] for r in done if headline in r.metrics), None)
+    lead = quantity(headline, first)
+    unit = f" ({first.unit})" if first and first.unit != "fraction" else ""
+    title = "re-identified" if lead.role == "re_identification" and lead.k == 1 else f"{headline}{unit}"
+    above = "leakage ↑" if first and first.higher_is_better else "leakage ↓"
+    yield Column(above, title, lambda r: r.metrics.get(headline), interval=True)
     if lead.role != "attack_accuracy":
         for judge in judges:
             title = f"{ATTACK_ACCURACY} {judge}".strip()

@@ -15,9 +15,10 @@ def rank(rows: Sequence[Row]) -> list[Row]:
     """Sort rows, least leakage first, and give them ranks.
 
     The row with the least leakage is an anchor. Every row that a paired test on the attacks of both does not find to
-    leak more (two-sided, 5 % over all comparisons with this anchor, by Holm) shares its rank. The best of the others
+    leak more (two-sided, 5 % by Holm over all pairs of the rows that are left) shares its rank. The best of the others
     is the next anchor, and its rank skips as many. Two rows of one rank were compared with the anchor, and not with
-    each other; what has no attack in common cannot be told apart.
+    each other; what has no attack in common cannot be told apart. All pairs count, and not the comparisons with the
+    anchor alone, because any row might have become the anchor: the lowest of twenty equal rows is low by chance.
     Rows that are no result of a working defense within its threat model, or are incomplete, come last and keep rank 0.
     """
     ordered = in_order(rows)
@@ -37,9 +38,9 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 
 def _apart(anchor: Row, others: Sequence[Row]) -> list[Row]:
-    """Return the rows that leak more than the anchor."""
-    p_values = [_p_of_more(row, anchor) for row in others]
-    return [row for row, p in zip(others, holm(p_values), strict=True) if p < LEVEL]
+    """Return the rows that leak more than the anchor, which is the lowest of them all."""
+    p_values, number = [_p_of_more(row, anchor) for row in others], len(others) + 1
+    return [row for row, p in zip(others, holm(p_values, number * (number - 1) // 2), strict=True) if p < LEVEL]
 
 
 def _p_of_more(row: Row, anchor: Row) -> float:

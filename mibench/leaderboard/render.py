@@ -22,7 +22,10 @@ def to_json(board: Board) -> str:
 
 
 def to_csv(board: Board) -> str:
-    """Return CSV: one line for each row of all sections, numbers at full precision, robust accuracies last."""
+    """Return CSV: one line for each row of all sections, robust accuracies last.
+
+    Numbers have ten digits: the last ones of a double depend on how a machine adds up, and the file is compared.
+    """
     shown = radii(board.rows)
     names = list(_flat(board.rows[0], ()).keys()) if board.rows else ["protocol"]
     out = io.StringIO()
@@ -103,7 +106,9 @@ def _flat(row: Row, shown: Iterable[str]) -> dict[str, Any]:
 
 
 def _csv(value: object) -> object:
-    """Spreadsheets run text that begins like a formula; a leading apostrophe makes it text."""
+    """Return what a cell holds. Spreadsheets run text that begins like a formula; an apostrophe before it helps."""
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
     if not isinstance(value, str):
         return value
     text = printable(value)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mibench.leaderboard.differences import Difference
 from mibench.leaderboard.estimates import Estimate
+from mibench.results.differences import Difference
 from mibench.results.people import Scores
 from mibench.results.record import Flag
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mibench.leaderboard.differences import not_above_lookalike, scores_by_identity, to_undefended
+from mibench.leaderboard.differences import not_above_lookalike, scores_by_identity
 from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robust_accuracies, worst_attack_accuracy
 from mibench.leaderboard.evidence import reported
 from mibench.leaderboard.met import Attacks, completing_command, flag_ids, met
@@ -15,6 +15,7 @@ from mibench.leaderboard.row import Found, Maximum, Row
 from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
 from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
+from mibench.results.differences import to_control
 from mibench.results.flags import UNRANKED, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
@@ -90,7 +91,7 @@ def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) 
     defense = first.components.get("defense")
     floor, gold = (mean_control(worst.records, name) for name in ("floor", "gold"))
     once = list({record.cell.seed: record for record in reversed(records)}.values())
-    alike = not_above_lookalike(found.counted, higher_is_better=up)
+    alike = not_above_lookalike(found.counted)
     plain = protocol is not None and first.cell.defense == protocol.undefended.name
     return Row(
         protocol=f"{first.protocol.name}@{first.protocol.version}",
@@ -103,7 +104,7 @@ def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) 
         unit=lead.unit,
         higher_is_better=up,
         worst_attack=worst.name,
-        difference=None if plain else to_undefended(found.counted, higher_is_better=up),
+        difference=None if plain else to_control(found.counted, "undefended"),
         maximum=_maximum(worst, found.counted, up=up),
         worst_found=_worst_found(found.promised, up=up) if judged and protocol and protocol.suite else None,
         attack_accuracy=worst_attack_accuracy(found.counted.values()),

@@ -120,8 +120,8 @@ def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
     ]
     if any(row.rank for row in rows):
         parts += [
-            "a rank is shared by all that a paired test with Holm's correction does not tell from its first row, a "
-            "comparison with that row and not among each other; without a rank: see flags"
+            "a rank is shared by all that paired tests with Holm's correction do not tell from its anchor, the row "
+            "with the least leakage: a comparison with the anchor, not among each other; without a rank: see flags"
         ]
     if section.smallest is not None:
         parts.append(f"a difference to {plain} of {short(section.smallest)} is seen in 4 of 5 repetitions")

@@ -53,20 +53,30 @@ class Chart:
     description: str
 
 
-def leakage_chart(entries: Sequence[NamedNumber], floor: float | None, gold: float | None) -> Chart | None:
+def leakage_chart(
+    entries: Sequence[NamedNumber],
+    floor: float | None,
+    gold: float | None,
+    lookalike: float | None = None,
+    *,
+    fractions: bool = True,
+) -> Chart | None:
     """Lay out a chart; ``None`` without entries.
 
-    The axis holds zero and everything drawn, and one where all values are fractions.
+    The axis holds zero and everything drawn, and one where the values are fractions.
     """
     if not entries:
         return None
-    controls = [(name, value) for name, value in (("floor", floor), ("gold", gold)) if value is not None]
+    named = (("floor", floor), ("lookalike", lookalike), ("gold", gold))
+    controls = [(name, value) for name, value in named if value is not None]
     drawn = [value for _, value in controls]
     for entry in entries:
         drawn += [entry.value, *(entry.interval or ())]
     low, high = min(0.0, *drawn), max(0.0, *drawn)
-    if low == 0 and high <= 1:
-        high = 1.0
+    if fractions and low == 0:
+        high = max(high, 1.0)
+    if low == high:
+        high = low + 1.0
 
     def at(value: float) -> float:
         return round(LEFT + WIDTH * (value - low) / (high - low), 1)

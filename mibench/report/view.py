@@ -11,8 +11,9 @@ from typing import Any
 from mibench.report.chart import Chart, NamedNumber, leakage_chart
 from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
+from mibench.results.differences import to_control
 from mibench.results.differing_params import variant_note
-from mibench.results.display import flatten, printable, short, with_interval
+from mibench.results.display import difference, flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
 from mibench.results.record import ComponentRef, MetricValue, Record
@@ -83,12 +84,14 @@ def section(record: Record, gallery: Gallery | None) -> CellSection:
 def _summary(identifier: str, variant: str, records: Sequence[Record]) -> Summary:
     radii = sorted({eps for record in records for eps in robust_columns(record.metrics)}, key=float)
     head = records[0].protocol.headline
-    columns = [f"{head} ↓", "between floor and gold", "attack acc@1 ↓", "accuracy ↑"]
-    if (lead := headline(records[0])) and lead.higher_is_better:
-        columns[0] = f"{head} ↑"
+    columns = [f"{head} ↓", "minus undefended", "between floor and gold", "attack acc@1 ↓", "accuracy ↑"]
+    if lead := headline(records[0]):
+        unit = "" if lead.unit == "fraction" else f" ({lead.unit})"
+        columns[0] = f"{head}{unit} {'↑' if lead.higher_is_better else '↓'}"
     return Summary(
         title=identifier if variant == "test" else f"{identifier}, {variant} variant: for tuning, not to be published",
-        caption=f"Leakage is {head}. Brackets hold 95 % intervals over classes; ε is in units of 1/255.",
+        caption=f"Leakage is {head}. Brackets hold 95 % intervals over people, differences are paired by person; "
+        "ε is in units of 1/255.",
         columns=[*columns, *(f"robust ε={eps} ↑" for eps in radii), "flags"],
         rows=[(_name(record, records), _summary_cells(record, radii)) for record in records],
         chart=_summary_chart(records),
@@ -100,6 +103,7 @@ def _summary_cells(record: Record, radii: Sequence[str]) -> list[str]:
     attacked = max(attack_accuracies(record.metrics).values(), key=lambda metric: metric.value, default=None)
     return [
         _number(headline(record)),
+        difference(gap.value, gap.ci95) if (gap := to_control({"": [record]}, "undefended")) else short(None),
         short(record.normalized_leakage),
         _number(attacked),
         _number(clean),
@@ -114,13 +118,19 @@ def _summary_chart(records: Sequence[Record]) -> Chart | None:
         for record in records
         if (metric := headline(record))
     ]
-    return leakage_chart(entries, _mean_control(records, "floor"), _mean_control(records, "gold"))
+    return _chart(entries, records)
 
 
 def _cell_chart(record: Record) -> Chart | None:
     named = ((record.cell.defense, headline(record)), ("undefended", control(record, "undefended")))
     entries = [NamedNumber(name, metric.value, metric.ci95) for name, metric in named if metric]
-    return leakage_chart(entries, _mean_control([record], "floor"), _mean_control([record], "gold"))
+    return _chart(entries, [record])
+
+
+def _chart(entries: Sequence[NamedNumber], records: Sequence[Record]) -> Chart | None:
+    floor, gold, alike = (_mean_control(records, name) for name in ("floor", "gold", "lookalike"))
+    lead = headline(records[0])
+    return leakage_chart(entries, floor, gold, alike, fractions=lead is None or lead.unit == "fraction")
 
 
 def _mean_control(records: Sequence[Record], name: str) -> float | None:

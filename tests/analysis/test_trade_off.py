@@ -20,6 +20,7 @@ def test_points_and_who_is_dominated() -> None:
     points = trade_off([record("none", 0.6, 0.97), record("worse", 0.5, 0.90), record("good", 0.3, 0.95)])
     assert [(point.defense, point.dominated) for point in points] == [("good", False), ("worse", True), ("none", False)]
     assert points[0].leakage_saved == pytest.approx(0.3)
+    assert points[0].saved_ci95 == pytest.approx((0.3, 0.3))  # all people alike
     assert points[0].robust == pytest.approx({"0.5": 0.8, "2": 0.4})
 
 

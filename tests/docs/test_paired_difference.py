@@ -37,21 +37,30 @@ def test_people_are_paired_and_common_seeds_averaged():
     one = [record([0.1, 0.4], seed=0), record([0.3, 0.8], seed=1), record([1.0, 1.0], seed=2)]
     other = [record([0.4, 0.4], seed=1), record([0.3, 0.6], seed=0)]
     gap = script.difference(one, other, "reid@1")  # person 1: (-.2 - .1) / 2 = -.15; person 2: (-.2 + .4) / 2 = .1
-    assert gap.value == pytest.approx(-0.025)
-    assert gap.ci95 == pytest.approx((-0.15, 0.1))  # two people: resamples are both of either, or one of each
-    assert (gap.seeds, gap.people) == ((0, 1), 2)
+    assert gap.made.value == pytest.approx(-0.025)
+    assert (gap.made.seeds, gap.made.people) == ((0, 1), 2)
+    assert gap.exchange == 1.0  # ±.15 ±.1: no exchange of two people is closer to 0 than these
 
 
 def test_the_interval_is_that_of_the_differences_and_not_of_the_rows():
     spread = [place / 40 for place in range(40)]
     gap = script.difference([record(spread)], [record([value + 0.05 for value in spread])], "reid@1")
-    assert gap.value == pytest.approx(-0.05)
-    assert gap.ci95 == pytest.approx((-0.05, -0.05))
+    assert gap.made.value == pytest.approx(-0.05)
+    assert gap.made.ci95 == pytest.approx((-0.05, -0.05))
 
 
 def test_a_person_without_a_value_on_one_side_is_left_out():
     gap = script.difference([record([0.5, None, 0.25])], [record([0.25, 0.75, 0.5])], "reid@1")
-    assert (gap.value, gap.people) == (0.0, 2)
+    assert (gap.made.value, gap.made.people) == (0.0, 2)
+
+
+def test_accuracy_has_the_sign_of_accuracy():
+    up = metric(0.5, up=True)
+    one, other = (
+        record([0.5]).model_copy(update={"metrics": {"accuracy": value}}) for value in (up, metric(0.7, up=True))
+    )
+    gap = script.difference([one], [other], "accuracy")
+    assert script._text(gap, up=True).startswith("-.200 [")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_a_person_without_a_value_on_one_side_is_left_out():
     [
         ([record([0.1])], [record([0.1], seed=1)], "no seed in common"),
         ([record([0.1]), record([0.2])], [record([0.1])], "no single row"),
-        ([record([0.1])], [record([0.1], classes={"0": 77})], "same people"),
+        ([record([0.1])], [record([0.1], classes={"0": 77})], "no person in common"),
         ([record([None])], [record([0.1])], "no person in common"),
         ([record([0.1])], [record([0.1], metrics={})], "same people"),
     ],

@@ -13,7 +13,9 @@ from record_factory import PROTOCOL_TEXT, component, make_record, metric, protoc
 
 from mibench.api.errors import UsageError
 from mibench.leaderboard import add_records, load_board, to_csv, to_json, to_markdown, to_table
+from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.ranks import rank
+from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import make_rows
 from mibench.protocol.load import parse_protocol
 from mibench.results.intervals import class_interval
@@ -203,7 +205,12 @@ def test_all_forms_tell_the_same(tmp_path: Path) -> None:
     assert [(row["defense"], row["rank"]) for row in content["rows"]] == [("atat", 1), ("none", 2)]
     assert content["digest"] == board.sections[0].digest
     rows = list(csv.DictReader(io.StringIO(to_csv(board))))
-    assert [float(row["leakage"]) for row in rows] == [row["leakage"]["value"] for row in content["rows"]]
+    assert [float(row["leakage"]) for row in rows] == pytest.approx(
+        [row["leakage"]["value"] for row in content["rows"]]
+    )
+    gaps = [row["difference"] and row["difference"]["value"] for row in content["rows"]]
+    assert [float(row["difference"]) if row["difference"] else None for row in rows] == pytest.approx(gaps)
+    assert gaps == [pytest.approx(-0.3), None]  # .3 against an undefended .6
     assert float(rows[0]["robust_acc@0.5"]) == 0.8
     [table] = to_table(board)
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -280,3 +287,37 @@ def test_the_evidence_of_a_row_is_shown(tmp_path: Path) -> None:
     assert table.rows[0][table.columns.index("evidence")] == "recomputed"
     assert json.loads(to_json(board))["boards"][0]["rows"][0]["reported"] == []
     assert "evidence" not in to_csv(board) + to_markdown(board)
+
+
+def test_a_headline_in_bits_is_shown_as_such(tmp_path: Path) -> None:
+    bits = metric(7.7, unit="bits")
+    controls = {name: dict(values) for name, values in make_record().controls.items()}
+    for name, value in (("gold", 8.5), ("floor", 5.6), ("undefended", 8.0)):
+        controls[name]["reid@1"] = metric(value, unit="bits", n=24 if name == "gold" else 48)
+    [row] = make_rows([make_record(metrics={"reid@1": bits}, controls=controls)])
+    assert row.unit == "bits"
+    assert row.normalized == pytest.approx(2.1 / 2.9)
+    assert row.difference
+    assert row.difference.value == pytest.approx(-0.3)
+    text = to_table(Board((board_section(row),)))[0]
+    assert text.columns[3] == "leakage (bits) ↓"
+    assert text.rows[0][3].startswith("7.70 [7.6")
+    assert text.rows[0][4].startswith("-.30 [-.30")
+    assert "floor 5.60, gold 8.50" in text.footer
+
+
+def board_section(row: Row) -> ProtocolBoard:
+    return ProtocolBoard("tiny@1.0", "0" * 64, "for tests", "id_bits", (0,), (), "none", None, (row,))
+
+
+def test_a_board_says_what_it_can_see(tmp_path: Path) -> None:
+    values: list[float | None] = [0.1, 0.5] * 6
+    noisy = metric(0.3).model_copy(update={"per_class": values, "ci95": class_interval(values)})
+    board = load_board(board_of(tmp_path, make_record(metrics={"reid@1": noisy})))
+    [row] = board.rows
+    assert row.difference
+    assert row.difference.smallest
+    assert board.sections[0].smallest == row.difference.smallest
+    words = f"a difference to none of {row.difference.smallest:.2f}".replace("0.", ".")
+    assert words in to_table(board)[0].footer
+    assert json.loads(to_json(board))["boards"][0]["smallest_difference"] == row.difference.smallest

@@ -50,8 +50,8 @@ def test_all_that_is_not_told_from_the_anchor_shares_its_rank_whatever_stands_be
     assert made == [("a", 1), ("c", 1), ("b", 3), ("d", 4)]
 
 
-def test_holm_corrects_over_the_comparisons_with_the_anchor() -> None:
-    """A difference that one t test finds at 4 % is not found among three."""
+def test_holm_corrects_over_all_rows_that_might_have_been_the_anchor() -> None:
+    """A difference that one t test finds at 4 % is not found among four rows."""
     gap = NOISE[3] - NOISE[3].mean()
     shift = stats.t.isf(0.02, CLASSES - 1) * gap.std(ddof=1) / np.sqrt(CLASSES)
     anchor = leaks("a", 0.4 + PEOPLE)

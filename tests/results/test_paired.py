@@ -226,6 +226,8 @@ def test_holm_is_that_of_its_definition(number: int) -> None:
     order = np.argsort(p)
     steps = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(number, 0, -1)))
     assert np.array(holm(list(p)))[order] == pytest.approx(steps)
+    wider = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(30, 30 - number, -1)))
+    assert np.array(holm(list(p), 30))[order] == pytest.approx(wider)
 
 
 def test_the_smallest_difference_is_found_in_four_of_five() -> None:
@@ -238,7 +240,7 @@ def test_the_smallest_difference_is_found_in_four_of_five() -> None:
 
 
 def test_false_positives_and_coverage() -> None:
-    """A quick version of benchmarks/statistics.py: two equal rows of 20 people, three seeds, components as measured."""
+    """A quick version of benchmarks/paired_intervals.py: two equal rows of 20 people and three seeds."""
     rng, repetitions, covered = np.random.default_rng(3), 150, 0
     for _ in range(repetitions):
         people = np.sqrt(0.83) * rng.normal(size=20) + np.sqrt(0.17) * rng.normal(size=(2, 1, 20))

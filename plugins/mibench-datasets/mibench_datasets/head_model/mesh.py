@@ -57,7 +57,8 @@ class Normals(nn.Module):
             u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0],
         ], dim=1)  # fmt: skip
         summed_V3B = self.around(faces_T3B.flatten(1)).unflatten(1, (3, -1))
-        return summed_V3B * summed_V3B.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
+        result: Tensor = summed_V3B * summed_V3B.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
+        return result
 
 
 class Hollowness(nn.Module):
@@ -91,7 +92,8 @@ class Hollowness(nn.Module):
         hollow_VB = rise_VB / reach_VB.clamp_min(1e-9)
         for _ in range(2):
             hollow_VB = 0.5 * hollow_VB + 0.5 * self.neighbours(hollow_VB) / self.degree_V1.clamp_min(1)
-        return hollow_VB
+        result: Tensor = hollow_VB
+        return result
 
 
 class Mesh(nn.Module):
@@ -163,4 +165,5 @@ def _middle(head: Head, part_V: Ints) -> np.ndarray:
     """Return the weights of the vertices' heights in that of the point about which a head turns: float32 (V,)."""
     eyes_V = np.isin(part_V, [head.part_names.index(name) for name in ("eye-l", "eye-r")])
     lips_V = head.regions_V3[:, 0] > 0.5
-    return (0.62 * eyes_V / eyes_V.sum() + 0.38 * lips_V / lips_V.sum()).astype(np.float32)
+    result: np.ndarray = (0.62 * eyes_V / eyes_V.sum() + 0.38 * lips_V / lips_V.sum()).astype(np.float32)
+    return result
