@@ -11,6 +11,14 @@ from mibench.registry.registry import load_registry
 KINDS = ("dataset", "model", "prior", "defense", "attack", "metric", "executor")
 FROZEN = "30375a466e2b26acd633593ac77ffd47580293238b6607cd40f0fe0612ffcac2"
 """Of the components as they were before any of them had groups."""
+YOUNGER = {
+    *("model efficientnet-lite0", "model mobilenet-v2/imagenet", "prior head-model"),
+    *("attack cma", "attack map", "attack random-search", "metric face-shape", "metric identity-bits"),
+    *("defense atat/no-delta", "defense atat/random-delta", "defense negls/ls-half"),
+    *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),
+    *("attack prior-random/head", "attack prior-topconf/head"),
+}
+"""Components, and presets of older ones, that came later."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,7 @@ def test_canonical_parameters_of_all_components_and_presets_are_frozen(component
         f"{name}/{preset}": params.canonical(params.build(component, values))
         for name, component in components.items()
         for preset, values in {"": {}, **params.presets_of(component)}.items()
-        if preset not in protocols
+        if preset not in protocols and not {name, f"{name}/{preset}"} & YOUNGER
     }
     assert hashlib.sha256(canonical_json(found).encode()).hexdigest() == FROZEN
 

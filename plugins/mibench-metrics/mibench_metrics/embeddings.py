@@ -6,15 +6,13 @@ Shapes: N images, D embedding size, K people.
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from mibench.api import Embedder, ImageSet, MetricContext, TensorImages
-from mibench.api.params import canonical
 from mibench_metrics.inference import batches
 
 REMEMBERED = 4
@@ -68,6 +66,5 @@ def _key(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> tuple[str,
         return None
     pixels = hashlib.sha256(images.pixels_NCHW.contiguous().numpy().tobytes())
     pixels.update(repr((tuple(images.pixels_NCHW.shape), images.num_classes, images.labels_N.tolist())).encode())
-    parameters = json.dumps(canonical(embedder), sort_keys=True, default=str)
-    kind = type(embedder)
+    kind, parameters = type(embedder), repr(asdict(embedder))
     return kind.__module__, kind.__qualname__, parameters, str(ctx.device), pixels.hexdigest()
