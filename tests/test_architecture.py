@@ -79,8 +79,8 @@ TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli
 """The package itself only offers names from other rooms."""
 
 LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "nodes", "store", "api", "base"]
-GENERIC = {"none", "accuracy", "torchvision"}
-"""Names that mean something else too: a value, a column, a package."""
+GENERIC = {"none", "accuracy", "torchvision", "map"}
+"""Names that mean something else too: a value, a column, a package, a tag of YAML."""
 NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
 """The default attack and the default protocol of a request, which the README promises."""
 

@@ -21,9 +21,13 @@ def protocol(name="toy", **presets):
 def presets(**installed):
     """Return presets where these protocols are installed, by name."""
     found = Presets(
-        SimpleNamespace(entries=lambda kind: [SimpleNamespace(spec=SimpleNamespace(name=n)) for n in installed])
+        SimpleNamespace(
+            entries=lambda kind: [
+                SimpleNamespace(name=n, spec=SimpleNamespace(name=n, version="1.0")) for n in installed
+            ]
+        )
     )
-    found._loaded = dict(installed)
+    found._loaded = {known: loaded for name, loaded in installed.items() for known in (name, f"{name}@1.0")}
     return found
 
 

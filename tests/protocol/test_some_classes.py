@@ -71,7 +71,7 @@ def test_choices_that_say_nothing_or_two_things_are_refused(fields: dict, reason
         ClassChoice(**fields)
 
 
-@pytest.mark.parametrize(("name", "digest"), [("orl64", "7b0fe6"), ("rendered64", "8729a8")])
+@pytest.mark.parametrize(("name", "digest"), [("orl64@1.0", "7b0fe6"), ("rendered64", "8729a8")])
 def test_protocols_on_all_classes_keep_their_digests(name: str, digest: str):
     loaded = load_protocol(load_registry(), name)
     assert loaded.digest.startswith(digest)
