@@ -76,9 +76,11 @@ class World:
 
         class Scripted:
             def __init__(self) -> None:
-                self.device, self.node, self.ready, self.began = device, None, False, 0.0
+                self.device, self.ready, self.began, self.code = device, False, 0.0, 0
+                self.node: Node | None = None
                 self.process = SimpleNamespace(wait=lambda: self.code)
-                self.code, self.did, self.ends = 0, [], []
+                self.did: list[str] = []
+                self.ends: list[str] = []
                 self.say(world.births.pop(0) if world.births else {"event": "ready"})
 
             def say(self, message: Any) -> None:

@@ -5,7 +5,7 @@ Shapes: B images of a batch, C channels, H = W pixels, N training images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -23,6 +23,7 @@ from mibench.api import (
     UsageError,
     WarmStart,
     loss_of,
+    replaced,
 )
 from mibench_defenses.parts.group_lasso import GroupLasso, group_norms
 from mibench_defenses.parts.masked import Mask, MaskedClassifier, MaskedImages, masked
@@ -63,11 +64,12 @@ class UnseenPixels(Defense):
     def starts_from(self) -> WarmStart | None:
         """Return the training of the mask, or the first of two; neither depends on options of ``final``."""
         if self.stage == "final":
-            mask = replace(self.mask, binarise=False, method="transform")
-            return WarmStart("private", replace(self, stage="learn", mask=mask))
+            return WarmStart(
+                "private", replaced(self, {"stage": "learn", "mask.binarise": False, "mask.method": "transform"})
+            )
         if not self.penalty.adaptive:
             return None
-        return WarmStart("private", replace(self, penalty=replace(self.penalty, adaptive=False, gamma=1.0)))
+        return WarmStart("private", replaced(self, {"penalty.adaptive": False, "penalty.gamma": 1.0}))
 
     def build(self, classifier: Classifier, ctx: TrainContext) -> Classifier:
         """Put the mask in front of the network, and beside it what the training needs.
