@@ -80,20 +80,20 @@ def test_exchanges_go_over_all_attacks_of_a_person_at_once() -> None:
 
 
 def test_the_standard_error_is_that_of_crossed_random_effects() -> None:
-    """Mean squares of people, seeds and rest: V = (MP + MS - MR) / (P S), each by hand."""
+    """Mean squares of people, seeds and rest: V = (MP + MS - MR / 2) / (P S), each by hand."""
     people, seeds = 12, 4
     values = RNG.normal(size=people) + RNG.normal(size=seeds)[:, None] + RNG.normal(size=(seeds, people))
     grand, rows, columns = values.mean(), values.mean(axis=0), values.mean(axis=1)
     of_people = seeds * ((rows - grand) ** 2).sum() / (people - 1)
     of_seeds = people * ((columns - grand) ** 2).sum() / (seeds - 1)
     rest = ((values - rows - columns[:, None] + grand) ** 2).sum() / ((people - 1) * (seeds - 1))
-    both = [of_people + of_seeds - rest, of_people + of_seeds]
-    df = [v**2 / (of_people**2 / (people - 1) + of_seeds**2 / (seeds - 1)) for v in both]
-    half = [np.sqrt(v / (people * seeds)) * stats.t.ppf(0.975, d) for v, d in zip(both, df, strict=True)]
+    both = of_people + of_seeds - rest / 2
+    df = both**2 / (of_people**2 / (people - 1) + of_seeds**2 / (seeds - 1))
     found = spread(values, [Stratum(tuple(range(seeds)), tuple(range(people)))])
-    assert of_seeds > rest
+    assert of_seeds > rest / 2
+    assert found == pytest.approx(Spread(np.sqrt(both / (people * seeds)), df))
     assert found
-    assert found.half_width == pytest.approx(min(half))
+    assert found.half_width == pytest.approx(found.error * stats.t.ppf(0.975, df))
 
 
 def test_seeds_that_do_not_matter_leave_the_people() -> None:
