@@ -82,6 +82,7 @@ class Case(NamedTuple):
 # One unchanged view in the final selection, so that the robust confidence is the confidence.
 PLAIN = {"draws": 1, "select_scale": (1.0, 1.0), "select_ratio": (1.0, 1.0), "select_flip": 0.0, "loss": "ce"}
 PPA = PLAIN | {"pool": 20, "candidates": 6, "steps": 2, "lr": 0.05, "batch": 4}
+SCORES = PLAIN | {"pool": 20, "batch": 4}
 CASES = {
     "ppa": Case(PPA, 6),
     "if-gmi": Case(PPA | {"lr": 0.005, "feature_steps": (1,), "choose": "last"}, 6, stylegan),
@@ -97,12 +98,14 @@ CASES = {
     "mirror": Case({"pool": 20, "candidates": 6, "steps": 2, "space": "latent", "batch": 4}, 6),
     "deep-inversion": Case({"images": 6, "steps": 2, "coarse_steps": 0, "jitter": 2}, 6),
     "diff-mi": Case({"restarts": 6, "steps": 1, "views": 1, "top": 3, "topk": 1, "refine_steps": 2}, 6, denoiser),
+    "cma": Case(SCORES | {"restarts": 2, "generations": 2, "population": 4, "keep": 3}, 6),
+    "random-search": Case(SCORES | {"restarts": 2, "queries": 10, "keep": 6}, 6),
     "prior-topconf": Case({"pool": 6}, 6),
     "prior-random": Case({}, 0),
     "public-nearest": Case({"public_images": 20}, 20),
 }
 HOST = {"prior": "dcgan/smoke", "restarts": 5, "steps": 2, "batch_ref": 5}  # of PPDG-vanilla
-FLOORS = {"prior-topconf", "prior-random", "public-nearest"}
+FLOORS = {"prior-topconf", "prior-random", "public-nearest", "random-search"}
 SPECS = {spec.name: spec for spec in mibench_attacks.mibench_attacks()}
 every_attack = pytest.mark.parametrize("name", CASES)
 every_search = pytest.mark.parametrize("name", [name for name in CASES if name not in FLOORS])
