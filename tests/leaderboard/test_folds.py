@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from record_factory import CLASSES, make_record, metric
-from scipy import stats
 
 from mibench.leaderboard.ranks import rank
 from mibench.leaderboard.rows import make_rows
 from mibench.results.record import Record
+
+stats = pytest.importorskip("scipy.stats")
 
 NOISE = np.random.default_rng(2).normal(0, 0.02, size=(2, CLASSES))
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from record_factory import CLASSES, component, make_record, metric
-from scipy import stats
 
 from mibench.leaderboard.ranks import rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import make_rows
 from mibench.results.record import Record
+
+stats = pytest.importorskip("scipy.stats")
 
 PEOPLE = np.linspace(-0.15, 0.15, CLASSES)
 """People differ far more than any two rows."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from record_factory import make_record, metric
-from scipy import stats
 
 from mibench.results.families import holm, smallest_difference
 from mibench.results.intervals import class_interval
@@ -15,6 +14,8 @@ from mibench.results.permutation import sign_flip
 from mibench.results.resampling import people_counts, picks, seed_counts
 from mibench.results.spread import Spread, spread
 from mibench.results.worst_case import resampled_means, worst_case
+
+stats = pytest.importorskip("scipy.stats")
 
 RNG = np.random.default_rng(7)
 
