@@ -22,7 +22,7 @@ from mibench_attacks.selection.pool import ScoredPool
 
 SMALL: dict[str, Any] = {
     "pool": 1000, "restarts": 1, "parents": 8, "generations": 40, "population": 16, "keep": 10, "penalty": 0.02,
-    "final": 3, "draws": 10,
+    "final": 6, "draws": 10,
 }  # fmt: skip
 
 
