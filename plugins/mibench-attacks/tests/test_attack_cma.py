@@ -19,7 +19,7 @@ from mibench_attacks.selection.pool import CandidatePool
 from mibench_models.priors.pca import LinearFaces
 from torch.testing import assert_close
 
-from mibench.api import Access, AccessError, UsageError, build, generator, replaced, run_attack
+from mibench.api import Access, AccessError, ClassFailed, TargetView, UsageError, build, generator, replaced, run_attack
 from mibench.testing import AttackContract
 from mibench.testing.tiny_parts import TinyPrior
 from mibench.testing.tiny_world import TinyWorld
@@ -169,9 +169,21 @@ def test_best_points_are_a_sort_by_hand():
         order = sorted(rows, key=lambda row, r=r: float(loss[r, row]))[:4]
         assert torch.equal(best.points_RkD[r], points[r, order])
     everything = best.points_RkD.flatten(0, 1)[best.loss_Rk.flatten().argsort()]
-    assert torch.equal(best.flat(), everything)
+    assert torch.equal(best.finalists(8, where="class 3"), everything)
     nothing = BestPoints(2, points[:, :1], torch.full((2, 1), math.nan))
     assert math.isnan(nothing.mean_best())
+    with pytest.raises(ClassFailed, match="class 3: expected 1 points with a finite loss, got 0 of 2"):
+        nothing.finalists(1, where="class 3")
+
+
+@pytest.mark.parametrize(("component", "settings"), [(EvolutionStrategy, TINY), (RandomSearch, RANDOM)])
+def test_a_class_of_probability_zero_fails_although_its_confidence_is_finite(component, settings):
+    world, made = TinyWorld(), build(component, settings)
+    classifier = world.trained()
+    classifier.head.bias.data[1] = -torch.inf
+    target = TargetView(classifier, made.access, classes=1)
+    with pytest.raises(ClassFailed, match="class 1: expected 4 points with a finite loss, got 0 of 6"):
+        list(run_attack(made, [1], target, world.prior(), world.attack_context()))
 
 
 @pytest.mark.parametrize("space", ["noise", "latent", "p"])

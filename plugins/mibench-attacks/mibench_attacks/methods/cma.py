@@ -107,7 +107,8 @@ class EvolutionStrategy(ScoreAttack):
             best, trace = self.search.run(
                 start_RD, evaluate, seeds=_seeds(len(start_RD), label, ctx), bound=self.space.k, report=ctx.progress
             )
-            chosen = self.choose(coordinates.latents(best.flat()), label, render, ctx)
+            finalists_ND = best.finalists(self.selection.final, where=f"class {label}")
+            chosen = self.choose(coordinates.latents(finalists_ND), label, render, ctx)
         return ClassResult(label, *chosen, spent, trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

@@ -73,7 +73,8 @@ class RandomSearch(ScoreAttack):
             loss_N = self.losses(lambda rows: latents_NLW[rows], points, label, render, ctx, step=0)
             index_N1 = torch.arange(points)[:, None]
             found = BestPoints(self.keep, index_N1[None], loss_N[None])
-            chosen = self.choose(latents_NLW[found.flat()[:, 0].to(latents_NLW.device)], label, render, ctx)
+            index_N = found.finalists(self.selection.final, where=f"class {label}")[:, 0]
+            chosen = self.choose(latents_NLW[index_N.to(latents_NLW.device)], label, render, ctx)
         return ClassResult(label, *chosen, spent)
 
     def _draw(self, label: int, prior: Prior, ctx: AttackContext) -> Tensor:

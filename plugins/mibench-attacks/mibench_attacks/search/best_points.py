@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from mibench.api import ClassFailed
+
 
 class BestPoints:
     """The ``keep`` points of lowest loss of each search; what is not finite is worse than all that is.
@@ -35,8 +37,22 @@ class BestPoints:
         self.loss_Rk = loss.gather(1, order_Rk)
         self.points_RkD = points.gather(1, order_Rk[..., None].expand(-1, -1, points.shape[2]))
 
-    def flat(self) -> Tensor:
-        """Return the points of all searches (R * k, D), best first."""
+    def finalists(self, need: int, *, where: str) -> Tensor:
+        """Return the points of all searches (R * k, D), best first.
+
+        Args:
+            need: how many of them must have a finite loss; a confidence may be 0 where its logarithm is infinite.
+            where: how the error names the search, e.g. ``"class 7"``.
+
+        Raises:
+            ClassFailed: if fewer have.
+        """
+        finite = int(self.loss_Rk.isfinite().sum())
+        if finite < need:
+            raise ClassFailed(
+                f"{where}: expected {need} points with a finite loss, got {finite} of {self.loss_Rk.numel()}. The"
+                " target gives this class no finite log-probability; check the defense's training."
+            )
         order = self.loss_Rk.flatten().sort(stable=True).indices
         return self.points_RkD.flatten(0, 1)[order]
 
