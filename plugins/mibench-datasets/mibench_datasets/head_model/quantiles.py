@@ -14,7 +14,8 @@ _ENTRIES = 2049
 
 def uniform(z: Tensor) -> Tensor:
     """Return standard normal numbers as numbers uniform in [0, 1]."""
-    return torch.special.ndtr(z)
+    result: Tensor = torch.special.ndtr(z)
+    return result
 
 
 class LogGamma(nn.Module):
@@ -55,4 +56,5 @@ def _log_quantiles(shape: float) -> Tensor:
         lower, upper = torch.special.gammainc(a, x), torch.special.gammaincc(a, x)
         below = torch.where(z < 0, lower < torch.special.ndtr(z), upper > torch.special.ndtr(-z))
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return (low + high) / 2
+    middle: Tensor = (low + high) / 2
+    return middle
