@@ -34,7 +34,7 @@ def test_picked_entries():
 
 def a_latent(prior, seed):
     """Return the latent of somebody whose largest group is well ahead."""
-    latent = prior.to_latent(prior.sample(1, generator("latent", seed)).double())
+    latent = prior.to_latent(prior.sample(1, generator("latent", seed)).double()).clamp(-2, 2)  # no cuts
     group = prior.population.size - 4
     latent[0, 0, group : group + 4] = 0.0
     latent[0, 0, group + seed] = 1.0
@@ -64,29 +64,33 @@ def test_derivatives_of_colours_are_those_of_differences(views, seed, monkeypatc
         assert (gradient * step).sum().item() == pytest.approx(measured.item(), rel=2e-3, abs=1e-3)
 
 
-def test_derivatives_of_outlines_are_those_of_differences(monkeypatch):
-    """Coarse blocks of the picture change with sliders as their derivatives say, but not without those of outlines."""
-    side, blocks = 96, 4
+SIZES = (0.06, 0.1, 0.14, 0.18)
+
+
+@pytest.mark.parametrize("slider", ["head/head-scale-horiz", "head/head-scale-vert"])
+def test_derivatives_of_outlines_are_those_of_differences(slider, monkeypatch):
+    """Blocks of the picture change with a slider as their derivatives say, but not without those of outlines.
+
+    The derivative is compared along the measured change, which takes one pass.
+    """
+    side, blocks = 64, 4
     prior = HeadModelPrior().build(channels=1, size=side).double()
     latent = a_latent(prior, 2)
+    step = torch.zeros_like(latent)
+    step[0, 0, HEAD.slider_names.index(slider)] = 1
 
     def pooled(at):
-        return avg_pool2d(prior.render(at), side // blocks).flatten()
+        return avg_pool2d(prior.render(at), side // blocks)
 
-    def derivative(step):
-        asked = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        blocks = pooled(latent + asked * step)
-        return torch.stack([torch.autograd.grad(block, asked, retain_graph=True)[0] for block in blocks])
+    with torch.no_grad():  # over several pixels, as outlines move from one to the next
+        moved = [(pooled(latent + s * step) - pooled(latent - s * step)) / (2 * s) for s in SIZES]
+    measured = torch.stack(moved).mean(0)
 
-    for name in ("head/head-scale-horiz", "head/head-scale-vert"):
-        step = torch.zeros_like(latent)
-        step[0, 0, HEAD.slider_names.index(name)] = 1
-        with torch.no_grad():  # over several pixels, as outlines move from one to the next
-            measured = sum((pooled(latent + s * step) - pooled(latent - s * step)) / (8 * s) for s in SIZES)
-        assert (derivative(step) - measured).norm() < 0.2 * measured.norm()
-        with monkeypatch.context() as patch:
-            patch.setattr(renderer, "with_moving_edges", lambda image, *_: image)
-            assert (derivative(step) - measured).norm() > 0.8 * measured.norm()
+    def share():
+        asked = latent.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad((pooled(asked) * measured).sum(), asked)
+        return ((gradient * step).sum() / measured.square().sum()).item()
 
-
-SIZES = (0.06, 0.1, 0.14, 0.18)
+    assert share() == pytest.approx(1, abs=0.3)  # an estimate
+    monkeypatch.setattr(renderer, "with_moving_edges", lambda image, *_: image)
+    assert share() < 0.5

@@ -94,8 +94,8 @@ def _rotation(z_B3: Tensor) -> Tensor:
     zero, one = torch.zeros_like(cy), torch.ones_like(cy)
 
     def matrix(*entries: Tensor) -> Tensor:
-        result: Tensor = torch.stack(entries, dim=1).unflatten(1, (3, 3))
-        return result
+        matrix_B33: Tensor = torch.stack(entries, dim=1).unflatten(1, (3, 3))
+        return matrix_B33
 
     yaw = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
     pitch = matrix(one, zero, zero, zero, cp, -sp, zero, sp, cp)

@@ -30,8 +30,8 @@ def light(colour_3BP: Tensor, normals_3BP: Tensor, shade_BP: Tensor, shot: Shot,
     gloss_BP = (_dot(normals_3BP, half_3B1) * length_BP).clamp(0.2, 1)
     highlight_BP = 140 * gloss_BP**60 if wet else 22 * gloss_BP**14
     amount_BP = shade_BP * (shot.ambient_B[:, None] + 0.66 * diffuse_BP)
-    result: Tensor = (colour_3BP * amount_BP + highlight_BP) * shot.tint_3B[:, :, None]
-    return result
+    lit_3BP: Tensor = (colour_3BP * amount_BP + highlight_BP) * shot.tint_3B[:, :, None]
+    return lit_3BP
 
 
 def background(shot: Shot, side: int) -> Tensor:
@@ -40,8 +40,8 @@ def background(shot: Shot, side: int) -> Tensor:
     position = (torch.arange(side, device=start_3B.device, dtype=start_3B.dtype) + 0.5) / side - 0.5
     across_B, down_B = shot.slope_2B
     ramp = (0.5 + across_B[:, None, None] * position + down_B[:, None, None] * position[:, None]).clamp(0, 1)
-    result: Tensor = start_3B[:, :, None, None] + (end_3B - start_3B)[:, :, None, None] * ramp
-    return result
+    image_3BSS: Tensor = start_3B[:, :, None, None] + (end_3B - start_3B)[:, :, None, None] * ramp
+    return image_3BSS
 
 
 def _dot(a_3BP: Tensor, b_3B1: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mibench_datasets.head_model.paint import scalp_field, soft
 from mibench_datasets.head_model.person import Person
 from mibench_datasets.head_model.sums import Sums
-from mibench_datasets.rendered_faces.head import Head, Ints
+from mibench_datasets.rendered_faces.head import Floats, Head, Ints
 from mibench_datasets.rendered_faces.render import HAIR_WIDENING, PIVOT_Z
 
 
@@ -57,8 +57,8 @@ class Normals(nn.Module):
             u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0],
         ], dim=1)  # fmt: skip
         summed_V3B = self.around(faces_T3B.flatten(1)).unflatten(1, (3, -1))
-        result: Tensor = summed_V3B * summed_V3B.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
-        return result
+        unit_V3B: Tensor = summed_V3B * summed_V3B.square().sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
+        return unit_V3B
 
 
 class Hollowness(nn.Module):
@@ -89,11 +89,10 @@ class Hollowness(nn.Module):
         rise_VB = (toward_VK.unflatten(1, (3, -1)) * normals_V3B).sum(1)
         a, b = self.ends(flat_VK).unflatten(1, (3, -1)).chunk(2)
         reach_VB = self.lengths((a - b).square().sum(1).clamp_min(1e-18).sqrt())
-        hollow_VB = rise_VB / reach_VB.clamp_min(1e-9)
+        hollow_VB: Tensor = rise_VB / reach_VB.clamp_min(1e-9)
         for _ in range(2):
             hollow_VB = 0.5 * hollow_VB + 0.5 * self.neighbours(hollow_VB) / self.degree_V1.clamp_min(1)
-        result: Tensor = hollow_VB
-        return result
+        return hollow_VB
 
 
 class Mesh(nn.Module):
@@ -161,9 +160,9 @@ def part_of_vertices(head: Head) -> Ints:
     return part_V
 
 
-def _middle(head: Head, part_V: Ints) -> np.ndarray:
+def _middle(head: Head, part_V: Ints) -> Floats:
     """Return the weights of the vertices' heights in that of the point about which a head turns: float32 (V,)."""
     eyes_V = np.isin(part_V, [head.part_names.index(name) for name in ("eye-l", "eye-r")])
     lips_V = head.regions_V3[:, 0] > 0.5
-    result: np.ndarray = (0.62 * eyes_V / eyes_V.sum() + 0.38 * lips_V / lips_V.sum()).astype(np.float32)
-    return result
+    weights_V: Floats = (0.62 * eyes_V / eyes_V.sum() + 0.38 * lips_V / lips_V.sum()).astype(np.float32)
+    return weights_V

@@ -68,8 +68,8 @@ def skin(spot: Spot, person: Person) -> Tensor:
     brows_BP = soft(brow_field(at_3BP, person.brows_3B[:, :, None]), 0.018)
     colour_3BP = colour_3BP.lerp(0.75 * hair_3B1, 0.85 * brows_BP)
     scalp_BP = soft(scalp_field(at_3BP, person.hairline_2B[:, :, None]), 0.03) * (1 - ears_BP)
-    result: Tensor = colour_3BP.lerp(hair_3BP, person.cover_B[:, None] * scalp_BP)
-    return result
+    hairy_3BP: Tensor = colour_3BP.lerp(hair_3BP, person.cover_B[:, None] * scalp_BP)
+    return hairy_3BP
 
 
 def hair(spot: Spot, person: Person) -> Tensor:
@@ -154,8 +154,8 @@ def _waves(at_3BP: Tensor) -> Tensor:
     """Return light and dark strands of hair, about 1."""
     x, y, z = at_3BP
     around = torch.atan2(x, z - 0.4)
-    result: Tensor = 1 + 0.09 * ((23 * around + 3 * y).sin() + 0.7 * (41 * around - 5 * y + 1).sin())
-    return result
+    waves: Tensor = 1 + 0.09 * ((23 * around + 3 * y).sin() + 0.7 * (41 * around - 5 * y + 1).sin())
+    return waves
 
 
 def _colour(colour_3: Floats, like: Tensor) -> Tensor:

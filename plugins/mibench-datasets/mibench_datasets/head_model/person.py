@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mibench_datasets.head_model.quantiles import LogGamma, uniform
 from mibench_datasets.rendered_faces.appearance import VOLUME
-from mibench_datasets.rendered_faces.head import Head
+from mibench_datasets.rendered_faces.head import Floats, Head
 from mibench_datasets.rendered_faces.identity import CALMER, sample_coarse
 
 _COVER = {"short": 1.0, "long": 1.0, "cropped": 0.75, "bald": 0.0}
@@ -127,7 +127,7 @@ class Population(nn.Module):
         return hard_BG + (soft_BG - soft_BG.detach())
 
 
-def _groups(seed: int, coarse_groups: int) -> np.ndarray:
+def _groups(seed: int, coarse_groups: int) -> Floats:
     """Return what each group looks like: skin, hair, iris, beard, volume, cover, whether long; float32 (G, 13)."""
     rows = []
     for group in range(coarse_groups):

@@ -45,7 +45,10 @@ class Renderer(nn.Module):
         self.register_buffer("grey_3", torch.as_tensor(GREY), persistent=False)
 
     def forward(self, person: Person, shot: Shot) -> Tensor:
-        """Return images (B, C, size, size), in [0, 1] but not clamped where light is very bright."""
+        """Return images (B, C, size, size), in [0, 1] but for colours where light is very bright.
+
+        Those are not clamped; grey is computed from clamped colours, as in the dataset, with derivatives as if not.
+        """
         table_6VB, seen = self._look(self.mesh.sculpt(person), person, shot)
         empty_3N = pad(background(shot, self.side).flatten(1), (0, 1))  # the last one takes what is to be ignored
         targets, colours = [seen.triangle_N[:0]], [empty_3N[:, :0]]  # a face may have been pushed out of the picture
@@ -87,5 +90,6 @@ class Renderer(nn.Module):
     def _develop(self, image_3N: Tensor) -> Tensor:
         small_3BHW = avg_pool2d(image_3N.unflatten(1, (-1, self.side, self.side)), SUPERSAMPLING)
         if self.channels == 1:
+            small_3BHW = small_3BHW + (small_3BHW.clamp(0, 255) - small_3BHW).detach()  # cut before it is converted
             small_3BHW = torch.tensordot(self.grey_3, small_3BHW, 1)[None]
-        return small_3BHW.transpose(0, 1) / 255
+        return small_3BHW.transpose(0, 1).contiguous() / 255

@@ -114,8 +114,8 @@ class Scene(nn.Module):
     def _depth(self, triangles_F: Tensor, weights_2F: Tensor) -> Tensor:
         """Return z in template coordinates: (F,)."""
         a, b, c = self.depth_V[self.corners_3T[:, triangles_F]]
-        result: Tensor = c + weights_2F[0] * (a - c) + weights_2F[1] * (b - c)
-        return result
+        depth_F: Tensor = c + weights_2F[0] * (a - c) + weights_2F[1] * (b - c)
+        return depth_F
 
 
 @torch.no_grad()

@@ -48,16 +48,16 @@ def points(seen: Seen, corners_3T: Tensor, pixel_M: Tensor, side: int) -> Points
 def screen(at: Points, table_CVB: Tensor) -> Tensor:
     """Return screen x and y of the corners, relative to the pixels: (2, 3, M)."""
     corners_23M = pick(table_CVB[:2].flatten(1), at.entry_3M.flatten()).unflatten(1, (3, -1))
-    result: Tensor = corners_23M - (torch.stack([at.column_M, at.row_M])[:, None] + 0.5)
-    return result
+    apart_23M: Tensor = corners_23M - (torch.stack([at.column_M, at.row_M])[:, None] + 0.5)
+    return apart_23M
 
 
 def weights(corners_23M: Tensor) -> Tensor:
     """Return the barycentric weights of the first two corners at the origin: (2, M)."""
     (x0, x1, x2), (y0, y1, y2) = corners_23M
     first, second, third = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
-    result: Tensor = torch.stack([first, second]) / (first + second + third)
-    return result
+    weights_2M: Tensor = torch.stack([first, second]) / (first + second + third)
+    return weights_2M
 
 
 def interpolate(corners_C3M: Tensor, weights_2M: Tensor) -> Tensor:

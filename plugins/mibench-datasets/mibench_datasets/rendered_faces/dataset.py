@@ -187,8 +187,8 @@ class RenderedFaces(Dataset):
 def _face_vertices() -> Ints:
     head = load_head()
     skin = np.unique(head.triangles_of("skin"))
-    result: Ints = skin[(head.template_V3[skin, 2] > 0.7) & (head.template_V3[skin, 1] > 5.9)]
-    return result
+    face: Ints = skin[(head.template_V3[skin, 2] > 0.7) & (head.template_V3[skin, 1] > 5.9)]
+    return face
 
 
 @lru_cache(maxsize=32)
