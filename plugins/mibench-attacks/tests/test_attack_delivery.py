@@ -98,6 +98,7 @@ CASES = {
     "mirror": Case({"pool": 20, "candidates": 6, "steps": 2, "space": "latent", "batch": 4}, 6),
     "deep-inversion": Case({"images": 6, "steps": 2, "coarse_steps": 0, "jitter": 2}, 6),
     "diff-mi": Case({"restarts": 6, "steps": 1, "views": 1, "top": 3, "topk": 1, "refine_steps": 2}, 6, denoiser),
+    "map": Case(SCORES | {"candidates": 6, "steps": 2}, 6),
     "cma": Case(SCORES | {"restarts": 2, "generations": 2, "population": 4, "keep": 3}, 6),
     "random-search": Case(SCORES | {"restarts": 2, "queries": 10, "keep": 6}, 6),
     "prior-topconf": Case({"pool": 6}, 6),

@@ -57,8 +57,7 @@ class MapInversion(GradientAttack):
 
     access: ClassVar[Access] = Access.WHITE_BOX
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "small": {"pool": 1000, "candidates": 6, "steps": 50, "final": 3, "draws": 25},
-        "smoke": {"pool": 16, "candidates": 4, "steps": 3, "final": 4, "draws": 2},
+        "small": {"pool": 1000, "candidates": 6, "steps": 50, "final": 6, "draws": 25},
     }
 
     pool: Annotated[StylePool, FlatNames(size="pool")] = StylePool(
