@@ -167,6 +167,8 @@ def test_a_reference_is_its_key_whoever_is_thought_to_have_made_it():
                 "target": ("target",),
                 "evidence": ("gold", "reconstruct"),
                 "evaluators": ("evaluator",),
+                "gallery": ("data",),
+                "distractors": ("data",),
             },
         ),
     ],
