@@ -13,7 +13,7 @@ from mibench.protocol.request import Request
 from mibench.registry.registry import Registry
 
 REGISTRY = Registry.from_modules(mibench_attacks, mibench_datasets, mibench_defenses, mibench_metrics, mibench_models)
-PICKY = ["gmi", "ked-mi", "lomma", "if-gmi", "mirror", "ppdg-mi", "ppdg-vanilla", "plg-mi", "diff-mi"]
+PICKY = ["gmi", "ked-mi", "lomma", "if-gmi", "mirror", "ppdg-mi", "ppdg-vanilla", "plg-mi", "diff-mi", "cma"]
 
 
 def planned(attack, **settings):
@@ -23,7 +23,7 @@ def planned(attack, **settings):
 
 @pytest.mark.parametrize("attack", PICKY)
 def test_what_a_prior_cannot_serve_is_refused_before_anything_runs(attack):
-    settings = {f"{attack}.prior": "pca"} | ({"mirror.space": "p"} if attack == "mirror" else {})
+    settings = {f"{attack}.prior": "pca"} | ({f"{attack}.space": "p"} if attack in ("mirror", "cma") else {})
     with pytest.raises(UsageError, match=rf"attack '{'gmi' if attack == 'ppdg-vanilla' else attack}'"):
         planned(attack, **settings)
 
