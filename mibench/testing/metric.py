@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
+from unittest import SkipTest
 
 import torch
 from torch import Tensor
 
-from mibench.api.metric import Measurement, Metric, MetricInputs
+from mibench.api import params
+from mibench.api.columns import Column
+from mibench.api.metric import IdentityGallery, Measurement, Metric, MetricInputs
 from mibench.api.rng import generator, seeded
 from mibench.nodes.measure import MeasureFiles
+from mibench.testing.announced import differences
 from mibench.testing.checks import require
 from mibench.testing.component import ComponentContract
 from mibench.testing.tiny_stages import TESTED, tiny_gallery, tiny_stages
@@ -26,10 +31,12 @@ class MetricContract(ComponentContract):
     """Subclass, set ``component``, and run with pytest.
 
     Attributes:
+        columns: what the metric's spec announces, to be compared with what is measured; empty if it announces nothing.
         tolerance: how far values may move when images are permuted (sums in another order).
         order_matters: images in another order give other numbers on purpose (a metric that draws a sample of them).
     """
 
+    columns: ClassVar[Sequence[Column]] = ()
     tolerance: ClassVar[float] = 1e-5
     order_matters: ClassVar[bool] = False
 
@@ -86,6 +93,23 @@ class MetricContract(ComponentContract):
             require(count == self.world.classes, f"{row.name} has {count} per-class values, not {self.world.classes}")
             json.dumps({"value": row.value, "per_class": list(row.per_class), "details": dict(row.details)})
 
+    def test_columns_are_those_announced(self) -> None:
+        """What the spec announces is measured and nothing else: unit, direction, range, meaning, number of images."""
+        if not self.columns:
+            raise SkipTest("the metric's spec announces no columns, so no board can check a record of it")
+        settings, judges = params.canonical(self.make()), sorted(self.evidence.evaluators)
+        known = {one.column.name: one for column in self.columns for one in column.expand(settings, judges)}
+        found = {row.name: row for row in self.measure()}
+        strange = sorted(set(found) - set(known))
+        require(not strange, f"columns {strange} are measured but not announced; announced are {sorted(known)}")
+        lacking = sorted(name for name in set(known) - set(found) if not known[name].column.optional)
+        require(
+            not lacking, f"columns {lacking} are announced but not measured; call them optional if that is all right"
+        )
+        for name, row in found.items():
+            wrong = list(differences(row, known[name], self.evidence))
+            require(not wrong, f"column {name}: {'; '.join(wrong)}")
+
     def test_same_seed_same_numbers(self) -> None:
         """Two measurements with one seed agree exactly, whatever the global seed."""
         evidence = self.evidence
@@ -137,12 +161,29 @@ def _permuted(evidence: MetricInputs) -> MetricInputs:
         labels_N=evidence.labels_N[mixed],
         heldout=evidence.heldout.subset(order(len(evidence.heldout))),
         gallery=evidence.gallery.subset(order(len(evidence.gallery))),
+        identities=_mixed(evidence.identities, order) if evidence.identities else None,
+    )
+
+
+def _mixed(people: IdentityGallery, order: Callable[[int], Tensor]) -> IdentityGallery:
+    strangers = people.distractors
+    return replace(
+        people,
+        private=people.private.subset(order(len(people.private))),
+        distractors=strangers.subset(order(len(strangers))) if strangers else None,
     )
 
 
 def _tensors(evidence: MetricInputs) -> list[Tensor]:
-    pixels = [evidence.images_NCHW, evidence.heldout.all_images(), evidence.gallery.all_images()]
-    return [*pixels, evidence.labels_N, evidence.heldout.labels_N, evidence.gallery.labels_N]
+    people = evidence.identities
+    sets = [evidence.heldout, evidence.gallery, people and people.private, people and people.distractors]
+    known = [people.truth, people.distractor_truth] if people else []
+    return [
+        evidence.images_NCHW,
+        evidence.labels_N,
+        *(tensor for images in sets if images for tensor in (images.all_images(), images.labels_N)),
+        *(truth.values_KD for truth in known if truth),
+    ]
 
 
 def _distance(first: float | None, second: float | None) -> float:

@@ -134,7 +134,7 @@ def test_parameters_of_the_default_stay_what_they_were():
     assert params.canonical(AntiAdversarialTraining(direction="none"))["direction"] == "none"
 
 
-@pytest.mark.parametrize("protocol", ["orl64", "rendered64"])
+@pytest.mark.parametrize("protocol", ["orl64@1.0", "rendered64"])
 @pytest.mark.parametrize(("preset", "direction"), [("random-delta", "random"), ("no-delta", "none")])
 def test_arms_differ_from_what_the_small_protocols_take_in_the_direction_alone(protocol, preset, direction):
     loaded = load_protocol(load_registry(), protocol).protocol

@@ -56,5 +56,5 @@ def _log_quantiles(shape: float) -> Tensor:
         lower, upper = torch.special.gammainc(a, x), torch.special.gammaincc(a, x)
         below = torch.where(z < 0, lower < torch.special.ndtr(z), upper > torch.special.ndtr(-z))
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    middle: Tensor = (low + high) / 2
-    return middle
+    found: Tensor = (low + high) / 2
+    return found
