@@ -50,14 +50,14 @@ def centroids_of(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> Te
     the images and the embedder's parameters are.
     """
     key = _key(embedder, images, ctx)
-    if key is None:
-        return centroids(embed(embedder, images, ctx), images.labels_N, images.num_classes)
-    if key not in _KNOWN:
-        made_KD = centroids(embed(embedder, images, ctx), images.labels_N, images.num_classes)
+    if key is not None and key in _KNOWN:
+        return _KNOWN[key].clone()
+    made_KD = centroids(embed(embedder, images, ctx), images.labels_N, images.num_classes)
+    if key is not None:
         while len(_KNOWN) >= REMEMBERED:
             del _KNOWN[next(iter(_KNOWN))]
-        _KNOWN[key] = made_KD
-    return _KNOWN[key].clone()
+        _KNOWN[key] = made_KD.clone()
+    return made_KD
 
 
 def _key(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> tuple[str, ...] | None:

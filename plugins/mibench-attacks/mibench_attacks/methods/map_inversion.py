@@ -106,9 +106,8 @@ class MapInversion(GradientAttack):
             ]
             search = self.search.descent(batch=self.batch)
             found = search.run([start_NZ], loss, where=f"class {label}", report=ctx.progress, ledger=target.ledger)
-            images_NCDD, seen_NCSS = self.selection.images(latents(found.variables[0]), render, batch=self.batch)
-            rng = ctx.rng("class", label, "select")
-            index_M, scores_M = self.selection.rank(seen_NCSS, label, target, rng, batch=self.batch)
+            latents_NLW, rng = latents(found.variables[0]), ctx.rng("class", label, "select")
+            images_NCDD, (index_M, scores_M) = self.selection.choose(latents_NLW, label, render, rng, batch=self.batch)
         return ClassResult(label, images_NCDD[index_M], scores_M, spent, found.trace)
 
     def cost(self, num_classes: int) -> Mapping[str, int]:

@@ -91,9 +91,8 @@ class Inversion:
         search, start_NLW = self.search.descent(batch=self.batch), self.pool.starts(pool, label)
         found = search.run([start_NLW], loss, where=f"class {label}", report=ctx.progress, ledger=target.ledger)
         latents_NLW = found.variables[0]
-        images_NCDD, seen_NCSS = self.selection.images(latents_NLW, render, batch=self.batch)
         rng = ctx.rng("class", label, "select")
-        index_M, scores_M = self.selection.rank(seen_NCSS, label, target, rng, batch=self.batch)
+        images_NCDD, (index_M, scores_M) = self.selection.choose(latents_NLW, label, render, rng, batch=self.batch)
         return Inverted(latents_NLW[index_M], images_NCDD[index_M], scores_M, found.trace)
 
     def loss(self, label: int, steps: int, target: TargetView, ctx: AttackContext, *part: SeedPart) -> CandidateLoss:

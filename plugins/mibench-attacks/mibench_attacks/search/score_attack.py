@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -89,9 +88,8 @@ class ScoreAttack(Attack):
         Raises:
             ClassFailed: if too few have a finite confidence.
         """
-        images_NCDD, seen_NCSS = self.selection.images(latents_NLW, render, batch=self.batch)
-        rank = partial(self.selection.rank, seen_NCSS, label, render.target, ctx.rng("class", label, "select"))
-        ranking = rank(batch=self.batch)
+        rng = ctx.rng("class", label, "select")
+        images_NCDD, ranking = self.selection.choose(latents_NLW, label, render, rng, batch=self.batch)
         return Chosen(images_NCDD[ranking.index_M], ranking.scores_M)
 
     def count(self, num_classes: int, *, points: int, finalists: int) -> Mapping[str, int]:

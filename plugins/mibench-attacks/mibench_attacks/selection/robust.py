@@ -54,6 +54,17 @@ class RobustSelection:
         """The random views, much stronger than those of the optimisation."""
         return RandomView(scale=self.scale, ratio=self.ratio, flip=self.flip)
 
+    def choose(
+        self, latents_NLW: Tensor, label: int, render: Renderer, rng: torch.Generator, *, batch: int
+    ) -> tuple[Tensor, Ranking]:
+        """Render candidates and rank them; return all as they would be delivered (N, C, D, D), and the ranking.
+
+        Raises:
+            ClassFailed: if fewer than ``final`` images have a finite confidence.
+        """
+        images_NCDD, seen_NCSS = self.images(latents_NLW, render, batch=batch)
+        return images_NCDD, self.rank(seen_NCSS, label, render.target, rng, batch=batch)
+
     def images(self, latents_NLW: Tensor, render: Renderer, *, batch: int) -> tuple[Tensor, Tensor]:
         """Render candidates; return what would be delivered (N, C, D, D), and what is ranked (N, C, S, S)."""
         if not self.clamp:
