@@ -31,6 +31,8 @@ evaluators: []
 embedder: {name: judge}
 attacks:
   ppa: {name: ppa, params: {steps: 5}}
+priors:
+  gan: {name: gan, params: {width: 8}}
 undefended: {name: none}
 floor: {name: random}
 metrics: [{name: accuracy}]

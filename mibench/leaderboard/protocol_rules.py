@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from mibench.leaderboard.finding import differs
 from mibench.protocol.load import LoadedProtocol
+from mibench.protocol.schema import ComponentChoice
 from mibench.results.columns import clean_accuracy
-from mibench.results.record import MetricValue, Record
+from mibench.results.record import ComponentRef, MetricValue, Record
 
 _CONTROLS = ("gold", "floor", "undefended")
 
@@ -41,12 +42,24 @@ def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
         yield f"parameters of the attack {attack.name!r} were changed; remove every --set attack.…"
     if frozen is None or record.cell.attack_preset:
         return
-    if frozen.preset and attack.preset != frozen.preset:
-        yield f"the attack's preset is {attack.preset!r}; the protocol froze {frozen.preset!r}"
+    yield from _as_frozen("attack", attack, frozen)
+
+
+def prior_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+    """A prior that an attack brings has the settings that the protocol froze for it."""
+    prior = record.components.get("prior")
+    frozen = protocol.protocol.priors.get(prior.name) if prior else None
+    if prior is not None and frozen is not None and prior.name != protocol.protocol.prior.name:
+        yield from _as_frozen("prior", prior, frozen)
+
+
+def _as_frozen(role: str, part: ComponentRef, frozen: ComponentChoice) -> Iterator[str]:
+    if frozen.preset and part.preset != frozen.preset:
+        yield f"the {role}'s preset is {part.preset!r}; the protocol froze {frozen.preset!r}"
     for key, value in frozen.params.items():
-        if not same(attack.params.get(key), value):
-            got = attack.params.get(key, "nothing")
-            yield differs(f"components.attack.params.{key}", f"{value!r} as the protocol froze it", got)
+        if not same(part.params.get(key), value):
+            got = part.params.get(key, "nothing")
+            yield differs(f"components.{role}.params.{key}", f"{value!r} as the protocol froze it", got)
 
 
 def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[str]:

@@ -35,6 +35,7 @@ RULES: tuple[BoardRule, ...] = (
     BoardRule("MB304", frozen.headline_is_there),
     BoardRule("MB305", frozen.model_is_plain),
     BoardRule("MB311", frozen.attacked_classes_fit),
+    BoardRule("MB312", frozen.prior_is_frozen),
     BoardRule("MB501", frozen.controls_are_there),
     BoardRule("MB601", numbers.fractions_are_fractions),
     BoardRule("MB602", numbers.accuracies_are_ordered),

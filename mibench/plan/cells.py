@@ -197,12 +197,13 @@ class _Cells:
         }
 
     def _prior(self, attack: Resolved) -> Resolved:
-        """Return the prior that an attack brings, else the protocol's.
+        """Return the prior that an attack brings, with what the protocol freezes of it, else the protocol's.
 
         One that comes out as the protocol's own is that: a record must not call it overridden.
         """
         frozen, choice = self._graph.fixed.prior, attack.settled.prior
-        prior = self._chooser.changed("prior", parse_choice(choice)) if choice else frozen
+        listed = self._chooser.protocol.priors
+        prior = self._chooser.changed("prior", listed.get(choice) or parse_choice(choice)) if choice else frozen
         if prior.traits.needs_target and attack.traits.access != "white-box":
             raise UsageError(
                 f"attack {attack.name!r} declares {attack.traits.access} access; the prior {prior.name!r} is trained"

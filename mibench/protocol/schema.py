@@ -27,7 +27,7 @@ from mibench.protocol.recipe import Recipe as Recipe
 
 NAME_OR_PRESET = r"^[^/\s]+(/[^/\s]+)?$"
 """What names an attack: ``name`` or ``name/preset``."""
-NEW_FIELDS = ("attack_classes", "gallery", "folds", "suite", "lookalike")
+NEW_FIELDS = ("attack_classes", "gallery", "folds", "priors", "suite", "lookalike")
 """Fields that are younger than the first protocols."""
 
 
@@ -52,6 +52,7 @@ class Protocol(Frozen):
         attack_classes: the classes that attacks, floor and gold are made for and measured on; ``None`` is all. Its
             results are those of another protocol: no board has them beside results on all classes.
         attacks: frozen settings per attack name; an attack that is not listed runs with its preset.
+        priors: frozen settings of priors that attacks bring, by name; one that is not listed takes its preset.
         suite: attacks, each as ``name`` or ``name/preset``, that a complete entry has met with all seeds. They are what
             runs if a request names none.
         presets: parameters of components that the protocol does not freeze; outside of the digest.
@@ -85,6 +86,7 @@ class Protocol(Frozen):
     folds: Annotated[int, Ge(1)] = 1
     attack_classes: ClassChoice | None = None
     attacks: dict[str, ComponentChoice] = Field(default_factory=dict)
+    priors: dict[str, ComponentChoice] = Field(default_factory=dict)
     suite: tuple[Annotated[str, Field(pattern=NAME_OR_PRESET)], ...] = ()
     undefended: ComponentChoice
     floor: ComponentChoice
@@ -101,7 +103,10 @@ class Protocol(Frozen):
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
-        unset = {name: getattr(self, name) == Protocol.model_fields[name].get_default() for name in NEW_FIELDS}
+        fields = Protocol.model_fields
+        unset = {
+            name: getattr(self, name) == fields[name].get_default(call_default_factory=True) for name in NEW_FIELDS
+        }
         return without(dump(self), *(name for name, absent in unset.items() if absent))
 
     @field_validator("evaluators", "metrics")
@@ -113,14 +118,14 @@ class Protocol(Frozen):
             raise ValueError(f"{twice[0]!r} is given twice")
         return parts
 
-    @field_validator("attacks")
+    @field_validator("attacks", "priors")
     @classmethod
-    def _by_their_names(cls, attacks: dict[str, ComponentChoice]) -> dict[str, ComponentChoice]:
-        """Refuse settings that stand under another attack's name, where nothing would find them."""
-        for name, choice in attacks.items():
+    def _by_their_names(cls, choices: dict[str, ComponentChoice]) -> dict[str, ComponentChoice]:
+        """Refuse settings that stand under another component's name, where nothing would find them."""
+        for name, choice in choices.items():
             if choice.name != name:
                 raise ValueError(f"what stands under {name!r} is named {choice.name!r}; expected the same name")
-        return attacks
+        return choices
 
     @field_validator("suite")
     @classmethod

@@ -80,6 +80,8 @@ BROKEN: list[tuple[str, Record]] = [
     ("MB304", make_record(metrics={}).model_copy(update={"metrics": {"reid@1": metric(0.3)}})),
     ("MB305", make_record(components={**SOUND.components, "model": OTHER_MODEL})),
     ("MB311", SOUND.model_copy(update={"attacked": [0, 1]})),
+    ("MB312", make_record(components={**SOUND.components, "prior": component("prior", "gan", width=4)})),
+    ("MB312", make_record(components={**SOUND.components, "prior": component("prior", "gan")})),
     ("MB501", make_record(controls={"gold": SOUND.controls["gold"], "floor": SOUND.controls["floor"]})),
     ("MB601", make_record(metrics={"x": metric(0.5).model_copy(update={"value": 1.5})})),
     ("MB602", make_record(metrics={"reid@5": metric(0.2)})),
@@ -138,6 +140,11 @@ def test_the_frozen_preset_without_the_frozen_parameters_is_refused() -> None:
     assert broken("small", steps=5) == []
     assert broken("small", steps=1) == ["MB303"]
     assert broken(None, steps=5) == ["MB303"]
+
+
+def test_priors_that_attacks_bring_are_held_to_what_the_protocol_freezes_of_them() -> None:
+    for brought in (component("prior", "gan", width=8, depth=3), component("prior", "other", width=4)):
+        assert check_record(make_record(components={**SOUND.components, "prior": brought}), PROTOCOL) == []
 
 
 @pytest.mark.parametrize(("identifier", "record"), BROKEN)

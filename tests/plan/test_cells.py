@@ -94,6 +94,28 @@ def test_settings_touch_neither_judges_nor_controls(toy_registry):
     assert "evaluator" not in changed(plain, wide)
 
 
+def test_a_protocol_freezes_priors_that_attacks_bring(toy_registry, tmp_path):
+    """What a preset of the protocol says of it then counts no more; a preset asked for by name, and settings, do."""
+    frozen = {"name": "other", "priors": {"linear": {"name": "linear", "params": {"steps": 3}}}}
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        yaml.safe_dump(
+            {**yaml.safe_load(PROTOCOL.read_text()), **frozen, "presets": {"prior": {"linear": {"steps": 7}}}}
+        )
+    )
+
+    def prior(brings, **settings):
+        found = cell(
+            toy_registry, protocols=(str(other),), attacks=("picky",), settings={"picky.brings": brings, **settings}
+        )
+        return found.prior
+
+    assert prior("linear").params["steps"] == 3
+    assert prior("linear/loud").params["gain"] == 2.0
+    changed = prior("linear", **{"prior.steps": 4})
+    assert (changed.params["steps"], changed.overridden) == (4, True)
+
+
 def test_settings_reach_a_prior_that_an_attack_brings_and_not_the_protocols(toy_registry):
     settings = {"picky.brings": "linear/loud", "prior.steps": 2}
     found = cell(toy_registry, attacks=("picky",), settings=settings)
