@@ -99,13 +99,6 @@ def classes_failed(record: Record) -> str | None:
     return f"{len(failed)} of {record.attacked_classes} classes failed and count as no success; class {label}: {reason}"
 
 
-def some_classes(record: Record) -> str | None:
-    """The protocol attacks only some of the target's classes."""
-    if record.attacked is None:
-        return None
-    return f"{len(record.attacked)} of {len(record.classes)} classes were attacked: not comparable with results on all"
-
-
 def accuracy_order_broken(record: Record) -> str | None:
     """A judge hits more with one guess than with five."""
     return next(accuracy_order(record.metrics), None)
@@ -183,7 +176,6 @@ RULES: tuple[FlagRule, ...] = (
     FlagRule(USELESS, target_useless),
     FlagRule(PEEKED, chosen_by_evaluator),
     FlagRule("classes-failed", classes_failed),
-    FlagRule("some-classes", some_classes),
     FlagRule("accuracy-order", accuracy_order_broken),
     FlagRule("robust-rises-with-eps", robust_rises),
     FlagRule("robust-above-clean", robust_above_clean),
