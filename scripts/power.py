@@ -13,7 +13,12 @@ each number of people and seeds per person:
   error       standard error of a mean difference: root of (people/P + seeds/S + rest/(P S))
   detectable  difference that a two-sided paired test at .05 finds in four cases of five: Student's t at .975 and at .8,
               with the degrees of freedom that such a measurement would have, times the error
-  of span     the same as a share of the way from floor to gold: compare columns by this one, the smaller the better
+  of span     the same as a share of the way from floor to gold
+  of leak     the same as a share of what the undefended target leaks above the floor, which is all that a defense can
+              take away: compare columns by this one, the smaller the better
+
+Columns that are not known of two people on a defended and the undefended target are left out, unless --metric names
+them.
 
 What it leaves out: the maximum over attacks, corrections for many comparisons, and folds, with which seeds are others.
 Use it on the validation variant to choose, so that nothing is chosen on people on whom results are reported.
@@ -23,7 +28,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import nan, sqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +86,7 @@ class Row(NamedTuple):
         gaps: components of paired differences to the undefended target.
         rows: how many differences (of a defense under an attack) they are the mean of.
         span: mean of gold minus that of floor, in the direction of leakage; not a number without both.
+        leak: the same of the undefended target minus floor.
     """
 
     metric: str
@@ -88,6 +94,7 @@ class Row(NamedTuple):
     gaps: Components
     rows: int
     span: float
+    leak: float
 
 
 def components(values_SP: Floats, strata: Sequence[Stratum]) -> Components:
@@ -156,18 +163,21 @@ def analyse(records: Sequence[Record], metric: str) -> Row:
     Raises:
         UsageError: if no defense has two people with a value.
     """
-    values, gaps, spans = list[Components](), list[Components](), list[float]()
+    values, gaps = list[Components](), list[Components]()
+    spans, leaks = list[float](), list[float]()
     for attack, own in _rows(records):
         mine = scores_of({attack: own}, metric)
         plain = scores_of({attack: own}, metric, "undefended")
         values.append(components(mine.values_ASP[0], mine.strata))
-        spans.append(_mean_leak(own, metric, "gold") - _mean_leak(own, metric, "floor"))
+        floor = _mean_leak(own, metric, "floor")
+        spans.append(_mean_leak(own, metric, "gold") - floor)
+        leaks.append(_mean_leak(own, metric, "undefended") - floor)
         if (gap := _minus(mine, plain)) is not None:
             gaps.append(components(gap.values_ASP[0], gap.strata))
     gaps = [parts for parts in gaps if parts.people == parts.people]
     if not gaps:
         raise UsageError(f"{metric} is not known of two people on a defended and the undefended target")
-    return Row(metric, _mean(values), _mean(gaps), len(gaps), _known_mean(spans))
+    return Row(metric, _mean(values), _mean(gaps), len(gaps), _known_mean(spans), _known_mean(leaks))
 
 
 def _rows(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
@@ -264,7 +274,7 @@ def _print(records: Sequence[Record], arguments: argparse.Namespace) -> None:
     columns = dict.fromkeys(
         name for record in chosen for name, metric in record.metrics.items() if metric.group == "leakage"
     )
-    rows = [analyse(chosen, name) for name in arguments.metric or columns]
+    rows = list(_analysed(chosen, arguments.metric or columns, named=bool(arguments.metric)))
     seeds = len({record.cell.seed for record in chosen})
     echo_table(
         ("column", *(f"{what}: {part}" for what in ("value", "difference") for part in Components._fields), "rows"),
@@ -273,7 +283,7 @@ def _print(records: Sequence[Record], arguments: argparse.Namespace) -> None:
     )
     designs = [Design(people, number) for people in arguments.people for number in arguments.seeds]
     echo_table(
-        ("column", "people", "seeds", "error", "detectable", "of span"),
+        ("column", "people", "seeds", "error", "detectable", "of span", "of leak"),
         [(row.metric, *design, *map(_text, _planned(row, design))) for row in rows for design in designs],
         title="difference to the undefended target: smallest one that is found in four cases of five",
     )
@@ -281,9 +291,19 @@ def _print(records: Sequence[Record], arguments: argparse.Namespace) -> None:
         echo("with one seed, nothing is known of the chance in training: it is not in these errors")
 
 
-def _planned(row: Row, design: Design) -> tuple[float, float, float]:
+def _analysed(records: Sequence[Record], columns: Iterable[str], *, named: bool) -> Iterator[Row]:
+    for name in columns:
+        try:
+            yield analyse(records, name)
+        except UsageError:
+            if named:
+                raise
+
+
+def _planned(row: Row, design: Design) -> tuple[float, float, float, float]:
     least = detectable(row.gaps, design)
-    return standard_error(row.gaps, design), least, least / row.span if row.span > 0 else nan
+    shares = (least / whole if whole > 0 else nan for whole in (row.span, row.leak))
+    return standard_error(row.gaps, design), least, *shares
 
 
 def _text(value: float) -> str:

@@ -145,6 +145,7 @@ def test_records_give_the_components_of_their_paired_differences_and_the_span(up
     assert found.gaps == pytest.approx(power.components(gaps, whole(3, 12)))
     assert found.values.people > 5 * found.gaps.people  # people cancel in pairs
     assert (found.rows, found.span) == (1, pytest.approx(4))
+    assert found.leak == pytest.approx(3, abs=0.1)
 
 
 def test_the_undefended_target_itself_is_no_difference_and_defenses_are_averaged():
@@ -178,7 +179,12 @@ def test_it_prints_what_it_computes(tmp_path, monkeypatch, capsys):
     parts, design = power.components(gaps, whole(3, 12)), power.Design(100, 3)
     error, least = power.standard_error(parts, design), power.detectable(parts, design)
     (line,) = [line.split() for line in printed.splitlines() if line.split()[:3] == ["id_bits", "100", "3"]]
-    assert line[3:] == [f"{error:.3g}", f"{least:.3g}", f"{least / 4:.3g}"]
+    assert line[3:] == [
+        f"{error:.3g}",
+        f"{least:.3g}",
+        f"{least / 4:.3g}",
+        f"{least / power.analyse(made, 'id_bits').leak:.3g}",
+    ]
     assert "one seed" not in printed
     monkeypatch.setattr(sys, "argv", [*arguments, "--attack", "nobody"])
     with pytest.raises(SystemExit):
