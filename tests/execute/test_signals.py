@@ -28,6 +28,7 @@ def test_a_signal_is_raised_once_and_then_lets_the_cleaning_up_alone(number):
             cleaned = True
     assert cleaned
     assert caught.value.exit_code == 128 + number
+    assert caught.value.args == (number,)
     assert caught.value.name == number.name
     assert not isinstance(caught.value, Exception)
     assert signal.getsignal(number) is before

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from mibench.execute.streams import answer, aside
 
 DIVIDED = """
@@ -60,3 +62,12 @@ def test_the_answer_is_the_stream_that_was_there_before_it_stood_aside(monkeypat
     other = io.StringIO()
     monkeypatch.setattr(sys, "stdout", other)
     assert answer() is other
+
+
+@pytest.mark.parametrize(("closed", "out"), [("1>&-", ""), ("2>&-", "reached the end\n"), ("1>&- 2>&-", "")])
+def test_closed_streams_are_no_reason_to_stop(closed, out, tmp_path):
+    program = LOST + "\nopen('ended', 'w').close()"
+    command = ["bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == out
+    assert (tmp_path / "ended").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,3 +65,9 @@ def test_a_worker_makes_what_it_is_told_and_says_what_became_of_it(
     assert worker.stdin is not None
     worker.stdin.close()
     assert worker.wait(timeout=30) == 0
+
+
+def test_a_worker_that_is_told_to_end_says_by_which_signal(worker: subprocess.Popen[str]) -> None:
+    assert hear(worker) == {"event": "ready"}
+    worker.terminate()
+    assert worker.wait(timeout=60) == 128 + signal.SIGTERM

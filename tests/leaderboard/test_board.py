@@ -176,6 +176,13 @@ def test_larger_distances_rank_first() -> None:
     assert [row.defense for row in rank(rows)] == ["far", "near"]
 
 
+def test_the_interval_of_a_distance_is_around_it() -> None:
+    [row] = make_rows([make_record(metrics={"reid@1": metric(5.0, up=True, unit="distance")})])
+    assert row.leakage.ci95 is not None
+    low, high = row.leakage.ci95
+    assert low <= row.leakage.value <= high
+
+
 def test_protocols_are_chosen_by_name_and_version(tmp_path: Path) -> None:
     folder = board_of(tmp_path, *[make_record(text=text) for text in TEXTS.values()])
     assert [section.protocol for section in load_board(folder).sections] == ["tiny@1.0", "tiny@1.9", "tiny@1.10"]
