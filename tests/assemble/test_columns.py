@@ -171,3 +171,17 @@ def test_a_recheck_refuses_another_meaning(toy_run: Any, monkeypatch: pytest.Mon
     assert recheck.findings(record, loaded) == []
     forged = seal(with_metric(record, "light", quantity=OTHER))
     assert [finding.id for finding in recheck.findings(forged, loaded)] == ["MB614"]
+
+
+def test_a_column_without_bounds_takes_any_number(toy_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = replace(MATCH[1], low=None)
+    record, cell = first(toy_run(registry=announcing(monkeypatch, **{**ALL, "match": (MATCH[0], near)})))
+    assert texts(record, cell) == []
+    flat = {"per_class": [-7.5] * len(record.metrics["near"].per_class), "value": -7.5}
+    assert not [text for text in texts(with_metric(record, "near", **flat), cell) if "values from" in text]
+
+
+def test_durations_are_stated_by_what_took_them(toy_run: Any) -> None:
+    record, _ = first(toy_run())
+    assert set(record.timings) == {"target", "reconstruct", "measure/hits", "measure/match", "measure/light"}
+    assert all(seconds > 0 for seconds in record.timings.values())

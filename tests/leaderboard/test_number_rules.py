@@ -161,3 +161,11 @@ def test_no_scale_with_one_end_missing(missing: str) -> None:
     controls = {name: columns for name, columns in SOUND.controls.items() if name != missing}
     [row] = make_rows([SOUND.model_copy(update={"controls": controls})])
     assert row.normalized is None
+
+
+def test_gold_is_one_picture_of_each_where_people_are_compared_by_portraits() -> None:
+    portraits = parse_protocol(PROTOCOL_TEXT + "gallery: {images: portraits, distractors: 5}\n")
+    one = metric(1.0, n=CLASSES, images_per_class=[1] * CLASSES)
+    record = make_record(controls={**SOUND.controls, "gold": {"reid@1": one}})
+    assert not [text for text in rules.images_are_counted(record, portraits) if text.startswith("controls.gold")]
+    assert [text for text in rules.images_are_counted(record, PROTOCOL) if text.startswith("controls.gold")]
