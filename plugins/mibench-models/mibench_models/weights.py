@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -55,7 +53,9 @@ def read_state(path: str, *, sha256: str = "") -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"weights file {path!r} cannot be read: {error.strerror or error}.") from error
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         raise DataError(
             f"weights file {path!r} cannot be read as tensors only ({error}). Expected a plain state dict in"
             " .safetensors, or in .pth as torch.save(network.state_dict(), path) writes it."

@@ -277,3 +277,10 @@ def test_old_names_of_densenet(old, new):
 def test_networks_without_a_linear_head_are_refused():
     with pytest.raises(UsageError, match="squeezenet1_1 does not end in a linear layer"):
         TorchvisionModel(arch="squeezenet1_1").build(num_classes=2, channels=3, size=64)
+
+
+@pytest.mark.parametrize("content", [b"this is no file of yours\n", b"\x80\x02K\x05.", b"\x80\x04s.", b"<html></html>"])
+def test_whatever_a_damaged_pickle_raises_is_a_sentence(content, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as tensors only|holds more than a state dict"):
+        read_state(str(tmp_path / "broken.pth"))
