@@ -188,6 +188,12 @@ PRIORS = (
 )
 IMPORTERS = (
     ImporterSpec(
+        name="evaluator",
+        factory="mibench_models.evaluator_file:EvaluatorImporter",
+        summary="read FILE, a trained torchvision classifier such as PPA's Inception-v3, to judge in a protocol",
+        paper="bib/inception_v3.bib",
+    ),
+    ImporterSpec(
         name="facenet",
         factory="mibench_models.facenet_file:FaceNetImporter",
         summary="look at FILE, facenet-pytorch's weights, as tensors only; put it where the embedder facenet reads",

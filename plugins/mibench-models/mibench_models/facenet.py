@@ -39,9 +39,9 @@ _CLASSIFIER = "logits."
 class FaceNet(Embedder):
     """FaceNet embeddings, 512 dimensions of length 1; papers square their Euclidean distances (0 to 4).
 
-    Images are resized to 160 x 160. Faces are expected to be roughly upright and centred; no detector or alignment runs.
-    The weights were trained on VGGFace2, which has been withdrawn and holds many celebrities: for research only, and
-    no stranger to FaceScrub and CelebA.
+    Images are resized to 160 x 160. Faces are expected to be roughly upright and centred; no detector runs. The weights
+    were trained on VGGFace2, which has been withdrawn and holds many celebrities: for research only, and no stranger to
+    FaceScrub and CelebA.
 
     Source: Schroff et al., FaceNet (CVPR 2015); weights of facenet-pytorch 2.2.9 (99.65 % on LFW by its own account).
 

@@ -1,4 +1,4 @@
-"""``mibench data import-facenet``: the published weights of the embedder ``facenet``, checked and put in their place."""
+"""``mibench data import-facenet``: the weights of the embedder ``facenet``, checked and put in their place."""
 
 from __future__ import annotations
 
@@ -60,6 +60,6 @@ def _card(name: str, digest: str) -> str:
 - Inception-ResNet-v1 of facenet-pytorch, sha256 `{digest}`, as it was found
 - checked by `mibench data import-facenet`; read by the embedder `facenet`
 
-Licence: the code that came with the weights is under MIT; nothing is stated for the weights. They were trained on photographs of
-people (VGGFace2, which its makers have withdrawn, or CASIA-WebFace), both for non-commercial research.
+Licence: the code that came with the weights is under MIT; nothing is stated for the weights. They were trained on
+photographs of people (VGGFace2, which its makers have withdrawn, or CASIA-WebFace), both for non-commercial research.
 """
