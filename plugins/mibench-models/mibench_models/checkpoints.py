@@ -11,8 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from mibench.api import DataError
-from mibench_models.weights import is_state
+from mibench.api import DataError, is_state
 
 ARCHITECTURES = (
     *("inception_v3", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"),

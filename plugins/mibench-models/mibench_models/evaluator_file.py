@@ -8,9 +8,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from mibench.api import DataError, Imported, Importer, sha256_of_file
+from mibench.api import DataError, Imported, Importer, read_plain, sha256_of_file
 from mibench_models.checkpoints import Recognised, find_state, recognise
-from mibench_models.weights import read_plain
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
 

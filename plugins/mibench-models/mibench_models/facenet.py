@@ -15,9 +15,8 @@ from annotated_types import Gt, Le
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import DataError, Embedder, InputFile, freeze, resize, sha256_of_file, to_rgb
+from mibench.api import DataError, Embedder, InputFile, freeze, read_state, resize, sha256_of_file, to_rgb
 from mibench_models.facenet_network import DIMENSIONS, SIDE, InceptionResnetV1
-from mibench_models.weights import read_state
 
 FILE = "20180402-114759-vggface2.pt"
 """Name of the weights that were trained on VGGFace2."""
