@@ -124,6 +124,12 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         Spec as Spec,
     )
     from mibench.api.target import Access as Access, Budget as Budget, Ledger as Ledger, TargetView as TargetView
+    from mibench.api.weights import (
+        is_state as is_state,
+        read_plain as read_plain,
+        read_state as read_state,
+        unreadable as unreadable,
+    )
     # isort: on
 
 _NAMES = {
@@ -148,6 +154,7 @@ _NAMES = {
     "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"
     " ProtocolSpec Spec",
     "target": "Access Budget Ledger TargetView",
+    "weights": "is_state read_plain read_state unreadable",
 }
 """What each module offers. The block above says the same to type checkers; a test holds them equal."""
 

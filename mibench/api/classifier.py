@@ -208,6 +208,19 @@ class Model(ABC):
             size: side of the protocol's images in pixels.
         """
 
+    def build_trained(self, *, identities: Sequence[int], channels: int, size: int) -> Classifier:
+        """Make a classifier that somebody else trained on these people, for evaluators without epochs of their own.
+
+        Args:
+            identities: number in the dataset of each class, which is the class k of what is made.
+            channels: channels of the protocol's images.
+            size: side of the protocol's images in pixels.
+
+        Raises:
+            UsageError: if there is none; so it is by default.
+        """
+        raise UsageError(f"{type(self).__name__} comes untrained; give the evaluator's recipe epochs, to train it")
+
 
 class Embedder(ABC):
     """A fixed network that maps faces to identity embeddings and never saw the private data."""

@@ -109,9 +109,15 @@ class TargetInputs(PrivateClassifierInputs):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorInputs(PrivateClassifierInputs):
-    """A judge; attacks never see it."""
+    """A judge; attacks never see it.
+
+    Attributes:
+        least_accuracy: accuracy on the private test images below which it may not judge.
+    """
 
     stage: ClassVar = "evaluator"
+
+    least_accuracy: float | None = None
 
 
 class ClassifierFiles(ReportedFiles):

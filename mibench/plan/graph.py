@@ -170,6 +170,7 @@ class Graph:
             image=self._judged,
             split=self.split,
             precision=self.fixed.protocol.precision,
+            least_accuracy=choice.least_accuracy,
         )
         return self._add(inputs, f"{choice.name} · {model.name}")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from annotated_types import Ge
-from pydantic import Field
+from annotated_types import Ge, Gt, Le
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mibench.protocol.frozen import Frozen
+from mibench.protocol.frozen import Frozen, without
 from mibench.protocol.recipe import Recipe
 
 
@@ -55,14 +55,30 @@ class Evaluator(Frozen):
     Attributes:
         name: short name used in metric columns.
         model: architecture.
-        recipe: how it is trained.
+        recipe: how it is trained; with ``epochs: 0`` the model's file holds it trained.
         seed: training seed, different from every target's.
+        least_accuracy: accuracy on the private test images below which it may not judge; ``None`` asks for none. One
+            that comes trained must state it.
     """
 
     name: str
     model: ComponentChoice
     recipe: Recipe
     seed: int
+    least_accuracy: Annotated[float, Gt(0), Le(1)] | None = None
+
+    @model_validator(mode="after")
+    def _check_trust(self) -> Self:
+        if self.recipe.epochs == 0 and self.least_accuracy is None:
+            raise ValueError(
+                f"evaluator {self.name!r} is not trained here (recipe.epochs 0): state least_accuracy, the accuracy on"
+                " private test images below which it may not judge"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without(dump(self), *(["least_accuracy"] if self.least_accuracy is None else []))
 
 
 class QueryBudget(Frozen):

@@ -61,7 +61,7 @@ class Recipe(Frozen):
     """How a classifier is trained.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images; 0 for an evaluator that comes trained.
         batch: images per step.
         optimizer: ``adam`` or ``sgd``.
         lr: initial learning rate.
@@ -80,7 +80,7 @@ class Recipe(Frozen):
         validate_every: the validation images are looked at after epochs 0, N, 2N ... (counted from 0).
     """
 
-    epochs: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(0)]
     batch: Annotated[int, Ge(1)]
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Gt(0)] = 1e-3
@@ -114,6 +114,8 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _check_rule(self) -> Self:
+        if self.epochs == 0 and (self.validates or self.start != "random"):
+            raise ValueError("without epochs nothing is trained: leave out checkpoint and start, or set epochs")
         if self.validate_every != 1 and not self.validates:
             raise ValueError("validate_every has no effect while checkpoint is 'last'; set a rule or leave it out")
         return self

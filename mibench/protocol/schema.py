@@ -143,6 +143,8 @@ class Protocol(Frozen):
     def _check_recipes(self) -> Self:
         """Refuse, before anything is trained, recipes that this split and these images cannot serve."""
         images = self.split.private * self.split.train
+        if self.recipe.epochs == 0:
+            raise ValueError("recipe: targets are trained here; set epochs to 1 or more")
         for owner, recipe in {"recipe": self.recipe, **{e.name: e.recipe for e in self.evaluators}}.items():
             if recipe.validates and self.split.val == 0:
                 raise ValueError(

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mibench.api.classifier import Classifier, load_backbone
-from mibench.api.data import ImageSet
+from mibench.api.classifier import Classifier, Model, load_backbone
 from mibench.api.defense import Defense, TrainContext
 from mibench.api.extras import flat_extras
 from mibench.api.precision import full_precision
@@ -17,6 +16,7 @@ from mibench.api.rng import seeded
 from mibench.nodes.classifier import (
     ClassifierFiles,
     ClassifierInputs,
+    EvaluatorInputs,
     PretrainInputs,
     PrivateClassifierInputs,
     TargetInputs,
@@ -29,6 +29,7 @@ from mibench.stages.context import StageContext
 from mibench.stages.data import PrivateData, load_images, load_private
 from mibench.stages.files import load_tensors, save_tensors
 from mibench.stages.handover import verdict
+from mibench.stages.judge_check import accuracy, check_judge
 from mibench.store.artifact import Artifact
 from mibench.training import hooks
 from mibench.training.loop import Training
@@ -49,6 +50,8 @@ def run(ctx: StageContext[ClassifierInputs]) -> None:
         deployed = hooks.deploy(defense, model, train_ctx, seed)
         with seeded(seed, "sanity"):
             sanity = {part: accuracy(deployed, data.split(part), ctx.device) for part in ("train", "val")}
+            if isinstance(ctx.inputs, EvaluatorInputs) and (least := ctx.inputs.least_accuracy) is not None:
+                sanity["test"] = check_judge(deployed, data.split("test"), ctx.device, least)
     files = ClassifierFiles(ctx.draft)
     save_tensors(files.weights, model.state_dict())
     save_tensors(files.extras, flat_extras(train_ctx.extras))
@@ -128,9 +131,11 @@ def build(
         return made
 
     def plain() -> Classifier:
-        made: Classifier = components.build("model", inputs.model).build(
-            num_classes=num_classes, channels=image.channels, size=image.size
-        )
+        model: Model = components.build("model", inputs.model)
+        if isinstance(inputs, EvaluatorInputs) and not recipe.epochs:
+            people = inputs.split.identities
+            return model.build_trained(identities=people, channels=image.channels, size=image.size)
+        made = model.build(num_classes=num_classes, channels=image.channels, size=image.size)
         begins = inputs.start if isinstance(inputs, PrivateClassifierInputs) else None
         pretrained = start if begins and begins.stage == PretrainInputs.stage else public
         if pretrained is not None:
@@ -150,15 +155,3 @@ def load_classifier(components: Components, artifact: Artifact, device: torch.de
     extras = load_tensors(files.extras)
     train_ctx.extras.update({name: tensor.to(device) for name, tensor in extras.items()})
     return hooks.deploy(defense, model, train_ctx, inputs.seed)
-
-
-def accuracy(model: Classifier, images: ImageSet, device: torch.device) -> float | None:
-    """Return top-1 accuracy, for a card's sanity score; ``None`` without images."""
-    if not len(images):
-        return None
-    hits = 0
-    with torch.no_grad():
-        for indices_B in torch.arange(len(images)).split(256):
-            predicted_B = model(images.images(indices_B).to(device)).argmax(1).cpu()
-            hits += int((predicted_B == images.labels_N[indices_B]).sum())
-    return hits / len(images)

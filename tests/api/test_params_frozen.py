@@ -18,6 +18,8 @@ YOUNGER = {
     *("defense atat/no-delta", "defense atat/random-delta", "defense negls/ls-half"),
     *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),
     *("attack prior-random/head", "attack prior-topconf/head"),
+    *("model facenet", "model facenet/papers"),
+    *("metric delta-face", "metric delta-eval", "metric mi-roc", "metric training-leakage", "metric sample-quality"),
 }
 """Components, and presets of older ones, that came later."""
 

@@ -8,13 +8,17 @@ from mibench.api import MetricSpec, hookimpl
 from mibench_metrics.columns import (
     ACCURACY,
     ATTACK_ACCURACY,
+    DELTA_EVAL,
+    DELTA_FACE,
     FACE_SHAPE,
     FEATURE_CLUSTERS,
     IDENTITY_BITS,
+    MI_ROC,
     RE_IDENTIFICATION,
     ROBUST_ACCURACY,
     ROBUSTNESS_FLAGS,
     TARGET_CONFIDENCE,
+    TRAINING_LEAKAGE,
 )
 
 METRICS = (
@@ -62,6 +66,37 @@ METRICS = (
         group="leakage",
         summary="Millimetres between the face of a reconstruction, by its embedding, and the person's true face",
         columns=FACE_SHAPE,
+    ),
+    MetricSpec(
+        name="delta-face",
+        factory="mibench_metrics.delta:DeltaFace",
+        group="leakage",
+        summary="Distance of a reconstruction to its person's nearest training image, by the embedder",
+        paper="ppa.bib",
+        columns=DELTA_FACE,
+    ),
+    MetricSpec(
+        name="delta-eval",
+        factory="mibench_metrics.delta:DeltaEval",
+        group="leakage",
+        summary="Distance of a reconstruction to its class's nearest training image, by evaluators' features",
+        paper="ppa.bib",
+        columns=DELTA_EVAL,
+    ),
+    MetricSpec(
+        name="mi-roc",
+        factory="mibench_metrics.mi_roc:MiRoc",
+        group="leakage",
+        summary="How many reconstructions pass for their person where 1 % or 0.1 % of other people's photographs do",
+        paper="lira.bib",
+        columns=MI_ROC,
+    ),
+    MetricSpec(
+        name="training-leakage",
+        factory="mibench_metrics.training_leakage:TrainingLeakage",
+        group="leakage",
+        summary="Share of training images to which a reconstruction comes nearer than unseen photographs do",
+        columns=TRAINING_LEAKAGE,
     ),
     MetricSpec(
         name="target-confidence",

@@ -89,6 +89,16 @@ IDENTITY_BITS: tuple[Column, ...] = (
     *(Column(role="re_identification", base="id_reid", k=top) for top in (1, 5)),
     Column(base="id_cosine", unit="cosine", low=-1.0),
 )
+_DELTA: dict[str, Any] = {"unit": "squared distance", "higher_is_better": True}
+DELTA_FACE: tuple[Column, ...] = (Column(**_DELTA, base="delta_face", high=4.0),)
+DELTA_EVAL: tuple[Column, ...] = (Column(**_DELTA, base="delta_eval", evaluator=_EVALUATOR, high=None),)
+MI_ROC: tuple[Column, ...] = (
+    Column(base="mi_auc"),
+    *(Column(base=base, optional=True) for base in ("mi_tpr_1pct", "mi_tpr_0.1pct")),
+)
+TRAINING_LEAKAGE: tuple[Column, ...] = tuple(
+    Column(base=base, images="some") for base in ("train_leaked", "train_leaked_even")
+)
 FACE_SHAPE: tuple[Column, ...] = (Column(base="shape_mm", unit="mm", higher_is_better=True, high=None),)
 TARGET_CONFIDENCE: tuple[Column, ...] = (Column(base="target_conf"), Column(base="target_acc", k=1))
 FEATURE_CLUSTERS: tuple[Column, ...] = (

@@ -19,8 +19,6 @@ from annotated_types import Ge
 from torch import Tensor
 
 from mibench.api import (
-    Classifier,
-    ImageSet,
     Measurement,
     Metric,
     MetricContext,
@@ -31,7 +29,7 @@ from mibench.api import (
     Subject,
 )
 from mibench_metrics.feature_distances import Distances, distances
-from mibench_metrics.inference import batches
+from mibench_metrics.inference import features_of
 from mibench_metrics.measurements import average, required
 from mibench_metrics.robust_accuracy.subset import stratified
 
@@ -80,7 +78,7 @@ class FeatureClusters(Metric):
         labels_N, classes = chosen.labels_N, chosen.num_classes
         if int((torch.bincount(labels_N, minlength=classes) > 1).sum()) < 2:
             raise MibenchError("feature-clusters needs two classes with at least two images each")
-        found = distances(_features(target, chosen, ctx), labels_N, classes)
+        found = distances(features_of(target, chosen, ctx), labels_N, classes)
         return [
             *_neighbours(found, labels_N, classes),
             *(_ratio(name, found, labels_N, classes) for name in STATISTICS),
@@ -93,13 +91,6 @@ class FeatureClusters(Metric):
                 unit="silhouette",
             ),
         ]
-
-
-def _features(target: Classifier, images: ImageSet, ctx: MetricContext) -> Tensor:
-    target = target.to(ctx.device).eval()
-    with torch.no_grad():
-        rows = [target.features(x_BCHW.to(ctx.device)).flatten(1).double().cpu() for x_BCHW in batches(images, ctx)]
-    return torch.cat(rows)
 
 
 def _neighbours(found: Distances, labels_N: Tensor, classes: int) -> list[Measurement]:

@@ -1,6 +1,6 @@
-"""Distances between all pairs of features, a block of rows at a time, so that N x N never has to fit into memory.
+"""Distances between features, a block of rows at a time, so that all pairs never have to fit into memory.
 
-Shapes: N images, B of a block, D features, K classes.
+Shapes: N images, B of a block, D features, K classes, G references.
 """
 
 from __future__ import annotations
@@ -72,6 +72,32 @@ def distances(features_ND: Tensor, labels_N: Tensor, num_classes: int) -> Distan
     mean = total / number**2
     variance = max(0.0, squares - number**2 * mean**2) / max(1, number**2 - 1)
     return Distances(intra_N, inter_N, silhouette_N, largest, mean, variance**0.5)
+
+
+def nearest_of_class(features_ND: Tensor, labels_N: Tensor, references_GD: Tensor, owners_G: Tensor) -> Tensor:
+    """Return the squared Euclidean distance of each image to the nearest reference of its class (N,), float64.
+
+    Args:
+        features_ND: features, on the CPU.
+        labels_N: class of each.
+        references_GD: features that they are compared with.
+        owners_G: class of each of these.
+
+    Returns:
+        Infinity for an image whose class has no reference.
+    """
+    nearest_N = torch.full((len(features_ND),), torch.inf, dtype=torch.float64)
+    for label in labels_N.unique():
+        own_MD = references_GD[owners_G == label].double()
+        for index_B in (labels_N == label).nonzero().flatten().split(BLOCK):
+            if len(own_MD):
+                nearest_N[index_B] = squared(features_ND[index_B].double(), own_MD).amin(1)
+    return nearest_N
+
+
+def squared(one_ND: Tensor, other_MD: Tensor) -> Tensor:
+    """Return squared Euclidean distances (N, M), from differences: products would lose the small ones."""
+    return torch.cdist(one_ND, other_MD, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def _silhouettes(sums_BK: Tensor, labels_B: Tensor, sizes_K: Tensor) -> Tensor:

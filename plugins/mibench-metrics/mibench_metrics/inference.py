@@ -1,6 +1,6 @@
 """Outputs of frozen networks on sets of images, batch by batch.
 
-Shapes: N images, B of a batch, C channels, H = W pixels, K classes.
+Shapes: N images, B of a batch, C channels, H = W pixels, K classes, D features.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ def logits_of(model: Classifier, images: ImageSet | Tensor, ctx: MetricContext) 
     with torch.no_grad():
         for x_BCHW in batches(images, ctx):
             rows.append(model(x_BCHW.to(ctx.device)).double().cpu())
+    return torch.cat(rows)
+
+
+def features_of(model: Classifier, images: ImageSet | Tensor, ctx: MetricContext) -> Tensor:
+    """Return the features (N, D) that enter the head of a classifier in evaluation mode, float64 on the CPU.
+
+    Args:
+        model: the classifier; it is moved to ``ctx.device``.
+        images: (N, C, H, W) in [0, 1], or a set that is read batch by batch.
+        ctx: device and progress.
+    """
+    model = model.to(ctx.device).eval()
+    rows = []
+    with torch.no_grad():
+        for x_BCHW in batches(images, ctx):
+            rows.append(model.features(x_BCHW.to(ctx.device)).flatten(1).double().cpu())
     return torch.cat(rows)
 
 

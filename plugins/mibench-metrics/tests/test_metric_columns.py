@@ -27,12 +27,18 @@ NAMES = {
     "re-identification": "reid@1 reid@5 reid_cosine",
     "identity-bits": "id_bits id_mrr id_auc id_reid@1 id_reid@5 id_cosine",
     "face-shape": "shape_mm",
+    "delta-face": "delta_face",
+    "delta-eval": "delta_eval/a delta_eval/b",
+    "mi-roc": "mi_auc mi_tpr_1pct mi_tpr_0.1pct",
+    "training-leakage": "train_leaked train_leaked_even",
     "target-confidence": "target_conf target_acc@1",
     "feature-clusters": "nn_intra nn_intra/max nn_intra/zscore nn_inter nn_inter/max nn_inter/zscore"
     " nn_ratio/mean nn_ratio/median nn_ratio/min silhouette",
 }
 """Names that published records and boards know; they never change."""
-BEYOND = {f"id_reid@{k}": Quantity(role="re_identification", base="id_reid", k=k) for k in (1, 5)}
+BEYOND = {f"id_reid@{k}": Quantity(role="re_identification", base="id_reid", k=k) for k in (1, 5)} | {
+    f"delta_eval/{judge}": Quantity(base="delta_eval", evaluator=judge) for judge in ("a", "b")
+}
 """Columns that are more than their names say."""
 
 

@@ -7,12 +7,15 @@ from typing import ClassVar
 import mibench_metrics
 from mibench_metrics.accuracy import Accuracy
 from mibench_metrics.attack_accuracy import AttackAccuracy
+from mibench_metrics.delta import DeltaEval, DeltaFace
 from mibench_metrics.face_shape import FaceShape
 from mibench_metrics.feature_clusters import FeatureClusters
 from mibench_metrics.identity_bits import IdentityBits
+from mibench_metrics.mi_roc import MiRoc
 from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.robust_accuracy.metric import RobustAccuracy
 from mibench_metrics.target_confidence import TargetConfidence
+from mibench_metrics.training_leakage import TrainingLeakage
 
 from mibench.testing import MetricContract
 
@@ -44,6 +47,26 @@ class TestIdentityBits(MetricContract):
 class TestFaceShape(MetricContract):
     component = FaceShape
     columns = COLUMNS["face-shape"]
+
+
+class TestDeltaFace(MetricContract):
+    component = DeltaFace
+    columns = COLUMNS["delta-face"]
+
+
+class TestDeltaEval(MetricContract):
+    component = DeltaEval
+    columns = COLUMNS["delta-eval"]
+
+
+class TestMiRoc(MetricContract):
+    component = MiRoc
+    columns = COLUMNS["mi-roc"]
+
+
+class TestTrainingLeakage(MetricContract):
+    component = TrainingLeakage
+    columns = COLUMNS["training-leakage"]
 
 
 class TestTargetConfidence(MetricContract):

@@ -134,6 +134,13 @@ MODELS = (
         paper="bib/sface.bib",
         licence="MIT AND Apache-2.0",
     ),
+    ModelSpec(
+        name="facenet",
+        factory="mibench_models.facenet:FaceNet",
+        role="embedder",
+        summary="FaceNet face embeddings (512-d), the papers' distance of faces; see mibench data import-facenet",
+        paper="bib/facenet.bib",
+    ),
 )
 PRIORS = (
     PriorSpec(
@@ -180,6 +187,18 @@ PRIORS = (
     ),
 )
 IMPORTERS = (
+    ImporterSpec(
+        name="evaluator",
+        factory="mibench_models.evaluator_file:EvaluatorImporter",
+        summary="read FILE, a trained torchvision classifier such as PPA's Inception-v3, to judge in a protocol",
+        paper="bib/inception_v3.bib",
+    ),
+    ImporterSpec(
+        name="facenet",
+        factory="mibench_models.facenet_file:FaceNetImporter",
+        summary="look at FILE, facenet-pytorch's weights, as tensors only; put it where the embedder facenet reads",
+        paper="bib/facenet.bib",
+    ),
     ImporterSpec(
         name="stylegan",
         factory="mibench_models.priors.stylegan2_file.importer:StyleGanImporter",

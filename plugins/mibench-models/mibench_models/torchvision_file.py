@@ -14,8 +14,7 @@ from typing import Any
 import torchvision
 from safetensors.torch import save_file
 
-from mibench.api import DataError, Imported, Importer, sha256_of_file
-from mibench_models.weights import read_state
+from mibench.api import DataError, Imported, Importer, read_state, sha256_of_file
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
 

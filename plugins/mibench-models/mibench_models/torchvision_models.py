@@ -5,15 +5,16 @@ Shapes: B images of a batch, H = W pixels, K classes, D features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 import torchvision
 from annotated_types import Ge
-from torch import nn
+from torch import Tensor, nn
 
-from mibench.api import Classifier, InputFile, Model, OmitIfDefault, UsageError, unknown
+from mibench.api import Classifier, DataError, InputFile, Model, OmitIfDefault, UsageError, unknown
 from mibench_models.torchvision_stages import stage_names
 from mibench_models.weights import load_pretrained, read_state, unreadable
 
@@ -21,6 +22,8 @@ NATIVE_SIZE = {"inception_v3": 299, "vit_": 224, "maxvit_": 224}
 """Side in pixels that an architecture (or family, by prefix) insists on; all others take the protocol's size."""
 _SMALLEST = {"inception_v3": 75}
 _AUX_FROM = 299
+_AUX_HEAD = ("AuxLogits.fc",)
+"""Inception's; other networks have no layer of that name."""
 
 Channels3 = tuple[float, float, float]
 
@@ -77,13 +80,49 @@ class TorchvisionModel(Model):
             UsageError: if the network has no linear head or cannot take images of the wanted size.
             DataError: if the weights file is missing, damaged or of another architecture.
         """
+        body, head, side = self._skeleton(num_classes, size)
+        if self.weights != "none":
+            self._load(body, self._state(), [head, *_AUX_HEAD])
+        return self._wrapped(body, head, side)
+
+    def build_trained(self, *, identities: Sequence[int], channels: int, size: int) -> Classifier:
+        """Make a network that ``weights`` holds ready-made, its last layer included.
+
+        Args:
+            identities: which output of the file's network class k is: its outputs stand in the dataset's order.
+            channels: channels of the images, 1 or 3.
+            size: side of the protocol's images in pixels.
+
+        Raises:
+            UsageError: if ``weights`` names no file, or its network knows fewer identities.
+            DataError: if the weights file is missing, damaged or of another architecture.
+        """
+        if self.weights == "none":
+            raise UsageError(f"{self.arch}: an evaluator that is not trained (recipe.epochs 0) needs a file as weights")
+        body, head, side = self._skeleton(len(identities), size)
+        state = self._state()
+        for name in (f"{head}.weight", f"{head}.bias"):
+            if name not in state:
+                raise DataError(f"weights file {self.weights!r} has no {name!r}; it holds no trained {self.arch}.")
+            if max(identities) >= len(state[name]):
+                raise UsageError(
+                    f"the network of {self.weights!r} tells {len(state[name])} people apart; the protocol's private"
+                    f" people have numbers up to {max(identities)} in the dataset. Use an evaluator of this dataset."
+                )
+            state[name] = state[name][list(identities)]
+        self._load(body, state, _AUX_HEAD)
+        return self._wrapped(body, head, side)
+
+    def _skeleton(self, num_classes: int, size: int) -> tuple[nn.Module, str, int | None]:
+        """Return the network, the path of its head, and the side that it wants."""
         side = self.input_size or _prefixed(NATIVE_SIZE, self.arch)
         body = _network(self.arch, num_classes, side)
         _check_side(self.arch, side or size)
         head = _renew_head(self.arch, body, num_classes)
         _keep_activations(body)
-        if self.weights != "none":
-            self._load(body, head)
+        return body, head, side
+
+    def _wrapped(self, body: nn.Module, head: str, side: int | None) -> Classifier:
         if self.channels_last:
             body.to(memory_format=torch.channels_last)
         return Classifier(
@@ -96,13 +135,12 @@ class TorchvisionModel(Model):
             aux_weight=self.aux_weight,
         )
 
-    def _load(self, body: nn.Module, head: str) -> None:
-        state = read_state(self.weights, sha256=self.weights_sha256)
-        heads = [head]
-        if self.arch == "inception_v3":
-            heads.append("AuxLogits.fc")
-            if not any(path == "AuxLogits" for path, _ in body.named_children()):
-                state = {name: value for name, value in state.items() if not name.startswith("AuxLogits.")}
+    def _state(self) -> dict[str, Tensor]:
+        return read_state(self.weights, sha256=self.weights_sha256)
+
+    def _load(self, body: nn.Module, state: dict[str, Tensor], heads: Sequence[str]) -> None:
+        if self.arch == "inception_v3" and not any(path == "AuxLogits" for path, _ in body.named_children()):
+            state = {name: value for name, value in state.items() if not name.startswith("AuxLogits.")}
         load_pretrained(body, state, heads=heads)
 
 

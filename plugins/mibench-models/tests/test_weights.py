@@ -1,6 +1,7 @@
 """Weights from files: read as tensors only, matched by name and shape, and equal to torchvision's own networks."""
 
 import re
+import sys
 
 import pytest
 import torch
@@ -190,8 +191,8 @@ def test_a_folder_is_no_file(tmp_path):
 
 def test_a_file_that_was_read_is_not_read_again_until_it_changes(good, monkeypatch):
     calls = []
-    honest = weights.read_state
-    monkeypatch.setattr(weights, "read_state", lambda *a, **k: calls.append(a) or honest(*a, **k))
+    home = sys.modules[unreadable.__module__]
+    monkeypatch.setattr(home, "read_state", lambda *a, **k: calls.append(a) or read_state(*a, **k))
     assert unreadable(str(good)) == unreadable(str(good)) == []
     assert len(calls) == 1
     save_file({"b": torch.zeros(10)}, good)
@@ -277,3 +278,10 @@ def test_old_names_of_densenet(old, new):
 def test_networks_without_a_linear_head_are_refused():
     with pytest.raises(UsageError, match="squeezenet1_1 does not end in a linear layer"):
         TorchvisionModel(arch="squeezenet1_1").build(num_classes=2, channels=3, size=64)
+
+
+@pytest.mark.parametrize("content", [b"this is no file of yours\n", b"\x80\x02K\x05.", b"\x80\x04s.", b"<html></html>"])
+def test_whatever_a_damaged_pickle_raises_is_a_sentence(content, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as tensors only|holds more than a state dict"):
+        read_state(str(tmp_path / "broken.pth"))
