@@ -43,6 +43,13 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         WarmStart as WarmStart,
         loss_of as loss_of,
     )
+    from mibench.api.dependence import (
+        Dependence as Dependence,
+        centred as centred,
+        gram as gram,
+        ridge_smoother as ridge_smoother,
+        squared_distances as squared_distances,
+    )
     from mibench.api.errors import (
         AccessError as AccessError,
         BudgetError as BudgetError,
@@ -129,6 +136,7 @@ _NAMES = {
     "columns": "Column MetricFlag",
     "data": "Dataset GroundTruth ImageSet TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
+    "dependence": "Dependence centred gram ridge_smoother squared_distances",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",
     "hookspecs": "hookimpl",
