@@ -8,13 +8,19 @@ from mibench.api import MetricSpec, hookimpl
 from mibench_metrics.columns import (
     ACCURACY,
     ATTACK_ACCURACY,
+    DEPENDENCY,
     FACE_SHAPE,
     FEATURE_CLUSTERS,
+    FISHER_INFORMATION,
+    GRADIENT_ALIGNMENT,
+    HCR,
     IDENTITY_BITS,
+    MEMORISATION,
     RE_IDENTIFICATION,
     ROBUST_ACCURACY,
     ROBUSTNESS_FLAGS,
     TARGET_CONFIDENCE,
+    TRAINING_DISTANCE,
 )
 
 METRICS = (
@@ -76,6 +82,48 @@ METRICS = (
         group="dependency",
         summary="How tightly the target's features cluster by class: nearest neighbours, their ratios, silhouette",
         columns=FEATURE_CLUSTERS,
+    ),
+    MetricSpec(
+        name="dependency",
+        factory="mibench_metrics.dependency:Dependency",
+        group="dependency",
+        summary="What the target's stages tell about image and label: HSIC as published, corrected, and free of scale",
+        columns=DEPENDENCY,
+    ),
+    MetricSpec(
+        name="fisher-information",
+        factory="mibench_metrics.fisher_information:FisherInformation",
+        group="dependency",
+        summary="Fisher information loss of noisy features, Cramér-Rao bound of a pixel, share of pixels never read",
+        columns=FISHER_INFORMATION,
+    ),
+    MetricSpec(
+        name="hcr",
+        factory="mibench_metrics.hcr:HammersleyChapmanRobbins",
+        group="dependency",
+        summary="Hammersley-Chapman-Robbins bound on unbiased reconstructions from noisy features; small networks",
+        columns=HCR,
+    ),
+    MetricSpec(
+        name="gradient-alignment",
+        factory="mibench_metrics.gradient_alignment:GradientAlignment",
+        group="dependency",
+        summary="How far the target's gradients point along images of people that it does not know",
+        columns=GRADIENT_ALIGNMENT,
+    ),
+    MetricSpec(
+        name="memorisation",
+        factory="mibench_metrics.memorisation:Memorisation",
+        group="utility",
+        summary="Accuracy and confidence on training images without augmentation, and the gap to new images",
+        columns=MEMORISATION,
+    ),
+    MetricSpec(
+        name="training-distance",
+        factory="mibench_metrics.training_distance:TrainingDistance",
+        group="leakage",
+        summary="Distance of reconstructions to the training images of their person, of their class, and of all",
+        columns=TRAINING_DISTANCE,
     ),
 )
 
