@@ -126,6 +126,23 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         PriorSpec as PriorSpec,
         ProtocolSpec as ProtocolSpec,
         Spec as Spec,
+        StudySpec as StudySpec,
+    )
+    from mibench.api.study import (
+        Answer as Answer,
+        Arm as Arm,
+        CellResult as CellResult,
+        Design as Design,
+        Difference as Difference,
+        Evidence as Evidence,
+        ExtraMetric as ExtraMetric,
+        Figure as Figure,
+        Findings as Findings,
+        Number as Number,
+        Study as Study,
+        StudyContext as StudyContext,
+        Table as Table,
+        TooFewRecords as TooFewRecords,
     )
     from mibench.api.target import Access as Access, Budget as Budget, Ledger as Ledger, TargetView as TargetView
     # isort: on
@@ -151,7 +168,9 @@ _NAMES = {
     "quantity": "Quantity Role",
     "rng": "SeedPart derive_seed generator seeded",
     "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"
-    " ProtocolSpec Spec",
+    " ProtocolSpec Spec StudySpec",
+    "study": "Answer Arm CellResult Design Difference Evidence ExtraMetric Figure Findings Number Study StudyContext"
+    " Table TooFewRecords",
     "target": "Access Budget Ledger TargetView",
 }
 """What each module offers. The block above says the same to type checkers; a test holds them equal."""

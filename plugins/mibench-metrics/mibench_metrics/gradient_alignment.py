@@ -126,4 +126,5 @@ def tangent_basis(apart_M: Tensor, known_MP: Tensor, neighbours: int, dimensions
 def cosine(gradient_P: Tensor, basis_QP: Tensor) -> float:
     """Return the length of a gradient's projection over its own; 0 for a gradient of 0."""
     length = gradient_P.norm()
-    return min(1.0, float((basis_QP @ gradient_P).norm() / length)) if length > 0 else 0.0
+    share: float = ((basis_QP @ gradient_P).norm() / length).item() if length > 0 else 0.0
+    return min(1.0, share)
