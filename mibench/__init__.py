@@ -23,16 +23,29 @@ if TYPE_CHECKING:
     from mibench.results.io import load_record
     from mibench.results.record import Record
     from mibench.session.run import RunResult, plan_request, run
+    from mibench.study.run import StudyResult, run_study
 
-__all__ = ["Record", "Request", "RunResult", "__version__", "load_record", "plan_request", "run"]
+__all__ = [
+    "Record",
+    "Request",
+    "RunResult",
+    "StudyResult",
+    "__version__",
+    "load_record",
+    "plan_request",
+    "run",
+    "run_study",
+]
 
 _LAZY = {
     "Record": "mibench.results.record",
     "Request": "mibench.protocol.request",
     "RunResult": "mibench.session.run",
+    "StudyResult": "mibench.study.run",
     "load_record": "mibench.results.io",
     "plan_request": "mibench.session.run",
     "run": "mibench.session.run",
+    "run_study": "mibench.study.run",
 }
 
 

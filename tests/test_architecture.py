@@ -28,7 +28,6 @@ ALLOWED = {
     "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan", "training"},
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
-    "analysis": {"results", "leaderboard"},
     "assemble": {
         "base",
         "api",
@@ -56,6 +55,18 @@ ALLOWED = {
         "assemble",
         "execute",
     },
+    "study": {
+        "base",
+        "api",
+        "results",
+        "registry",
+        "protocol",
+        "store",
+        "plan",
+        "leaderboard",
+        "assemble",
+        "session",
+    },
     "testing": {"api", "registry", "protocol", "store", "nodes", "plan", "training", "stages", "execute"},
     "cli": {
         "base",
@@ -69,20 +80,20 @@ ALLOWED = {
         "execute",
         "session",
         "leaderboard",
-        "analysis",
+        "study",
         "testing",
     },
 }
 """What each room may import, and no more. A room is above everything it imports."""
 
-TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
+TOP = {"__init__": {"base", "results", "protocol", "session", "study"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["report", "leaderboard", "analysis", "results", "registry", "protocol", "nodes", "store", "api", "base"]
+LIGHT = ["report", "leaderboard", "results", "registry", "protocol", "nodes", "store", "api", "base"]
 GENERIC = {"none", "accuracy", "torchvision", "map"}
 """Names that mean something else too: a value, a column, a package, a tag of YAML."""
-NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
-"""The default attack and the default protocol of a request, which the README promises."""
+NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64"), ("study/request.py", "faces64")}
+"""The default attack and the default protocols of requests, which the readme promises."""
 
 
 READS_NAMES = {

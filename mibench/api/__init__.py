@@ -46,6 +46,13 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         WarmStart as WarmStart,
         loss_of as loss_of,
     )
+    from mibench.api.dependence import (
+        Dependence as Dependence,
+        centred as centred,
+        gram as gram,
+        ridge_smoother as ridge_smoother,
+        squared_distances as squared_distances,
+    )
     from mibench.api.errors import (
         AccessError as AccessError,
         BudgetError as BudgetError,
@@ -122,6 +129,23 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         PriorSpec as PriorSpec,
         ProtocolSpec as ProtocolSpec,
         Spec as Spec,
+        StudySpec as StudySpec,
+    )
+    from mibench.api.study import (
+        Answer as Answer,
+        Arm as Arm,
+        CellResult as CellResult,
+        Design as Design,
+        Difference as Difference,
+        Evidence as Evidence,
+        ExtraMetric as ExtraMetric,
+        Figure as Figure,
+        Findings as Findings,
+        Number as Number,
+        Study as Study,
+        StudyContext as StudyContext,
+        Table as Table,
+        TooFewRecords as TooFewRecords,
     )
     from mibench.api.target import Access as Access, Budget as Budget, Ledger as Ledger, TargetView as TargetView
     from mibench.api.weights import (
@@ -138,6 +162,7 @@ _NAMES = {
     "columns": "Column MetricFlag",
     "data": "PARTS Dataset FileNote GroundTruth ImageSet IndexedImages TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
+    "dependence": "Dependence centred gram ridge_smoother squared_distances",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",
     "hookspecs": "hookimpl",
@@ -152,7 +177,9 @@ _NAMES = {
     "quantity": "Quantity Role",
     "rng": "SeedPart derive_seed generator seeded",
     "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"
-    " ProtocolSpec Spec",
+    " ProtocolSpec Spec StudySpec",
+    "study": "Answer Arm CellResult Design Difference Evidence ExtraMetric Figure Findings Number Study StudyContext"
+    " Table TooFewRecords",
     "target": "Access Budget Ledger TargetView",
     "weights": "is_state read_plain read_state unreadable",
 }

@@ -16,6 +16,7 @@ from mibench.api.specs import (
     ModelSpec,
     PriorSpec,
     ProtocolSpec,
+    StudySpec,
 )
 
 PROJECT = "mibench"
@@ -69,6 +70,11 @@ class CollectHooks:
     @hookspec
     def mibench_importers(self) -> Iterable[ImporterSpec]:
         """Return the importers of this plugin; one called NAME is the command ``mibench data import-NAME FILE``."""
+        raise NotImplementedError
+
+    @hookspec
+    def mibench_studies(self) -> Iterable[StudySpec]:
+        """Return the studies of this plugin; one called NAME is run by ``mibench study run NAME``."""
         raise NotImplementedError
 
     @hookspec

@@ -12,7 +12,7 @@ from mibench.api.columns import MetricFlag
 API_VERSION = "1"
 """Major version of the plugin contract. A plugin that states another one is reported and not loaded."""
 
-Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol", "importer"]
+Kind = Literal["dataset", "model", "prior", "defense", "attack", "metric", "executor", "protocol", "importer", "study"]
 SETTABLE: tuple[Kind, ...] = ("defense", "attack", "model", "prior")
 """Kinds whose parameters a request may set (a prior's only where an attack brings it); the rest is the protocol's."""
 READS_FILES: tuple[Kind, ...] = ("dataset", "model", "prior")
@@ -173,3 +173,10 @@ class ImporterSpec(Spec):
     """A reader of foreign files (:class:`mibench.api.Importer`), behind ``mibench data import-NAME``."""
 
     kind: ClassVar[Kind] = "importer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec(Spec):
+    """A question with arms, an analysis of their records, and a verdict (:class:`mibench.api.Study`)."""
+
+    kind: ClassVar[Kind] = "study"

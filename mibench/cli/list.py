@@ -9,7 +9,7 @@ import click
 
 from mibench.api.errors import unknown
 from mibench.cli.terminal import echo, echo_json, echo_table
-from mibench.registry.kinds import SPEC_TYPES, as_kind
+from mibench.registry.kinds import SPEC_TYPES, as_kind, plural
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry, load_registry
 
@@ -17,11 +17,11 @@ PLUGINS = "plugins"
 
 
 @click.command(name="list")
-@click.argument("kind", required=False, metavar=f"[{'|'.join(f'{kind}s' for kind in SPEC_TYPES)}|{PLUGINS}]")
+@click.argument("kind", required=False, metavar=f"[{'|'.join(plural(kind) for kind in SPEC_TYPES)}|{PLUGINS}]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_components(kind: str | None, as_json: bool) -> None:
     """List what is installed, and plugins that could not be used or that slow everything down."""
-    words = [f"{known}s" for known in SPEC_TYPES]
+    words = [plural(known) for known in SPEC_TYPES]
     if kind and kind != PLUGINS and kind not in {*SPEC_TYPES, *words}:
         raise unknown("kind", kind, [*words, PLUGINS])
     registry = load_registry()
@@ -37,7 +37,7 @@ def list_components(kind: str | None, as_json: bool) -> None:
         rows = [(e.name, e.spec.version, e.distribution, e.spec.summary) for e in entries if e.kind == wanted]
         if at or not kind:
             echo()
-        echo_table(["name", "version", "distribution", "summary"], rows, title=f"{wanted}s ({len(rows)})")
+        echo_table(["name", "version", "distribution", "summary"], rows, title=f"{plural(wanted)} ({len(rows)})")
     if registry.failures:
         broken = [(f.distribution, f.version, f.phase, f.file, f.reason) for f in registry.failures]
         echo()

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": LazyCommand("mibench.cli.run:run", "Run defenses against attacks under a frozen protocol."),
     "list": LazyCommand("mibench.cli.list:list_components", "List what is installed, broken plugins included."),
     "show": LazyCommand("mibench.cli.show:show", "Show one component: parameters, presets, paper, licence."),
+    "study": LazyCommand("mibench.cli.study:study", "Put a claim to the test: arms, records, a page with a verdict."),
     "leaderboard": LazyCommand("mibench.cli.leaderboard:leaderboard", "Add records to a leaderboard, or print one."),
     "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, check them, import files."),
     "plugins": LazyCommand("mibench.cli.plugins:plugins", "Put components of plugins to the contract of their kind."),

@@ -13,7 +13,7 @@ from typing import Any
 from mibench.api.specs import API_VERSION, Kind, Spec
 from mibench.registry.failures import Phase, PluginFailure, describe_error, place_of
 from mibench.registry.interrupts import is_interruption
-from mibench.registry.kinds import SPEC_TYPES
+from mibench.registry.kinds import SPEC_TYPES, plural
 from mibench.registry.packages import path_inside
 from mibench.registry.plugin import Plugin
 from mibench.registry.registered import Registered
@@ -60,7 +60,7 @@ def collect(plugin: Plugin) -> Collected:
 
 def _collect_specs(plugin: Plugin, kind: Kind, found: Collected) -> None:
     refused: dict[str, list[str]] = {}
-    for item in _ask(plugin, f"mibench_{kind}s", "collect", found, kind=kind):
+    for item in _ask(plugin, f"mibench_{plural(kind)}", "collect", found, kind=kind):
         problem = _problem(item, kind)
         if problem:
             refused.setdefault(problem, []).append(item.name if isinstance(item, Spec) else "")
@@ -107,6 +107,6 @@ def _problem(item: object, kind: Kind) -> str:
     if isinstance(item, Spec) and item.api != API_VERSION:
         return f"is written for plugin API {item.api!r}; this mibench has {API_VERSION!r}: install matching versions"
     if not isinstance(item, expected):
-        return f"mibench_{kind}s gave an object of type {type(item).__name__}; expected {expected.__name__}"
+        return f"mibench_{plural(kind)} gave an object of type {type(item).__name__}; expected {expected.__name__}"
     wrong = [name for name in _TEXTS if not isinstance(getattr(item, name), str)]
     return f"{wrong[0]} is {getattr(item, wrong[0])!r}; expected a string" if wrong else ""

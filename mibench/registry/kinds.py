@@ -15,6 +15,7 @@ from mibench.api.specs import (
     PriorSpec,
     ProtocolSpec,
     Spec,
+    StudySpec,
 )
 
 SPEC_TYPES: dict[Kind, type[Spec]] = {
@@ -27,7 +28,13 @@ SPEC_TYPES: dict[Kind, type[Spec]] = {
     "model": ModelSpec,
     "prior": PriorSpec,
     "protocol": ProtocolSpec,
+    "study": StudySpec,
 }
+
+
+def plural(kind: Kind) -> str:
+    """Return what several components of a kind are called, as in the name of their hook."""
+    return "studies" if kind == "study" else f"{kind}s"
 
 
 def as_kind(word: str) -> Kind:
@@ -37,6 +44,6 @@ def as_kind(word: str) -> Kind:
         UsageError: if there is no such kind.
     """
     for kind in SPEC_TYPES:
-        if word in {kind, f"{kind}s"}:
+        if word in {kind, plural(kind)}:
             return kind
     raise unknown("kind of component", word, SPEC_TYPES)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mibench.testing.model import ModelContract
     from mibench.testing.prior import PriorContract
     from mibench.testing.runner import Outcome, contract_for, run_checks
+    from mibench.testing.study import StudyContract, made_up_number
     from mibench.testing.tiny_parts import TinyEmbedder, TinyPrior
     from mibench.testing.tiny_world import TinyWorld
     from mibench.testing.training import Trained, train_steps
@@ -44,11 +45,13 @@ _MODULE_OF = {
     "ModelContract": "model",
     "Outcome": "runner",
     "PriorContract": "prior",
+    "StudyContract": "study",
     "TinyEmbedder": "tiny_parts",
     "TinyPrior": "tiny_parts",
     "TinyWorld": "tiny_world",
     "Trained": "training",
     "contract_for": "runner",
+    "made_up_number": "study",
     "run_checks": "runner",
     "train_steps": "training",
 }
@@ -65,11 +68,13 @@ __all__ = [
     "ModelContract",
     "Outcome",
     "PriorContract",
+    "StudyContract",
     "TinyEmbedder",
     "TinyPrior",
     "TinyWorld",
     "Trained",
     "contract_for",
+    "made_up_number",
     "run_checks",
     "train_steps",
 ]

@@ -26,6 +26,7 @@ _CONTRACTS = {
     "metric": "MetricContract",
     "model": "ModelContract",
     "prior": "PriorContract",
+    "study": "StudyContract",
 }
 
 
@@ -52,8 +53,8 @@ def contract_for(
     """Return the contract of a kind, bound to a component.
 
     Args:
-        kind: "attack", "dataset", "defense", "embedder", "executor", "importer", "metric", "model" or "prior"; an
-            embedder is also found as the model that its plugin announces.
+        kind: "attack", "dataset", "defense", "embedder", "executor", "importer", "metric", "model", "prior" or "study";
+            an embedder is also found as the model that its plugin announces.
         component: the component class.
         settings: parameters that differ from its defaults.
         columns: of a metric, what its spec announces.

@@ -16,6 +16,8 @@ YOUNGER = {
     "dataset image-folder",
     *("attack cma", "attack map", "attack random-search", "metric face-shape", "metric identity-bits"),
     *("defense atat/no-delta", "defense atat/random-delta", "defense negls/ls-half"),
+    *("metric dependency", "metric fisher-information", "metric gradient-alignment", "metric hcr"),
+    *("metric memorisation", "metric training-distance"),
     *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),
     *("attack prior-random/head", "attack prior-topconf/head"),
     *("model facenet", "model facenet/papers"),

@@ -7,12 +7,11 @@ from typing import ClassVar
 import pytest
 import torch
 from mibench_defenses.methods.bido import BiDO
-from mibench_defenses.parts.dependence import Dependence
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import ResNet18
 from torch.nn.functional import cross_entropy, one_hot
 
-from mibench.api import Classifier, Defense, Outputs, UsageError, params
+from mibench.api import Classifier, Defense, Dependence, Outputs, UsageError, params
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 WORLD = TinyWorld()

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.bido import BiDO
-from mibench_defenses.parts.dependence import Dependence
 from mibench_defenses.parts.identity_batches import identity_batches
 from torch import Tensor
 
-from mibench.api import Defense, UsageError, generator, params
+from mibench.api import Defense, Dependence, UsageError, generator, params
 from mibench.testing import DefenseContract, TinyWorld, train_steps
 
 RELEASED = {

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.trap_mid import TrapMid
-from mibench_defenses.parts.dependence import Dependence
 from mibench_defenses.parts.discriminators import features_and_decision
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from trap_mid_contract import TrapMidContract
 
-from mibench.api import Classifier, Outputs, TrainContext, UsageError, params
+from mibench.api import Classifier, Dependence, Outputs, TrainContext, UsageError, params
 from mibench.testing import TinyWorld, train_steps
 
 K, D, PIXELS = 3, 5, 48

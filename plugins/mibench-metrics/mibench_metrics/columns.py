@@ -110,3 +110,40 @@ FEATURE_CLUSTERS: tuple[Column, ...] = (
     *(Column(name=f"nn_ratio/{name}", unit="ratio", high=None, **_OF_CLASSES) for name in _STATISTICS),
     Column(name="silhouette", unit="silhouette", higher_is_better=True, low=-1.0, images="some"),
 )
+
+_WHOLE: dict[str, Any] = {"average": False, "images": "some"}
+DEPENDENCY: tuple[Column, ...] = tuple(
+    Column(base=f"{base}_{pair}{suffix}", unit=unit, low=low, high=high, **_WHOLE)
+    for pair in ("xz", "zy")
+    for base, suffix, unit, low, high in (
+        ("hsic", "", "normalised HSIC", 0.0, None),
+        ("hsic", "_corrected", "normalised HSIC", None, None),
+        ("cka", "", "fraction", 0.0, 1.0),
+        ("hsic_median", "", "fraction", 0.0, 1.0),
+    )
+)
+FISHER_INFORMATION: tuple[Column, ...] = (
+    Column(base="fil", unit="1/pixel", high=None, images="some"),
+    Column(base="unread_pixels", higher_is_better=True, images="some"),
+    Column(base="crb_pixel", unit="pixel", higher_is_better=True, high=None, images="some", optional=True),
+)
+HCR: tuple[Column, ...] = tuple(
+    Column(base=base, unit="pixel", higher_is_better=True, high=None, images="some") for base in ("hcr", "hcr_low")
+)
+GRADIENT_ALIGNMENT: tuple[Column, ...] = (Column(base="tangent_cosine", images="some"),)
+MEMORISATION: tuple[Column, ...] = (
+    Column(base="train_acc", images="some"),
+    Column(base="train_test_gap", unit="difference of fractions", low=-1.0, **_WHOLE),
+    Column(base="train_conf", images="some"),
+)
+TRAINING_DISTANCE: tuple[Column, ...] = tuple(
+    Column(
+        base=f"train_l2_{part}",
+        unit="squared distance",
+        higher_is_better=True,
+        high=4.0,
+        images="some" if part == "assigned" else "delivered",
+        optional=part == "assigned",
+    )
+    for part in ("any", "true", "assigned")
+)

@@ -34,6 +34,12 @@ NAMES = {
     "target-confidence": "target_conf target_acc@1",
     "feature-clusters": "nn_intra nn_intra/max nn_intra/zscore nn_inter nn_inter/max nn_inter/zscore"
     " nn_ratio/mean nn_ratio/median nn_ratio/min silhouette",
+    "dependency": "hsic_xz hsic_xz_corrected cka_xz hsic_median_xz hsic_zy hsic_zy_corrected cka_zy hsic_median_zy",
+    "fisher-information": "fil unread_pixels crb_pixel",
+    "hcr": "hcr hcr_low",
+    "gradient-alignment": "tangent_cosine",
+    "memorisation": "train_acc train_test_gap train_conf",
+    "training-distance": "train_l2_any train_l2_true train_l2_assigned",
 }
 """Names that published records and boards know; they never change."""
 BEYOND = {f"id_reid@{k}": Quantity(role="re_identification", base="id_reid", k=k) for k in (1, 5)} | {

@@ -15,9 +15,9 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mibench.api import Classifier, Defense, FlatNames, OmitIfDefault, SelfCheck, Step, TrainContext
-from mibench_defenses.parts.dependence import Dependence, check_stages
+from mibench.api import Classifier, Defense, Dependence, FlatNames, OmitIfDefault, SelfCheck, Step, TrainContext
 from mibench_defenses.parts.identity_batches import identity_batches
+from mibench_defenses.parts.stages import check_stages
 
 ACTIVE_FROM = 1e-3
 """Share of the loss, and relative change of the penalty over the training, from which the defense counts as active."""

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from mibench.api import (
     Classifier,
     Defense,
+    Dependence,
     FlatNames,
     ImageSet,
     OmitIfDefault,
@@ -27,8 +28,8 @@ from mibench.api import (
     without_weight_gradients,
 )
 from mibench_defenses.parts import trapdoors
-from mibench_defenses.parts.dependence import Dependence, check_stages
 from mibench_defenses.parts.discriminators import Discriminators, Signals
+from mibench_defenses.parts.stages import check_stages
 from mibench_defenses.parts.trapdoors import Triggers, blend, part
 
 ACTIVE_ABOVE = 0.5

@@ -16,7 +16,7 @@ Shapes: B = m images of a batch, D numbers per image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -24,7 +24,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from mibench.api import Classifier, OmitIfDefault, UsageError, unknown
+from mibench.api.params import OmitIfDefault
 
 Kernel = Literal["gaussian", "linear", "imq"]
 """``gaussian``: exp(-d / (2 sigma^2 D)) with d the squared distance; ``linear``: inner product; ``imq``: inverse
@@ -84,19 +84,6 @@ class Dependence:
         # The norm is cut off at a tiny number, because its root has no finite gradient at 0 (a constant view).
         squared = (a_BB @ b_BB).square().sum().clamp(min=1e-30)
         return squared.pow(0.25) / len(a_BB)
-
-
-def check_stages(classifier: Classifier, stages: Sequence[str], owner: str) -> None:
-    """Refuse stages that a network does not have.
-
-    Raises:
-        UsageError: if a stage is unknown, or the network names none.
-    """
-    if not classifier.stage_names:
-        raise UsageError(f"{owner} constrains the stages of a network, and this one names none. Use another model.")
-    for name in stages:
-        if name not in classifier.stage_names:
-            raise unknown("stage", name, classifier.stage_names)
 
 
 def gram(view_BD: Tensor, kernel: Kernel, sigma: float = 5.0) -> Tensor:
