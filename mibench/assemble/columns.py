@@ -11,7 +11,7 @@ from mibench.api.columns import Column, MetricFlag
 from mibench.api.quantity import Quantity
 from mibench.api.specs import MetricSpec
 from mibench.base.scalars import finite
-from mibench.leaderboard.finding import Finding, differs
+from mibench.leaderboard.finding import Finding, Problem, differs
 from mibench.leaderboard.number_rules import average_fits
 from mibench.nodes.node import Node
 from mibench.plan.cells import Cell
@@ -74,11 +74,13 @@ def check_columns(record: Record, cell: Cell, left: Collection[str] = ()) -> lis
         made = [metric for metric in cell.graph.fixed.metrics if metric.name in nodes]
         told = [metric for metric, spec in _specs(made) if spec.columns and f"metric:{metric.name}" not in left]
         known = announced(told, cell)
-        found += [Finding(RULE, text) for text in _present(place, metrics, known, complete=len(told) == len(made))]
+        found += [
+            Finding(RULE, problem) for problem in _present(place, metrics, known, complete=len(told) == len(made))
+        ]
         for name, one in known.items():
             if name in metrics:
-                found += [Finding(RULE, text) for text in _sound(f"{place}.{name}", name, metrics[name], one)]
-        found += [Finding(RULE, text) for text in _same_images(place, metrics, known)]
+                found += [Finding(RULE, problem) for problem in _sound(f"{place}.{name}", name, metrics[name], one)]
+        found += [Finding(RULE, problem) for problem in _same_images(place, metrics, known)]
     return found
 
 
@@ -90,7 +92,7 @@ def _specs(metrics: Iterable[Resolved]) -> Iterator[tuple[Resolved, MetricSpec]]
 
 def _present(
     place: str, metrics: Mapping[str, MetricValue], known: Mapping[str, Announced], *, complete: bool
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     for name, one in known.items():
         if name not in metrics and not one.column.optional:
             yield differs(f"{place}.{name}", f"what the metric {one.metric.name!r} measured", "nothing")
@@ -99,7 +101,7 @@ def _present(
             yield differs(f"{place}.{name}", "a column that a metric of the protocol reports", "another")
 
 
-def _sound(field: str, name: str, value: MetricValue, one: Announced) -> Iterator[str]:
+def _sound(field: str, name: str, value: MetricValue, one: Announced) -> Iterator[Problem]:
     column = one.column
     stated = (("unit", column.unit), ("higher_is_better", column.higher_is_better), ("group", one.spec.group))
     for attribute, wanted in stated:
@@ -112,7 +114,7 @@ def _sound(field: str, name: str, value: MetricValue, one: Announced) -> Iterato
         yield from _flagged(field, value, flag)
 
 
-def _within(field: str, value: MetricValue, column: Column) -> Iterator[str]:
+def _within(field: str, value: MetricValue, column: Column) -> Iterator[Problem]:
     """Yield what is wrong about a value and its classes: their range, and how one follows from the others."""
     present = [each for each in value.per_class if each is not None]
     slack = 1e-6
@@ -127,7 +129,7 @@ def _within(field: str, value: MetricValue, column: Column) -> Iterator[str]:
         yield differs(f"{field}.value", f"{min(present)} to {max(present)}, as of its classes", value.value)
 
 
-def _flagged(field: str, value: MetricValue, flag: MetricFlag) -> Iterator[str]:
+def _flagged(field: str, value: MetricValue, flag: MetricFlag) -> Iterator[Problem]:
     """Yield what is wrong if a flag is raised and its number says otherwise, or the other way round."""
     number = value.details.get(flag.detail)
     stated = value.details.get("flags")
@@ -139,7 +141,7 @@ def _flagged(field: str, value: MetricValue, flag: MetricFlag) -> Iterator[str]:
         yield differs(f"{field}.details.flags", f"no {flag.id!r}, for {flag.detail} is {number}", stated)
 
 
-def _same_images(place: str, metrics: Mapping[str, MetricValue], known: Mapping[str, Announced]) -> Iterator[str]:
+def _same_images(place: str, metrics: Mapping[str, MetricValue], known: Mapping[str, Announced]) -> Iterator[Problem]:
     for images in ("heldout", "delivered"):
         counts = {
             name: metrics[name].n for name, one in known.items() if one.column.images == images and name in metrics

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mibench.api.errors import DataError, MibenchError, PluginError, UsageError
 from mibench.assemble.columns import check_columns
 from mibench.assemble.records import cell_ref, components
-from mibench.leaderboard.finding import Finding, differs
+from mibench.leaderboard.finding import Finding, Problem, differs
 from mibench.plan.cells import Cell, expand_loaded
 from mibench.plan.facts import Facts
 from mibench.plan.memo import Memo
@@ -104,7 +104,11 @@ class Recheck:
         except (DataError, PluginError):  # this machine lacks something
             return Verdict([], [*record.components, "key"])
         except MibenchError as error:
-            return Verdict([], [*aged, "key"]) if aged else Verdict([Finding("MB111", f"{error}; {UPDATE}")], [])
+            return (
+                Verdict([], [*aged, "key"])
+                if aged
+                else Verdict([Finding("MB111", Problem("components", str(error), UPDATE))], [])
+            )
         believed = [role for role in record.components if role in absent or ("attack" in absent and role == "prior")]
         found = list(_differences(record, cell, self._registry, {*believed, *aged}))
         found += check_columns(record, cell, {part for part in aged if part.startswith("metric:")})
@@ -224,7 +228,7 @@ def _differences(record: Record, cell: Cell, registry: Registry, left: set[str])
         yield Finding("MB107", differs("classes", f"the protocol's identities {identities}", record.classes))
 
 
-def _told(field: str, wanted: object, got: object) -> str:
+def _told(field: str, wanted: object, got: object) -> Problem:
     """Name the parameter that differs, not all of them."""
     if isinstance(wanted, Mapping) and isinstance(got, Mapping):
         names = [name for name in {**wanted, **got} if wanted.get(name, ...) != got.get(name, ...)]

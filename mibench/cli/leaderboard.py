@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError
+from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError, UsageError
 from mibench.cli.folder import FOLDER
+from mibench.cli.lazy import LazyCommand, LazyGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +20,22 @@ DEFAULT_FOLDER = Path("leaderboards")
 FORMATS = ("json", "csv", "markdown")
 
 
-@click.group()
+_HERE = "mibench.cli.leaderboard"
+COMMANDS = {
+    "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
+    "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
+    "show": LazyCommand(f"{_HERE}:show", "Print a board."),
+    "rules": LazyCommand("mibench.cli.checks:rules", "Explain the rules: a sentence and two examples each."),
+    "schema": LazyCommand("mibench.cli.checks:schema", "Print the JSON Schema of a record."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
 def leaderboard() -> None:
-    """Add records to a leaderboard, check one, or print one."""
+    """Add records to leaderboards, check them, print them, or make a site of them."""
 
 
-@leaderboard.command()
+@click.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
 def add(records: Sequence[Path], folder: Path) -> None:
@@ -38,30 +49,33 @@ def add(records: Sequence[Path], folder: Path) -> None:
     _tell_believed(recheck)
 
 
-@leaderboard.command()
-@click.argument("protocol", required=False)
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH|PROTOCOL]...")
 @click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: each violation with file, rule, field, remedy.")
 @click.pass_context
-def check(ctx: click.Context, protocol: str | None, folder: Path) -> None:
-    """Check all entries of the board of PROTOCOL, or of all boards, by the rules that `add` has.
+def check(ctx: click.Context, paths: Sequence[str], folder: Path, as_json: bool) -> None:
+    """Check records, or all entries of boards, by the rules that `add` has, and print all violations at once.
 
-    Entries are planned again with the installed plugins. Exit code 1 if a file breaks a rule.
+    PATH is a record, a folder of records, a leaderboards folder or that of one board. PROTOCOL is a board of `--from`;
+    without any, all of its boards are checked. Entries are planned again with the installed plugins. Exit code 1 if a
+    file breaks a rule; `mibench leaderboard rules` explains each.
     """
-    from mibench.cli.terminal import echo, short_path
-    from mibench.leaderboard import verify
-    from mibench.results.display import printable
+    from mibench.cli.checks import tell
+    from mibench.leaderboard import check_paths, verify
 
     recheck = _recheck()
-    found = list(verify(folder, protocol, recheck.findings))
-    broken = [(path, problem) for path, problem in found if problem]
-    for path, problem in broken:
-        echo(f"refused  {short_path(path)}: {printable(problem, 1000)}")
-    echo(f"checked  {len(found)} files, {len(broken)} refused")
+    files, names = _sorted_out(paths)
+    texts = _protocol_texts() if files else {}
+    checked = list(check_paths(files, folder, texts, recheck.findings)) if files else []
+    for name in names if paths else (None,):
+        checked += verify(folder, name, recheck.findings)
+    tell(checked, as_json=as_json)
     _tell_believed(recheck)
-    ctx.exit(EXIT_FAILED_CELLS if broken else EXIT_OK)
+    ctx.exit(EXIT_FAILED_CELLS if any(one.findings for one in checked) else EXIT_OK)
 
 
-@leaderboard.command()
+@click.command()
 @click.argument("protocol", required=False)
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
@@ -87,6 +101,14 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
         for command in table.commands:
             echo(command)
         echo()
+
+
+def _sorted_out(asked: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell paths from names of protocols: what exists is a path, and so is what looks like one."""
+    paths = [one for one in asked if Path(one).exists() or "/" in one or one.endswith(".json")]
+    if missing := next((one for one in paths if not Path(one).exists()), None):
+        raise UsageError(f"{missing} does not exist; expected a record, a folder, or a protocol such as orl64@1.0")
+    return list(map(Path, paths)), [one for one in asked if one not in paths]
 
 
 def _recheck() -> Recheck:

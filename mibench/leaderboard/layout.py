@@ -74,27 +74,38 @@ class BoardFolder:
             return None
         return parse_protocol(self.protocol_file.read_text(encoding="utf-8"), source=str(self.protocol_file))
 
-    def records(self) -> Iterator[tuple[Path, Record]]:
-        """Yield the accepted records with their files, in the order of their paths.
+    def files(self) -> list[Path]:
+        """Return the files of accepted records, in the order of their paths.
 
         Files of other programs are passed over: names that begin with a dot (``.DS_Store``, ``._x.json``, ``.nfs0``) or
         do not end with ``.json`` (``Thumbs.db``, ``x.json~``).
+        """
+        found = sorted((self.path / "entries").glob("*/*.json"))
+        return [path for path in found if not any(part.startswith(".") for part in path.parts[-2:])]
+
+    def read(self, path: Path) -> Record:
+        """Read an accepted record.
 
         Raises:
             RecordError: for a damaged entry, and for one under another name than its own, as a copy would have.
             UsageError: for a link.
         """
-        for path in sorted((self.path / "entries").glob("*/*.json")):
-            if any(part.startswith(".") for part in path.parts[-2:]):
-                continue
-            self.require_own(path)
-            record = load_record(path)
-            home = self.entry_folder(record.cell.defense) / file_name(record)
-            if path != home:
-                raise RecordError(
-                    f"{path} holds the record that belongs into {home}; move it there, or remove the copy"
-                )
-            yield path, record
+        self.require_own(path)
+        record = load_record(path)
+        home = self.entry_folder(record.cell.defense) / file_name(record)
+        if path != home:
+            raise RecordError(f"{path} holds the record that belongs into {home}; move it there, or remove the copy")
+        return record
+
+    def records(self) -> Iterator[tuple[Path, Record]]:
+        """Yield the accepted records with their files, in the order of their paths.
+
+        Raises:
+            RecordError: for a damaged entry, or a misplaced one.
+            UsageError: for a link.
+        """
+        for path in self.files():
+            yield path, self.read(path)
 
     def require_own(self, path: Path) -> None:
         """Refuse what lies elsewhere: no link leads out of a board.

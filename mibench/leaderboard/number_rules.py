@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mibench.leaderboard.finding import differs
+from mibench.leaderboard.finding import Problem, differs
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.agreement import judges_agree, ranks_agree
 from mibench.results.averages import average_of
@@ -17,7 +17,7 @@ from mibench.results.record import MetricValue, Record
 ROUNDING = 1e-9
 
 
-def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Fractions lie in [0, 1]."""
     for field, metric in _all_metrics(record):
         values = [metric.value, *(value for value in metric.per_class if value is not None)]
@@ -25,30 +25,30 @@ def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[str]:
             yield differs(field, "fractions in [0, 1]", next(value for value in values if not 0 <= value <= 1))
 
 
-def accuracies_are_ordered(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def accuracies_are_ordered(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Accuracy@1 is at most accuracy@5."""
     for place, metrics in groups(record):
-        yield from (f"{place}: {text}" for text in accuracy_order(metrics))
+        yield from (Problem(place, text) for text in accuracy_order(metrics))
 
 
-def robustness_is_ordered(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def robustness_is_ordered(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Robust accuracy never rises with the radius."""
-    yield from robust_order(record.metrics)
+    yield from (Problem("metrics", text) for text in robust_order(record.metrics))
 
 
-def robustness_is_below_clean(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def robustness_is_below_clean(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Robust accuracy is at most clean accuracy."""
-    yield from robust_below_clean(record.metrics)
+    yield from (Problem("metrics", text) for text in robust_below_clean(record.metrics))
 
 
-def normalisation_fits(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def normalisation_fits(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """The stated normalised leakage is the one that its parts give."""
     stated, computed = record.normalized_leakage, record_leakage(record)
     if (stated is None) != (computed is None) or (stated is not None and abs(stated - (computed or 0.0)) > 1e-6):
         yield differs("normalized_leakage", f"{computed} from headline, floor and gold", stated)
 
 
-def intervals_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def intervals_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Intervals are those that the bootstrap over the per-class values gives: it has one random stream for all."""
     for field, metric in _all_metrics(record):
         own = class_interval(metric.per_class)
@@ -60,7 +60,7 @@ def intervals_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
             yield differs(f"{field}.ci95", f"{own} from its per-class values", metric.ci95)
 
 
-def shares_are_averages(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def shares_are_averages(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """The share of images that were hit is the mean of the shares of the classes, each counted by its images."""
     for place, metrics in groups(record):
         for name, metric in metrics.items():
@@ -68,7 +68,7 @@ def shares_are_averages(record: Record, _: LoadedProtocol) -> Iterator[str]:
                 yield from average_fits(f"{place}.{name}", metric)
 
 
-def average_fits(field: str, metric: MetricValue) -> Iterator[str]:
+def average_fits(field: str, metric: MetricValue) -> Iterator[Problem]:
     """Yield what is wrong about a value that is the mean of one value per image."""
     made = average_of(metric)
     if made is None:
@@ -82,7 +82,7 @@ def average_fits(field: str, metric: MetricValue) -> Iterator[str]:
         yield differs(f"{field}.ci95", f"an interval around {metric.value}", metric.ci95)
 
 
-def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """Where ranks are stated, the shares of a column family are those of the ranks."""
     failed = len(record.ledger.failed)
     for place, metrics in groups(record):
@@ -90,14 +90,14 @@ def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
             yield differs(f"{place}.{found.field}", found.expected, found.got)
 
 
-def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """A mean over judges is the mean of their columns."""
     for place, metrics in groups(record):
         for found in judges_agree(metrics):
             yield differs(f"{place}.{found.field}", found.expected, found.got)
 
 
-def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """One value for each class; gold and clean accuracy are of all test images, a family of the same images.
 
     Gold is one portrait of each person where the protocol compares with portraits.
@@ -120,7 +120,7 @@ def images_are_counted(record: Record, protocol: LoadedProtocol) -> Iterator[str
         yield from _one_count(place, metrics)
 
 
-def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[str]:
+def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[Problem]:
     """All columns of one place that count reconstructions count the same ones."""
     shares = {name: metric.n for name, metric in metrics.items() if is_share(name, metric)}
     leak = {name: n for name, n in shares.items() if metrics[name].group == "leakage"}
@@ -130,7 +130,7 @@ def _one_count(place: str, metrics: Mapping[str, MetricValue]) -> Iterator[str]:
     )
 
 
-def radii_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def radii_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """The radius that a robust column states in its details is the one in its name, or beside it."""
     for name, metric in record.metrics.items():
         named, stated = quantity(name, metric).radius, radius(name, metric)
@@ -138,7 +138,7 @@ def radii_fit(record: Record, _: LoadedProtocol) -> Iterator[str]:
             yield differs(f"metrics.{name}.details.eps", named, stated)
 
 
-def undefended_is_undefended(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def undefended_is_undefended(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """A cell without a defense is its own undefended control."""
     if record.cell.defense != protocol.protocol.undefended.name:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mibench.leaderboard.finding import differs
+from mibench.leaderboard.finding import Problem, differs
 from mibench.leaderboard.record_rules import is_sha256
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.schema import Protocol
@@ -15,7 +15,7 @@ FREE_BYTES, BYTES_PER_IMAGE = 256 * 1024, 100
 """Published records have 60 to 80 KiB for some 5 000 images, counted once for each column."""
 
 
-def components_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def components_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Every component that the protocol prescribes is there, of its kind and by its name."""
     for role, (kind, name) in _prescribed(protocol.protocol).items():
         part = record.components.get(role)
@@ -29,7 +29,7 @@ def components_are_complete(record: Record, protocol: LoadedProtocol) -> Iterato
             yield differs(f"components.{role}.source_digest", "a sha256", part.source_digest)
 
 
-def inputs_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def inputs_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Digests of all that the numbers were made from."""
     roles = ["data", "prior", "target", "reconstructions"]
     for role in [*roles, *(f"evaluator:{judge.name}" for judge in protocol.protocol.evaluators)]:
@@ -38,7 +38,7 @@ def inputs_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[st
             yield differs(f"inputs.{role}", "the sha256 of an artifact", stated)
 
 
-def classes_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def classes_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Each private identity is one class."""
     number = protocol.protocol.split.private
     if set(record.classes) != set(map(str, range(number))):
@@ -49,7 +49,7 @@ def classes_are_complete(record: Record, protocol: LoadedProtocol) -> Iterator[s
         yield differs("classes", f"{number} different identities", sorted(record.classes.values()))
 
 
-def ledger_is_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def ledger_is_complete(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Queries of every class and their sum, within the protocol's budget."""
     ledger, budget = record.ledger, protocol.protocol.budget.model_dump(mode="json")
     attacked = set(record.classes) if record.attacked is None else set(map(str, record.attacked))
@@ -71,20 +71,20 @@ def ledger_is_complete(record: Record, protocol: LoadedProtocol) -> Iterator[str
     yield from _failures(record)
 
 
-def self_check_is_there(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def self_check_is_there(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """The defense said whether it was active."""
     if record.self_check.active is None:
         yield differs("self_check.active", "true or false, as the defense reported", None)
 
 
-def flags_are_computed(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def flags_are_computed(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """A record states the flags that its own numbers raise, no fewer and no others."""
     stated, computed = ({flag.id for flag in flags} for flags in (record.flags, compute_flags(record)))
     if stated != computed:
         yield differs("flags", ", ".join(sorted(computed)) or "none", ", ".join(sorted(stated)) or "none")
 
 
-def size_is_that_of_numbers(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def size_is_that_of_numbers(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """A record holds some numbers for each image and little else; boards are kept for ever."""
     images = sum(metric.n for metrics in (record.metrics, *record.controls.values()) for metric in metrics.values())
     limit, size = FREE_BYTES + BYTES_PER_IMAGE * images, len(record.model_dump_json())
@@ -106,7 +106,7 @@ def _prescribed(protocol: Protocol) -> dict[str, tuple[str, str]]:
     }
 
 
-def _failures(record: Record) -> Iterator[str]:
+def _failures(record: Record) -> Iterator[Problem]:
     """Classes that failed, and who chose among images, are named as they can be."""
     failed, chosen = record.ledger.failed, record.ledger.chosen_by
     if not set(failed) <= set(record.classes):

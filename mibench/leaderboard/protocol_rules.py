@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from mibench.leaderboard.finding import differs
+from mibench.leaderboard.finding import Problem, differs
 from mibench.protocol.load import LoadedProtocol
 from mibench.protocol.schema import ComponentChoice
 from mibench.results.columns import clean_accuracy
@@ -14,23 +14,23 @@ from mibench.results.record import ComponentRef, MetricValue, Record
 _CONTROLS = ("gold", "floor", "undefended")
 
 
-def protocol_fits(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def protocol_fits(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The record was made under the frozen protocol of this board."""
     if record.protocol.digest != protocol.digest:
-        yield (
-            f"the record was made under a {protocol.id} with digest {record.protocol.digest[:12]}, the board's has "
-            f"{protocol.digest[:12]}; run it again under the published protocol"
+        expected = f"{protocol.digest[:12]}… of the board's {protocol.id}"
+        yield differs(
+            "protocol.digest", expected, f"{record.protocol.digest[:12]}…", "run it under the published protocol"
         )
 
 
-def seed_is_listed(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def seed_is_listed(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Seeds are the protocol's, so that nobody picks a lucky one."""
     if record.cell.seed not in protocol.protocol.seeds:
         listed = ", ".join(map(str, protocol.protocol.seeds))
-        yield f"seed {record.cell.seed} is not one of the protocol's: {listed}"
+        yield differs("cell.seed", f"one of the protocol's seeds {listed}", record.cell.seed, "run a listed seed")
 
 
-def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The attack ran with the settings that the protocol froze, or with those of another preset, as another attack.
 
     A further attack can only raise a worst case; a row without any frozen attack has no rank.
@@ -39,13 +39,14 @@ def attack_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
     if attack is None:
         return
     if attack.overridden or any(flag.id == "attack-settings-overridden" for flag in record.flags):
-        yield f"parameters of the attack {attack.name!r} were changed; remove every --set attack.…"
+        found = f"parameters of the attack {attack.name!r} were changed"
+        yield Problem("components.attack", found, "run it again without --set attack.…")
     if frozen is None or record.cell.attack_preset:
         return
     yield from _as_frozen("attack", attack, frozen)
 
 
-def prior_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def prior_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """A prior that an attack brings has the settings that the protocol froze for it."""
     prior = record.components.get("prior")
     frozen = protocol.protocol.priors.get(prior.name) if prior else None
@@ -53,16 +54,16 @@ def prior_is_frozen(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
         yield from _as_frozen("prior", prior, frozen)
 
 
-def _as_frozen(role: str, part: ComponentRef, frozen: ComponentChoice) -> Iterator[str]:
+def _as_frozen(role: str, part: ComponentRef, frozen: ComponentChoice) -> Iterator[Problem]:
     if frozen.preset and part.preset != frozen.preset:
-        yield f"the {role}'s preset is {part.preset!r}; the protocol froze {frozen.preset!r}"
+        yield differs(f"components.{role}.preset", f"{frozen.preset!r} as the protocol froze it", part.preset)
     for key, value in frozen.params.items():
         if not same(part.params.get(key), value):
             got = part.params.get(key, "nothing")
             yield differs(f"components.{role}.params.{key}", f"{value!r} as the protocol froze it", got)
 
 
-def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The classes that the protocol chose were attacked, and measurements of reconstructions are over no others."""
     choice = protocol.protocol.attack_classes
     wanted = protocol.protocol.split.private if choice is None else choice.number or len(choice.labels)
@@ -77,33 +78,34 @@ def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[s
             yield differs(f"{name}.per_class", "values of attacked classes alone", f"one of class {strays[0]}")
 
 
-def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:
+def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """A row is named by its architecture, so that architecture has its registered parameters."""
     model = record.components.get("model")
     if model is not None and model.overridden:
-        yield f"parameters of the model {model.name!r} were changed; use a preset or a registered model instead"
+        found = f"parameters of the model {model.name!r} were changed"
+        yield Problem("components.model", found, "use a preset, or register the model under a name of its own")
 
 
-def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The ranking metric was measured, and it is the protocol's."""
     wanted = protocol.protocol.headline
     if record.protocol.headline != wanted:
-        yield f"the record's headline is {record.protocol.headline!r}; the protocol's is {wanted!r}"
+        yield differs("protocol.headline", f"the protocol's {wanted!r}", record.protocol.headline)
     if wanted not in record.metrics:
-        yield f"the headline metric {wanted!r} is missing"
+        yield differs(f"metrics.{wanted}", "the metric that ranks", "nothing")
     if clean_accuracy(record.metrics) is None:
-        yield "the target's accuracy is missing; leakage alone ranks nothing"
+        yield differs("metrics", "the target's accuracy, for leakage alone ranks nothing", "none")
 
 
-def controls_are_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
+def controls_are_there(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """Every leakage number stands beside gold, floor and undefended, and lookalike where the protocol has it."""
     controls = {str(name): values for name, values in record.controls.items()}
     further = ("lookalike",) if protocol.protocol.lookalike else ()
     for name in controls.keys() - {*_CONTROLS, *further}:
-        yield f"the protocol has no control {name!r}"
+        yield differs(f"controls.{name}", "controls that the protocol has", name)
     for name in (*_CONTROLS, *further):
         if protocol.protocol.headline not in controls.get(name, {}):
-            yield f"the control {name!r} lacks the headline {protocol.protocol.headline!r}"
+            yield differs(f"controls.{name}", f"the headline {protocol.protocol.headline!r}", "nothing")
 
 
 def _of_controls(record: Record) -> Iterator[tuple[str, MetricValue]]:

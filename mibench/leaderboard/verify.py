@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from mibench.leaderboard.add import Recheck, slot
+from mibench.leaderboard.batch import Recheck, check_all, slot
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
-from mibench.leaderboard.rules import check_record
 from mibench.protocol.load import LoadedProtocol
+from mibench.results.io import RecordError
 from mibench.results.record import Record
 
+NO_RECORD = "MB100"
 
-def verify(folder: Path, protocol: str | None = None, recheck: Recheck | None = None) -> Iterator[tuple[Path, str]]:
-    """Yield every file of the boards with what is wrong about it; an empty text if nothing is.
+
+class Checked(NamedTuple):
+    """A file that was checked.
+
+    Attributes:
+        path: the file.
+        findings: the rules that it breaks; empty if it is sound.
+    """
+
+    path: Path
+    findings: Sequence[Finding]
+
+
+def verify(folder: Path, protocol: str | None = None, recheck: Recheck | None = None) -> Iterator[Checked]:
+    """Yield every file of the boards with what is wrong about it.
 
     Args:
         folder: the leaderboards folder.
@@ -24,31 +40,49 @@ def verify(folder: Path, protocol: str | None = None, recheck: Recheck | None = 
 
     Raises:
         UsageError: if there is no board, or none of that name.
-        RecordError: for a file that is no record.
     """
     for board in choose(folder, protocol):
         yield from _verify_one(folder, board, recheck)
 
 
-def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> Iterator[tuple[Path, str]]:
+def unreadable(error: RecordError, path: Path) -> Finding:
+    """Return the finding of a file that is no record."""
+    text = str(error).removeprefix(f"{path} ")
+    return Finding(NO_RECORD, Problem("file", text, "add the file that the run wrote"))
+
+
+def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> Iterator[Checked]:
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         return
     taken: dict[str, Path] = {}
-    for path, record in board.records():
-        problems = _problems(record, loaded, recheck)
-        if slot(record) in taken:
-            problems.append(f"MB801 {taken[slot(record)].name} holds the same cell; remove one of them")
-        taken.setdefault(slot(record), path)
-        yield path, "; ".join(problems)
+    readable = True
+    for path in board.files():
+        try:
+            record = board.read(path)
+        except RecordError as error:
+            readable = False
+            yield Checked(path, [unreadable(error, path)])
+        else:
+            yield Checked(path, _findings(path, record, loaded, taken, recheck))
+    if readable:
+        yield Checked(board.table_file, _table(folder, board))
+
+
+def _findings(
+    path: Path, record: Record, loaded: LoadedProtocol, taken: dict[str, Path], recheck: Recheck | None
+) -> list[Finding]:
+    found = check_all(record, loaded, recheck)
+    if slot(record) in taken:
+        problem = Problem("cell", f"{taken[slot(record)].name} holds the same cell", "remove one of them")
+        found.append(Finding("MB801", problem))
+    taken.setdefault(slot(record), path)
+    return found
+
+
+def _table(folder: Path, board: BoardFolder) -> list[Finding]:
     stated = board.table_file.read_text(encoding="utf-8") if board.table_file.is_file() else ""
-    made = to_csv(load_board(folder, board.id))
-    fits = stated.splitlines() == made.splitlines()
-    yield board.table_file, "" if fits else "MB802 it is not made from the entries; `mibench leaderboard add` makes it"
-
-
-def _problems(record: Record, loaded: LoadedProtocol, recheck: Recheck | None) -> list[str]:
-    found = list(check_record(record, loaded))
-    if not found and recheck:
-        found = list(recheck(record, loaded))
-    return [f"{finding.id} {finding.text}" for finding in found]
+    if stated.splitlines() == to_csv(load_board(folder, board.id)).splitlines():
+        return []
+    remedy = "`mibench leaderboard add` with any of its entries makes it"
+    return [Finding("MB802", Problem("file", "it is not made from the entries", remedy))]

@@ -85,7 +85,7 @@ def test_presets_of_an_attack_are_other_entries(tmp_path: Path) -> None:
 
 
 def test_a_board_needs_its_protocol(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match=r"MB300 tiny@1\.0 has no frozen protocol"):
+    with pytest.raises(RefusedError, match=r"MB300 protocol: tiny@1\.0 has no frozen protocol"):
         add_records(saved(tmp_path, make_record()), tmp_path / "boards")
 
 

@@ -35,7 +35,7 @@ def test_files_that_other_systems_leave_are_passed_over(boards: Path, name: str)
     (boards / "tiny" / "1.0" / "entries" / ".Trash").mkdir()
     (boards / "tiny" / "1.0" / "entries" / ".Trash" / "x.json").write_bytes(b"\x00")
     assert load_board(boards) == before
-    assert [problem for _, problem in verify(boards)] == ["", ""]
+    assert [list(one.findings) for one in verify(boards)] == [[], []]
     add_records([own], boards)
 
 
@@ -89,6 +89,6 @@ def test_verify_finds_entries_that_came_past_the_door(boards: Path) -> None:
     save_record(edited, folder)
     save_record(make_record(key="ab" * 32), folder)
     (boards / "tiny" / "1.0" / "board.csv").write_text("protocol\n")
-    found = {path.name: problem for path, problem in verify(boards) if problem}
-    assert sorted(problem[:5] for problem in found.values()) == ["MB109", "MB801", "MB802"]
-    assert found["board.csv"].startswith("MB802")
+    found = {one.path.name: one.findings for one in verify(boards) if one.findings}
+    assert sorted(finding.id for one in found.values() for finding in one) == ["MB109", "MB801", "MB802"]
+    assert found["board.csv"][0].id == "MB802"

@@ -55,11 +55,11 @@ def test_a_board_wants_the_lookalike_and_nothing_that_the_protocol_does_not_have
     assert not told(record, "referee")
     without = {name: values for name, values in record.controls.items() if name != "lookalike"}
     lacking = told(record.model_copy(update={"controls": without}), "referee")
-    assert any("the control 'lookalike' lacks the headline 'found'" in text for text in lacking)
+    assert any("controls.lookalike: expected the headline 'found'" in text for text in lacking)
     toy = toy_run(attacks=("guess",), seeds=(3,)).records[0]
     added = {**toy.controls, "lookalike": toy.controls["floor"]}
     strange = told(toy.model_copy(update={"controls": added}), "toy")
-    assert any("the protocol has no control 'lookalike'" in text for text in strange)
+    assert any("controls.lookalike: expected controls that the protocol has" in text for text in strange)
 
 
 def test_a_metric_looks_among_training_images_where_no_gallery_is_named(toy_run, tmp_path, galleries):

@@ -1,0 +1,66 @@
+"""``mibench leaderboard rules`` and ``schema``, and how ``check`` tells what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from mibench.cli.terminal import echo, echo_json, echo_text, short_path
+from mibench.results.display import printable
+
+if TYPE_CHECKING:
+    from mibench.leaderboard.verify import Checked
+
+
+@click.command()
+@click.argument("identifier", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rules(identifier: str | None, as_json: bool) -> None:
+    """Explain all rules of the boards, or the one with IDENTIFIER, e.g. `mibench leaderboard rules MB302`."""
+    from mibench.leaderboard.catalogue import as_json as plain
+    from mibench.leaderboard.catalogue import catalogue
+
+    found = catalogue(identifier)
+    if as_json:
+        echo_json(plain(found))
+        return
+    for rule in found:
+        echo(f"{rule.id}  {rule.sentence}", bold=True)
+        echo(f"       breaks it: {printable(rule.words(rule.breaks), 160)}")
+        echo(f"       keeps it:  {printable(rule.words(rule.keeps), 160)}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a record; the title holds its version."""
+    from mibench.results.schema import schema_text
+
+    echo_text(schema_text())
+
+
+def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
+    """Print what is wrong with files, as lines or as JSON."""
+    broken = [one for one in checked if one.findings]
+    if as_json:
+        echo_json({"checked": len(checked), "refused": len(broken), "violations": _violations(broken)})
+        return
+    for one in broken:
+        told = "; ".join(f"{finding.id} {finding.text}" for finding in one.findings)
+        echo(f"refused  {short_path(one.path)}: {printable(told, 2000)}")
+    echo(f"checked  {len(checked)} files, {len(broken)} refused")
+
+
+def _violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
+    return [
+        {
+            "file": one.path.as_posix(),
+            "rule": finding.id,
+            "field": printable(finding.problem.field),
+            "problem": printable(finding.problem.text, 1000),
+            "remedy": printable(finding.problem.remedy, 500),
+        }
+        for one in broken
+        for finding in one.findings
+    ]
