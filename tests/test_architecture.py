@@ -248,7 +248,7 @@ def test_only_nodes_name_the_files_of_artifacts():
         place(path)
         for path in FILES
         for text in string_constants(path)
-        if text.endswith(".safetensors") or text in FILES_OF_ARTIFACTS
+        if Path(text).suffix == ".safetensors" or text in FILES_OF_ARTIFACTS
     }
     assert {room.partition("/")[0] for room in named} == {"nodes"}
 

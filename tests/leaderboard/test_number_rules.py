@@ -167,5 +167,5 @@ def test_gold_is_one_picture_of_each_where_people_are_compared_by_portraits() ->
     portraits = parse_protocol(PROTOCOL_TEXT + "gallery: {images: portraits, distractors: 5}\n")
     one = metric(1.0, n=CLASSES, images_per_class=[1] * CLASSES)
     record = make_record(controls={**SOUND.controls, "gold": {"reid@1": one}})
-    assert not [text for text in rules.images_are_counted(record, portraits) if text.startswith("controls.gold")]
-    assert [text for text in rules.images_are_counted(record, PROTOCOL) if text.startswith("controls.gold")]
+    assert not [one for one in rules.images_are_counted(record, portraits) if one.field.startswith("controls.gold")]
+    assert [one for one in rules.images_are_counted(record, PROTOCOL) if one.field.startswith("controls.gold")]
