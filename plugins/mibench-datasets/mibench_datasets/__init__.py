@@ -34,6 +34,27 @@ DATASETS = (
         factory="mibench_datasets.image_folder:ImageFolder",
         summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
     ),
+    DatasetSpec(
+        name="facescrub",
+        factory="mibench_datasets.facescrub:FaceScrub",
+        summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
+        paper="facescrub.bib",
+        licence="LicenseRef-FaceScrub",
+    ),
+    DatasetSpec(
+        name="celeba",
+        factory="mibench_datasets.celeba:CelebA",
+        summary="CelebA: the 1 000 people with most pictures, in your copy (mibench data prepare celeba --from FOLDER)",
+        paper="celeba.bib",
+        licence="LicenseRef-CelebA",
+    ),
+    DatasetSpec(
+        name="stanford-dogs",
+        factory="mibench_datasets.stanford_dogs:StanfordDogs",
+        summary="Stanford Dogs: 120 breeds, in your copy (mibench data prepare stanford-dogs --from FOLDER)",
+        paper="stanford-dogs.bib",
+        licence="LicenseRef-Stanford-Dogs",
+    ),
 )
 PRIORS = (
     PriorSpec(

