@@ -68,7 +68,8 @@ class Copy:
         dataset: its name.
         root: folder that the images lie in.
         classes: the images of each class, by name, in the order of class numbers.
-        facts: what was found of the copy as a whole, such as its layout.
+        facts: what was found of the copy as a whole, and its images are made by, such as a crop.
+        place: what was found of this place, such as the layout of its folders; equal copies may differ in it.
         notes: what was noticed of single files.
     """
 
@@ -76,6 +77,7 @@ class Copy:
     root: Path
     classes: Mapping[str, Sequence[CopiedImage]]
     facts: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[FileNote] = ()
 
     @property
@@ -110,7 +112,7 @@ class Copy:
         folder.mkdir(parents=True, exist_ok=True)
         names = [[image.name for image in images] for images in self.classes.values()]
         _replace(folder / NOTES, _text([asdict(note) for note in self.notes]))
-        _replace(folder / WHERE, _text({"copy": self.digest, "root": str(self.root), "names": names}))
+        _replace(folder / WHERE, _text({"copy": self.digest, "root": str(self.root), "place": dict(self.place), "names": names}))
         _replace(folder / COPY, self.content())
         return folder / COPY
 
@@ -149,7 +151,7 @@ def read_copy(path: Path) -> Copy:
             entry["name"]: tuple(_image(row, name) for row, name in zip(entry["images"], names, strict=True))
             for entry, names in zip(raw["classes"], where["names"], strict=True)
         }
-        return Copy(raw["dataset"], Path(where["root"]), classes, raw["facts"], notes)
+        return Copy(raw["dataset"], Path(where["root"]), classes, raw["facts"], where["place"], notes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not describe a copy of a dataset ({error}); prepare it again") from error
 

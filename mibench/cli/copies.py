@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def describe(copy: Copy, *, everything: bool = False) -> Iterator[str]:
     yield f"found    {copy.count} images of {len(copy.classes)} classes, {min(sizes)} to {max(sizes)} of each" + (
         f" ({parts})" if parts else ""
     )
-    for fact, words in copy.facts.items():
+    for fact, words in {**copy.facts, **copy.place}.items():
         yield f"{fact:<8} {printable(words)}"
     yield from note_lines(copy.notes, everything=everything)
     yield f"copy     sha256:{copy.digest}"
@@ -98,7 +99,7 @@ def copy_document(copy: Copy) -> dict[str, Any]:
         "dataset": copy.dataset,
         "copy": f"sha256:{copy.digest}",
         "root": str(copy.root),
-        "facts": dict(copy.facts),
+        "facts": {**copy.facts, **copy.place},
         "images": copy.count,
         "parts": copy.parts(),
         "classes": {
@@ -130,10 +131,11 @@ def _damage(path: Path, sha256: str) -> str:
 def _shown(stage: str, name: str) -> Iterator[Told]:
     """Draw a progress bar, as for a stage of a run."""
     node = {"id": name, "stage": stage, "key": "", "label": name}
+    began = time.monotonic()
     with ProgressDisplay() as display:
         display.mibench_stage_started(node)
         yield lambda done, total: display.mibench_stage_progress(node, done, total, "files", {})
-        display.mibench_stage_finished(node, 0.0)
+        display.mibench_stage_finished(node, time.monotonic() - began)
 
 
 def show(lines: Sequence[str] | Iterator[str]) -> None:

@@ -97,6 +97,24 @@ PROTOCOLS = (
         file="mibench_datasets:protocols/rendered64.yaml",
         summary="rendered faces of 24 people at 64 pixels, colour",
     ),
+    ProtocolSpec(
+        name="facescrub224",
+        version="1.0",
+        file="mibench_datasets:protocols/facescrub224.yaml",
+        summary="faces of 530 actors and actresses at 224 pixels, ResNet-152, FFHQ prior; your copy of FaceScrub",
+    ),
+    ProtocolSpec(
+        name="celeba224",
+        version="1.0",
+        file="mibench_datasets:protocols/celeba224.yaml",
+        summary="the 1 000 people with most pictures in CelebA at 224 pixels, ResNet-152, FFHQ prior; your copy of CelebA",
+    ),
+    ProtocolSpec(
+        name="dogs224",
+        version="1.0",
+        file="mibench_datasets:protocols/dogs224.yaml",
+        summary="120 breeds of dogs at 224 pixels, ResNet-152, AFHQ prior; your copy of Stanford Dogs",
+    ),
 )
 
 

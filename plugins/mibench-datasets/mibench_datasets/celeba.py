@@ -138,13 +138,14 @@ class CelebA(Dataset):
         classes = [_label(person) for person in ranked]
         digest = hashlib.sha256("\n".join(map(str, ranked)).encode()).hexdigest()
         facts = {"crop": crop, "people": f"the {len(ranked)} with the most pictures, sha256 {digest}"}
-        facts |= {"lists": f"official: {', '.join(checked)}"} if checked else {"lists": "not compared"}
+        place = {"lists": f"official: {', '.join(checked)}" if checked else "not compared"}
         return describe(
             "celeba",
             root,
             looked.finish(),
             classes=classes,
             facts=facts,
+            place=place,
             divide=published_split,
             split=split,
             order=order,

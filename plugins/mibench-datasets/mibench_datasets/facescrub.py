@@ -127,9 +127,21 @@ class FaceScrub(Dataset):
         )
         looked.notes += survey.notes
         names = _names(found, chosen)
-        facts = {"layout": layout, "names": "as the official list" if names_digest(names) == NAMES_SHA256 else "other"}
+        names_are = (
+            "all 530 of the official list" if names_digest(names) == NAMES_SHA256 else "not all of the official list"
+        )
         return describe(
-            "facescrub", root, looked.finish(), classes=names, facts=facts, divide=published_split, split=split
+            "facescrub",
+            root,
+            looked.finish(),
+            classes=names,
+            facts={
+                "names": names_are,
+                "pictures": "cut by the lists" if listed and layout == "images" else "as they are",
+            },
+            place={"layout": layout},
+            divide=published_split,
+            split=split,
         )
 
 

@@ -141,6 +141,7 @@ class StanfordDogs(Dataset):
             looked.finish(),
             classes=breeds,
             facts=facts,
+            place={"boxes": annotations.name},
             divide=published_split,
             split=split,
             order=order,

@@ -79,7 +79,7 @@ def test_lists_must_be_the_official_ones(tmp_path, monkeypatch):
 
     real = hashlib.md5((root / "identity_CelebA.txt").read_bytes()).hexdigest()
     monkeypatch.setitem(module.MD5, "identity_CelebA.txt", real)
-    assert "official: identity_CelebA.txt" in CelebA(people=6).prepare(root, tmp_path / "work").facts["lists"]
+    assert "official: identity_CelebA.txt" in CelebA(people=6).prepare(root, tmp_path / "work").place["lists"]
     write(root / "list_attr_celeba.txt", b"<html>Quota exceeded</html>")
     with pytest.raises(DataError, match=r"list_attr_celeba\.txt is not the official file"):
         CelebA(people=6).prepare(root, tmp_path / "work")

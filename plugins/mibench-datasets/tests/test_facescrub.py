@@ -54,7 +54,7 @@ def test_layouts_in_circulation(tmp_path, layout, deeper):
 
 def test_equal_files_in_another_place_and_layout_are_the_same_copy(tmp_path):
     one, _ = prepared(facescrub(tmp_path / "one", count=3), tmp_path / "made one")
-    other, _ = prepared(facescrub(tmp_path / "two words", count=3), tmp_path / "made other")
+    other, _ = prepared(facescrub(tmp_path / "two words", "kaggle", count=3), tmp_path / "made other")
     assert one.digest == other.digest
     assert one.content() == other.content()
     first = next((tmp_path / "one").rglob("*.jpeg"))
@@ -101,7 +101,7 @@ def test_sorting_comes_after_normalising():
 
 def test_the_digest_of_all_names_is_that_of_the_official_list(tmp_path):
     copy, _ = prepared(facescrub(tmp_path / "root", count=2), tmp_path / "made")
-    assert copy.facts["names"] == "other"  # six people only
+    assert "not all" in copy.facts["names"]  # six people only
 
 
 def test_two_spellings_of_one_person_are_one_class(tmp_path):

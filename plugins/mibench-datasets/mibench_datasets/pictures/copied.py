@@ -24,6 +24,7 @@ def describe(
     *,
     classes: Sequence[str],
     facts: Mapping[str, str],
+    place: Mapping[str, str],
     divide: Divide,
     split: Path | None = None,
     order: Mapping[str, int] | None = None,
@@ -36,6 +37,7 @@ def describe(
         survey: what was found.
         classes: names of all classes, in the order of their numbers; those without a picture are part of the copy.
         facts: what was found of the copy as a whole.
+        place: what was found of this place.
         divide: the split that papers use.
         split: a list that takes its place.
         order: place of each image name in the order of the paper's code; ``None`` for class by class.
@@ -56,7 +58,7 @@ def describe(
         path = picture.path.relative_to(root).as_posix() if picture.path.is_relative_to(root) else name
         made[owner].append(CopiedImage(picture.sha256, path, parts[index], picture.box))
     classed = {owner: tuple(own) for owner, own in made.items()}
-    return Copy(dataset, root, classed, dict(facts), tuple(survey.notes))
+    return Copy(dataset, root, classed, dict(facts), dict(place), tuple(survey.notes))
 
 
 class Reader:
