@@ -112,7 +112,10 @@ class Copy:
         folder.mkdir(parents=True, exist_ok=True)
         names = [[image.name for image in images] for images in self.classes.values()]
         _replace(folder / NOTES, _text([asdict(note) for note in self.notes]))
-        _replace(folder / WHERE, _text({"copy": self.digest, "root": str(self.root), "place": dict(self.place), "names": names}))
+        _replace(
+            folder / WHERE,
+            _text({"copy": self.digest, "root": str(self.root), "place": dict(self.place), "names": names}),
+        )
         _replace(folder / COPY, self.content())
         return folder / COPY
 
