@@ -162,11 +162,12 @@ def test_the_alternative_architectures_have_weights_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_presets_of_the_papers_defenses_exist(name, tmp_path):
-    defenses = ("at", "mid", "negls", "trap-mid", "rolss", "bido", "unseen-pixels", "random-labels")
+    defenses = ("at", "mid", "negls", "tl-dmi", "trap-mid", "rolss", "bido", "unseen-pixels", "random-labels")
     request = Request(protocols=(name,), defenses=defenses, attacks=("ppa",), store=tmp_path / "store")
     plan = plan_request(request, lenient=True)
     params = {cell.defense.name: cell.defense.params for cell in plan.cells}
     assert params["mid"]["beta"] == 0.03
+    assert params["tl-dmi"]["start"] == "model"
     assert params["rolss"]["stage3_tail"] is True
     assert params["trap-mid"]["step"] == 0.005
     torch.testing.assert_close(params["at"]["eps"], 5e-3)
