@@ -24,8 +24,9 @@ from network_pickles import random_networks, write_network_pickle  # noqa: E402
 from official_copies import celeba, dogs, facescrub  # noqa: E402
 
 from mibench.api import copy_file  # noqa: E402
+from mibench.assemble.recheck import Recheck, Verdict  # noqa: E402
 from mibench.plan.facts import Facts  # noqa: E402
-from mibench.protocol.load import protocol_path  # noqa: E402
+from mibench.protocol.load import load_protocol, protocol_path  # noqa: E402
 from mibench.protocol.request import Request  # noqa: E402
 from mibench.registry.registry import load_registry  # noqa: E402
 from mibench.session.run import plan_request, run  # noqa: E402
@@ -187,3 +188,17 @@ def test_another_copy_has_other_keys(tmp_path):
     assert facts.settle("dataset", "facescrub", {}).params["copy"] == ""
     copy = prepare("facescrub224", tmp_path)
     assert facts.settle("dataset", "facescrub", {}).params["copy"] == f"sha256:{copy.digest}"
+
+
+def test_a_board_believes_what_was_made_with_a_copy_that_it_lacks(tmp_path, monkeypatch):
+    with_enough("celeba224", prepare("celeba224", tmp_path), tmp_path)
+    path = miniature("celeba224", tmp_path)
+    places = {"store": tmp_path / "store", "output": tmp_path / "out"}
+    request = Request(protocols=(path,), defenses=("none",), attacks=("ppa",), seeds=(0,), device="cpu", **places)
+    (record,) = run(request).records
+    loaded = load_protocol(load_registry(), path)
+    assert Recheck(load_registry()).verdict(record, loaded) == Verdict([], [])
+    monkeypatch.setenv("MIBENCH_DATA", str(tmp_path / "no data"))
+    verdict = Recheck(load_registry()).verdict(record, loaded)
+    assert verdict.findings == []
+    assert "dataset" in verdict.reported
