@@ -14,6 +14,7 @@ from mibench_metrics.identity_bits import IdentityBits
 from mibench_metrics.mi_roc import MiRoc
 from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.robust_accuracy.metric import RobustAccuracy
+from mibench_metrics.sample_quality import SampleQuality
 from mibench_metrics.target_confidence import TargetConfidence
 from mibench_metrics.training_leakage import TrainingLeakage
 
@@ -67,6 +68,12 @@ class TestMiRoc(MetricContract):
 class TestTrainingLeakage(MetricContract):
     component = TrainingLeakage
     columns = COLUMNS["training-leakage"]
+
+
+class TestSampleQuality(MetricContract):
+    component = SampleQuality
+    columns = COLUMNS["sample-quality"]
+    settings: ClassVar = {"neighbours": 1}
 
 
 class TestTargetConfidence(MetricContract):
