@@ -25,7 +25,16 @@ FILES = {
 }
 """torchvision's weights of each backbone."""
 
+
 _SLICE = re.compile(r"^(slice\d+|slices\.\d+)\.")
+
+
+def how_to_get(backbone: Backbone) -> str:
+    """Return how to get the weights of a backbone."""
+    return (
+        f"LPIPS's backbone {backbone!r}: download torchvision's {FILES[backbone]} and name it:"
+        " sample-quality.backbone=FILE"
+    )
 
 
 def load_distance(backbone: Backbone, path: str, *, sha256: str = "") -> Callable[[Tensor, Tensor], Tensor]:
@@ -50,8 +59,7 @@ def load_distance(backbone: Backbone, path: str, *, sha256: str = "") -> Callabl
     if wrong := [name for name, there in source.items() if there not in state or state[there].shape != own[name].shape]:
         raise DataError(
             f"{path} holds no weights of LPIPS's backbone {backbone!r}: {len(wrong)} of {len(own)} tensors are missing"
-            f" or have another shape (e.g. {source[wrong[0]]}). Expected torchvision's {FILES[backbone]}, which"
-            " mibench data import-torchvision takes too"
+            f" or have another shape (e.g. {source[wrong[0]]}). {how_to_get(backbone)}"
         )
     network.net.load_state_dict({name: state[there] for name, there in source.items()})
     freeze(network)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
@@ -31,10 +32,12 @@ from mibench.api import (
     UsageError,
 )
 from mibench_metrics.embeddings import embed
+from mibench_metrics.inception import HOW_TO_GET as INCEPTION_FROM
 from mibench_metrics.inception import frechet_distance, kernel_distance, load_network
 from mibench_metrics.inference import batches
 from mibench_metrics.look_alike import look_alike
 from mibench_metrics.lpips import Backbone, load_distance
+from mibench_metrics.lpips import how_to_get as lpips_from
 from mibench_metrics.measurements import required
 from mibench_metrics.neighbourhoods import NAMES, neighbourhoods
 from mibench_metrics.photographs import of_attacked
@@ -82,6 +85,12 @@ class SampleQuality(Metric):
         wanted = {self.inception, self.backbone} - {"none", ""}
         if wanted and (lacking := [name for name in LIBRARIES if importlib.util.find_spec(name) is None]):
             raise UsageError(f"sample-quality needs {' and '.join(lacking)} for FID, KID and LPIPS. Run: {INSTALL}")
+
+    def missing(self) -> list[str]:
+        """Return how to get the weights that are named and not there."""
+        wanted = ((self.inception, INCEPTION_FROM), (self.backbone, lpips_from(self.lpips_network)))
+        named = [(file, how) for file, how in wanted if file not in ("none", "")]
+        return [f"{file} does not exist. {how}" for file, how in named if not Path(file).expanduser().is_file()]
 
     def measure(self, evidence: MetricInputs, ctx: MetricContext) -> list[Measurement]:
         """Return what can be measured.

@@ -311,6 +311,14 @@ def test_libraries_that_are_not_installed_are_named_before_anything_runs(monkeyp
         SampleQuality(inception="some.pth")
 
 
+def test_weights_that_are_named_and_missing_come_with_how_to_get_them(tmp_path):
+    (tmp_path / "there.pth").touch()
+    assert SampleQuality(inception=str(tmp_path / "there.pth")).missing() == SampleQuality().missing() == []
+    one, other = SampleQuality(inception="no.pth", backbone="no.pth", lpips_network="alex").missing()
+    assert one.startswith("no.pth does not exist.") and "weights-inception-2015-12-05-6726825d.pth" in one
+    assert "alexnet-owt-7be5be79.pth" in other
+
+
 def test_too_few_images_for_a_neighbourhood_are_an_error(world):
     with pytest.raises(MibenchError, match="a class with more than 9 images of either kind"):
         SampleQuality(neighbours=9).measure(world.evidence, world.ctx)
