@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import ClassVar
 
@@ -57,7 +58,7 @@ class DeltaFace(Metric):
             MibenchError: without an embedder or reconstructions, or if an attacked class has no training image.
         """
         embedder = required(evidence.embedder, "an embedder", "delta-face")
-        return [_delta(Quantity(base="delta_face"), lambda images: embed(embedder, images, ctx), evidence)]
+        return [_delta(Quantity(base="delta_face"), partial(embed, embedder, ctx=ctx), evidence)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +81,10 @@ class DeltaEval(Metric):
             MibenchError: without evaluators or reconstructions, or if an attacked class has no training image.
         """
         judges = required(evidence.evaluators, "evaluators", "delta-eval")
-        found = []
-        for name in sorted(judges):
-            quantity = Quantity(base="delta_eval", evaluator=name)
-            found.append(_delta(quantity, lambda images, judge=judges[name]: features_of(judge, images, ctx), evidence))
-        return found
+        return [
+            _delta(Quantity(base="delta_eval", evaluator=name), partial(features_of, judges[name], ctx=ctx), evidence)
+            for name in sorted(judges)
+        ]
 
 
 def _delta(quantity: Quantity, features: Features, evidence: MetricInputs) -> Measurement:

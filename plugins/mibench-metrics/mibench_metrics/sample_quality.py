@@ -2,7 +2,7 @@
 
 They tell how much alike two sets of images are, not who is recognised: an attack may do well here and find nobody.
 
-Shapes: N reconstructions, G training images, D features, K classes.
+Shapes: N reconstructions, G training images, D dimensions of the embedder, F of Inception, K classes.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ class SampleQuality(Metric):
             raise MibenchError(f"sample-quality needs a class with more than {self.neighbours} images of either kind")
         if self.inception not in ("none", ""):
             network = load_network(self.inception, sha256=self.inception_sha256)
-            features = [_features(network, images, ctx) for images in (real, evidence.images_NCHW)]
-            rows += self._four("inception", *features, real, evidence)
-            rows += self._distances(*features, evidence.num_classes)
+            real_GF, made_NF = _features(network, real, ctx), _features(network, evidence.images_NCHW, ctx)
+            rows += self._four("inception", real_GF, made_NF, real, evidence)
+            rows += self._distances(real_GF, made_NF, evidence.num_classes)
         if self.backbone not in ("none", ""):
             distance = load_distance(self.lpips_network, self.backbone, sha256=self.backbone_sha256)
             rows.append(look_alike(distance, made_ND, real_GD, real, evidence, ctx))
@@ -138,7 +138,7 @@ class SampleQuality(Metric):
             ]
             if measured:
                 present = [value for value in per_class if value is not None]
-                told = {"per_class": per_class, "n": len(made_ND), "details": {"real": len(real)}}
+                told: dict[str, Any] = {"per_class": per_class, "n": len(made_ND), "details": {"real": len(real)}}
                 rows.append(
                     _row(f"{space}_{name}", fmean(present), "ratio" if name == "density" else "fraction", **told)
                 )
@@ -146,7 +146,7 @@ class SampleQuality(Metric):
 
     def _distances(self, real_GD: Tensor, made_ND: Tensor, classes: int) -> list[Measurement]:
         n, fewest = len(made_ND), min(len(real_GD), len(made_ND))
-        told = {"per_class": [None] * classes, "n": n, "better": True}
+        told: dict[str, Any] = {"per_class": [None] * classes, "n": n, "better": True}
         details: dict[str, Any] = {"real": len(real_GD)}
         rows = []
         if fewest >= self.least_for_fid:
