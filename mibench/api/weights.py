@@ -34,7 +34,7 @@ def read_plain(path: str, *, sha256: str = "") -> Any:
     try:
         if sha256 and (got := sha256_of_file(file)) != sha256:
             raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
-        if file.suffix == ".safetensors":
+        if file.suffix[1:] == "safetensors":
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:

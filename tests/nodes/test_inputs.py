@@ -54,6 +54,7 @@ VALUES = {
     PrivateSplit: st.builds(PrivateSplit, COUNTS, COUNTS, COUNTS, COUNTS, st.lists(COUNTS, max_size=4)),
     HoldOut: st.builds(HoldOut, COUNTS, COUNTS),
     int: COUNTS,
+    float: NUMBERS,
     str: NAMES,
 }
 

@@ -125,15 +125,13 @@ def untrained():
     """The library's own network with random weights."""
     fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
-    class Untrained(fidelity.FeatureExtractorInceptionV3):
-        def load_state_dict(self, state):
-            del state
-
+    parts = {"load_state_dict": lambda self, state: None}
+    untrained = type("Untrained", (fidelity.FeatureExtractorInceptionV3,), parts)
     empty = io.BytesIO()
     torch.save({}, empty)
     empty.seek(0)
     with seeded("fid network"):
-        return Untrained("inception-v3-compat", ["2048"], feature_extractor_weights_path=empty)
+        return untrained("inception-v3-compat", ["2048"], feature_extractor_weights_path=empty)
 
 
 def test_the_network_is_the_librarys_on_8_bit_images_in_colour(untrained, tmp_path):
@@ -278,9 +276,8 @@ def test_lpips_is_measured_to_the_nearest_training_image(world, squeezenet):
 
 def enlarged(evidence, interpolate):
     """The same evidence with images four times as large, which the embedder sees as they were."""
-    small = type(evidence.embedder)
 
-    class Shrinking(small):
+    class Shrinking(type(evidence.embedder)):
         def embed(self, x_NCHW):
             return super().embed(x_NCHW[..., ::4, ::4])
 
