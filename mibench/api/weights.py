@@ -37,7 +37,7 @@ def read_plain(path: str, *, sha256: str = "") -> Any:
     try:
         if sha256 and (got := sha256_of_file(file)) != sha256:
             raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")
-        if file.suffix == ".safetensors":
+        if file.suffix[1:] == "safetensors":
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -46,7 +46,7 @@ def read_plain(path: str, *, sha256: str = "") -> Any:
         raise
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         raise DataError(
-            f"weights file {path!r} cannot be read as tensors only ({error}). Expected a plain state dict in"
+            f"weights file {path!r} cannot be read as tensors only ({_reason(error)}). Expected a plain state dict in"
             " .safetensors, or in .pth as torch.save(network.state_dict(), path) writes it."
         ) from error
 
@@ -88,6 +88,13 @@ def unreadable(path: str, *, sha256: str = "") -> list[str]:
         return list(_unreadable.__wrapped__(path, sha256, 0, 0))
     stat = file.stat()
     return list(_unreadable(path, sha256, stat.st_mtime_ns, stat.st_size))
+
+
+def _reason(error: Exception) -> str:
+    """Return what a reader found, in one line and without torch's advice to run the file's code instead."""
+    told = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    told = " ".join(told.partition("Check the documentation")[0].split())
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
 
 
 def _ordinary(path: str) -> Path | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mibench.api import Classifier, UsageError, freeze, load_backbone
+from mibench.api import Classifier, Model, UsageError, freeze, load_backbone
 from mibench.testing.tiny_world import TinyWorld
 
 X = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -20,6 +20,15 @@ def test_the_head_maps_features_to_logits():
     assert outputs.logits.shape == (5, model.num_classes) == (5, 4)
     assert list(outputs.stages) == model.stage_names == list(model.stages(X))
     assert torch.equal(model.body.pool(outputs.stages["block2"]), outputs.features)
+
+
+def test_a_model_comes_untrained_unless_it_says_how_it_does_not():
+    class Untrained(Model):
+        def build(self, **shape):
+            return TinyWorld().classifier()
+
+    with pytest.raises(UsageError, match="Untrained comes untrained; give the evaluator's recipe epochs"):
+        Untrained().build_trained(identities=[0, 1], channels=3, size=16)
 
 
 def test_hooks_are_gone_after_a_pass_and_after_an_error():

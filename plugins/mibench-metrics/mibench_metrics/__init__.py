@@ -22,6 +22,7 @@ from mibench_metrics.columns import (
     RE_IDENTIFICATION,
     ROBUST_ACCURACY,
     ROBUSTNESS_FLAGS,
+    SAMPLE_QUALITY,
     TARGET_CONFIDENCE,
     TRAINING_DISTANCE,
     TRAINING_LEAKAGE,
@@ -103,6 +104,14 @@ METRICS = (
         group="leakage",
         summary="Share of training images to which a reconstruction comes nearer than unseen photographs do",
         columns=TRAINING_LEAKAGE,
+    ),
+    MetricSpec(
+        name="sample-quality",
+        factory="mibench_metrics.sample_quality:SampleQuality",
+        group="leakage",
+        summary="FID, KID, precision, recall, density, coverage and LPIPS of reconstructions against training images",
+        paper="prdc.bib",
+        columns=SAMPLE_QUALITY,
     ),
     MetricSpec(
         name="target-confidence",

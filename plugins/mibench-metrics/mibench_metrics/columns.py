@@ -99,6 +99,23 @@ MI_ROC: tuple[Column, ...] = (
 TRAINING_LEAKAGE: tuple[Column, ...] = tuple(
     Column(base=base, images="some") for base in ("train_leaked", "train_leaked_even")
 )
+_SHARES = (
+    ("precision", "fraction", 1.0),
+    ("recall", "fraction", 1.0),
+    ("density", "ratio", None),
+    ("coverage", "fraction", 1.0),
+)
+_ALIKE: dict[str, Any] = {"higher_is_better": True, "optional": True, "high": None}
+SAMPLE_QUALITY: tuple[Column, ...] = (
+    *(
+        Column(base=f"{space}_{name}", unit=unit, high=high, average=False, optional=True)
+        for space in ("prdc", "inception")
+        for name, unit, high in _SHARES
+    ),
+    Column(**_ALIKE, base="fid", unit="squared distance", average=False),
+    Column(**_ALIKE, base="kid", unit="squared distance", low=None, average=False),
+    Column(**_ALIKE, base="lpips", unit="lpips"),
+)
 FACE_SHAPE: tuple[Column, ...] = (Column(base="shape_mm", unit="mm", higher_is_better=True, high=None),)
 TARGET_CONFIDENCE: tuple[Column, ...] = (Column(base="target_conf"), Column(base="target_acc", k=1))
 FEATURE_CLUSTERS: tuple[Column, ...] = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ from mibench_metrics.embeddings import embed
 from mibench_metrics.feature_distances import nearest_of_class
 from mibench_metrics.inference import features_of
 from mibench_metrics.measurements import average, required
+from mibench_metrics.photographs import of_attacked, of_classes
 
 Features = Callable[[ImageSet | Tensor], Tensor]
 UNIT = "squared distance"
@@ -56,7 +58,7 @@ class DeltaFace(Metric):
             MibenchError: without an embedder or reconstructions, or if an attacked class has no training image.
         """
         embedder = required(evidence.embedder, "an embedder", "delta-face")
-        return [_delta(Quantity(base="delta_face"), lambda images: embed(embedder, images, ctx), evidence)]
+        return [_delta(Quantity(base="delta_face"), partial(embed, embedder, ctx=ctx), evidence)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +81,16 @@ class DeltaEval(Metric):
             MibenchError: without evaluators or reconstructions, or if an attacked class has no training image.
         """
         judges = required(evidence.evaluators, "evaluators", "delta-eval")
-        found = []
-        for name in sorted(judges):
-            quantity = Quantity(base="delta_eval", evaluator=name)
-            found.append(_delta(quantity, lambda images, judge=judges[name]: features_of(judge, images, ctx), evidence))
-        return found
+        return [
+            _delta(Quantity(base="delta_eval", evaluator=name), partial(features_of, judges[name], ctx=ctx), evidence)
+            for name in sorted(judges)
+        ]
 
 
 def _delta(quantity: Quantity, features: Features, evidence: MetricInputs) -> Measurement:
-    labels_N, failed = evidence.labels_N, list(evidence.failed)
-    attacked = {*labels_N.tolist(), *failed}
-    gallery, heldout = (_of_classes(images, attacked) for images in (evidence.gallery, evidence.heldout))
-    if absent := sorted(attacked - set(gallery.labels_N.tolist())):
-        raise MibenchError(f"{quantity.base}: classes {absent} are attacked but have no private training image")
+    labels_N = evidence.labels_N
+    gallery = of_attacked(evidence.gallery, evidence, quantity.base)
+    heldout = of_classes(evidence.heldout, set(labels_N.tolist()))
     made_ND, trained_GD = features(evidence.images_NCHW), features(gallery)
     nearest_N = nearest_of_class(made_ND, labels_N, trained_GD, gallery.labels_N)
     details = {}
@@ -105,15 +104,9 @@ def _delta(quantity: Quantity, features: Features, evidence: MetricInputs) -> Me
         evidence.num_classes,
         higher_is_better=True,
         unit=UNIT,
-        failed={label: _somebody_else(label, trained_GD, gallery.labels_N) for label in failed},
+        failed={label: _somebody_else(label, trained_GD, gallery.labels_N) for label in evidence.failed},
         details=details,
     )
-
-
-def _of_classes(images: ImageSet, classes: set[int]) -> ImageSet:
-    """Return the images of some classes: at paper scale only a few are attacked."""
-    kept = torch.tensor([label in classes for label in images.labels_N.tolist()], dtype=torch.bool)
-    return images if bool(kept.all()) else images.subset(kept.nonzero().flatten())
 
 
 def _somebody_else(label: int, trained_GD: Tensor, owners_G: Tensor) -> float:

@@ -28,6 +28,7 @@ from mibench.api import (
 )
 from mibench_metrics.embeddings import centroids, embed
 from mibench_metrics.measurements import average, required
+from mibench_metrics.photographs import of_attacked
 from mibench_metrics.verification import Impostors
 
 RATES = {"mi_tpr_1pct": 0.01, "mi_tpr_0.1pct": 0.001}
@@ -65,9 +66,8 @@ class MiRoc(Metric):
         """
         embedder = required(evidence.embedder, "an embedder", "mi-roc")
         labels_N, classes = evidence.labels_N, evidence.num_classes
-        people_KD = centroids(embed(embedder, evidence.gallery, ctx), evidence.gallery.labels_N, classes)
-        if absent := sorted(set(labels_N.tolist()) - set(evidence.gallery.labels_N.tolist())):
-            raise MibenchError(f"mi-roc: classes {absent} are attacked but have no private training image")
+        trained = of_attacked(evidence.gallery, evidence, "mi-roc")
+        people_KD = centroids(embed(embedder, trained, ctx), trained.labels_N, classes)
         photographs_RD, owners_R = _photographs(embedder, evidence, ctx)
         scores_RK = photographs_RD @ people_KD.T
         impostors = Impostors.of(scores_RK, owners_R)

@@ -16,10 +16,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mibench.api import Measurement, Metric, MetricContext, MetricInputs, MibenchError, Need, Quantity, Subject
+from mibench.api import Measurement, Metric, MetricContext, MetricInputs, Need, Quantity, Subject
 from mibench_metrics.embeddings import embed
 from mibench_metrics.feature_distances import squared
 from mibench_metrics.measurements import average, required
+from mibench_metrics.photographs import of_attacked
 
 TIE = 1e-6
 """Squared distances that are no further apart are equal: one image in two batches has embeddings that differ so."""
@@ -51,17 +52,16 @@ class TrainingLeakage(Metric):
         """
         embedder = required(evidence.embedder, "an embedder", "training-leakage")
         labels_N, people = evidence.labels_N, sorted(set(evidence.labels_N.tolist()))
-        sets = {"training": evidence.gallery, "held-out": evidence.heldout}
-        for what, images in sets.items():
-            if absent := sorted(set(people) - set(images.labels_N.tolist())):
-                raise MibenchError(f"training-leakage: classes {absent} are attacked but have no {what} image")
-        made_ND = embed(embedder, evidence.images_NCHW, ctx)
-        seen_GD, unseen_HD = (embed(embedder, images, ctx) for images in sets.values())
+        seen, unseen = (
+            of_attacked(images, evidence, "training-leakage", what)
+            for what, images in (("private training", evidence.gallery), ("held-out", evidence.heldout))
+        )
+        made_ND, seen_GD, unseen_HD = (embed(embedder, one, ctx) for one in (evidence.images_NCHW, seen, unseen))
         shares, owners = [], []
         for person in people:
-            seen_MD = seen_GD[evidence.gallery.labels_N == person]
+            seen_MD = seen_GD[seen.labels_N == person]
             near_MN = squared(seen_MD, made_ND[labels_N == person])
-            near_MH = squared(seen_MD, unseen_HD[evidence.heldout.labels_N == person])
+            near_MH = squared(seen_MD, unseen_HD[unseen.labels_N == person])
             shares.append(torch.stack([nearer(near_MN, near_MH), nearer_of_equal(near_MN, near_MH)]))
             owners.append(torch.full((len(seen_MD),), person))
         plain_G, even_G = torch.cat(shares, 1)
@@ -72,7 +72,7 @@ class TrainingLeakage(Metric):
             higher_is_better=False,
             failed=evidence.failed,
         )
-        photographs = torch.isin(evidence.heldout.labels_N, labels_N).sum().item()
+        photographs = torch.isin(unseen.labels_N, labels_N).sum().item()
         counts = {"reconstructions": len(labels_N) / len(people), "photographs": photographs / len(people)}
         return [
             mean(Quantity(base="train_leaked"), plain_G, details=counts),

@@ -31,6 +31,8 @@ NAMES = {
     "delta-eval": "delta_eval/a delta_eval/b",
     "mi-roc": "mi_auc mi_tpr_1pct mi_tpr_0.1pct",
     "training-leakage": "train_leaked train_leaked_even",
+    "sample-quality": "prdc_precision prdc_recall prdc_density prdc_coverage inception_precision inception_recall"
+    " inception_density inception_coverage fid kid lpips",
     "target-confidence": "target_conf target_acc@1",
     "feature-clusters": "nn_intra nn_intra/max nn_intra/zscore nn_inter nn_inter/max nn_inter/zscore"
     " nn_ratio/mean nn_ratio/median nn_ratio/min silhouette",

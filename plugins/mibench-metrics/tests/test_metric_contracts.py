@@ -19,6 +19,7 @@ from mibench_metrics.memorisation import Memorisation
 from mibench_metrics.mi_roc import MiRoc
 from mibench_metrics.re_identification import ReIdentification
 from mibench_metrics.robust_accuracy.metric import RobustAccuracy
+from mibench_metrics.sample_quality import SampleQuality
 from mibench_metrics.target_confidence import TargetConfidence
 from mibench_metrics.training_distance import TrainingDistance
 from mibench_metrics.training_leakage import TrainingLeakage
@@ -73,6 +74,12 @@ class TestMiRoc(MetricContract):
 class TestTrainingLeakage(MetricContract):
     component = TrainingLeakage
     columns = COLUMNS["training-leakage"]
+
+
+class TestSampleQuality(MetricContract):
+    component = SampleQuality
+    columns = COLUMNS["sample-quality"]
+    settings: ClassVar = {"neighbours": 1}
 
 
 class TestTargetConfidence(MetricContract):

@@ -92,5 +92,5 @@ def test_a_failed_class_leaks_nothing_and_one_that_nobody_attacked_does_not_coun
 def test_a_class_without_photographs_is_named(world, part):
     images = getattr(world.evidence, part)
     without = images.subset((images.labels_N != 2).nonzero().flatten())
-    with pytest.raises(MibenchError, match=r"classes \[2\] are attacked but have no (training|held-out) image"):
+    with pytest.raises(MibenchError, match=r"classes \[2\] are attacked but have no (private training|held-out) image"):
         TrainingLeakage().measure(replace(world.evidence, **{part: without}), world.ctx)

@@ -30,7 +30,8 @@ class _ConvNorm(nn.Module):
         self.bn = nn.BatchNorm2d(made, eps=_EPS)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.bn(self.conv(x_BCHW)).relu()
+        made_BCHW: Tensor = self.bn(self.conv(x_BCHW))
+        return made_BCHW.relu()
 
 
 class _Branches(nn.Module):
@@ -59,7 +60,7 @@ class _Residual(_Branches):
         self.share, self.active = share, active
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        sum_BCHW = x_BCHW + self.share * self.conv2d(super().forward(x_BCHW))
+        sum_BCHW: Tensor = x_BCHW + self.share * self.conv2d(super().forward(x_BCHW))
         return sum_BCHW.relu() if self.active else sum_BCHW
 
 

@@ -15,7 +15,7 @@ from mibench_models.torchvision_zoo import InceptionV3, ResNet18
 from safetensors.torch import save_file
 from torch import nn
 
-from mibench.api import Classifier, DataError, UsageError, freeze, generator, seeded
+from mibench.api import Classifier, DataError, Defense, UsageError, freeze, generator, seeded
 from mibench.api.files import sha256_of_file
 from mibench.api.params import build
 from mibench.testing import ModelContract, TinyWorld
@@ -121,6 +121,23 @@ def test_inception_trains_two_heads() -> None:
     assert weight == 0.4
     (out.logits.sum() + weight * logits.sum()).backward()
     assert classifier.body.get_submodule("AuxLogits.fc").weight.grad.abs().sum() > 0
+
+
+def test_an_evaluators_training_counts_both_heads_of_inception_alike() -> None:
+    """A step of plain training at 299 px with the published recipe's preset, against the sum by hand."""
+    with seeded("weights", 0):
+        model = build(InceptionV3, InceptionV3.presets["paper"]).build(num_classes=2, channels=3, size=80).train()
+    world = TinyWorld(classes=2, per_class=2, size=80)
+    x, y = world.batch()
+    x, y = x[:2], y[:2]
+    with seeded("step"):
+        loss = Defense().training_step(model, x, y, world.context()).loss
+    with seeded("step"):
+        out = model.outputs(x)
+    ((second, weight),) = out.aux
+    assert weight == 1.0
+    log_p = [logits.double().log_softmax(1).gather(1, y.view(-1, 1)) for logits in (out.logits, second)]
+    assert loss.item() == pytest.approx(-(log_p[0].mean() + log_p[1].mean()).item(), rel=1e-5)
 
 
 def test_small_inception_has_one_head_and_takes_weights_with_two(tmp_path: Path) -> None:
