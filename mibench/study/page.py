@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mibench.api.errors import UsageError
-from mibench.api.study import Evidence, Figure, Findings, Table
+from mibench.api.study import Figure, Findings, StudyEvidence, Table
 from mibench.base.files import write_atomic
 from mibench.base.version import __version__
 from mibench.results.display import DASH, printable
@@ -39,7 +39,7 @@ class Stated:
     command: str
 
 
-def write_page(folder: Path, stated: Stated, evidence: Evidence, findings: Findings) -> Path:
+def write_page(folder: Path, stated: Stated, evidence: StudyEvidence, findings: Findings) -> Path:
     """Write the page of a study, and beside it a PNG and SVG of each figure, a CSV of each table, and ``verdict.json``.
 
     Returns:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api.specs import DefenseSpec
-from mibench.api.study import Design, Evidence, Findings, Study
+from mibench.api.study import Design, Findings, Study, StudyEvidence
 from mibench.protocol.load import LoadedProtocol, Variant, load_protocol, parse_protocol
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
@@ -35,7 +35,7 @@ class StudyResult:
         records: all records, failed ones included.
     """
 
-    evidence: Evidence
+    evidence: StudyEvidence
     findings: Findings
     page: Path | None
     records: Sequence[Record]
