@@ -91,8 +91,8 @@ def write_index(folders: Sequence[Path], output: Path) -> Path:
     """
     found = sorted({path.parent for folder in folders for path in folder.rglob(VERDICT) if output not in path.parents})
     if not found:
-        told = ", ".join(map(str, folders))
-        raise UsageError(f"no finished study in {told}; run one first: mibench study run NAME")
+        places = ", ".join(map(str, folders))
+        raise UsageError(f"no finished study in {places}; run one first: mibench study run NAME")
     rows = []
     for folder in found:
         told = _read_verdict(folder / VERDICT)

@@ -48,8 +48,8 @@ class HammersleyChapmanRobbins(Metric):
     cosine transform has a deviation of at least |DCT(e)_k| / sqrt(exp(|z|^2 / s^2) - 1). Shifts are sought ``pits``
     times: e is the least-squares solution of J e = z, with J at the image shifted so far and z, scaled to a
     ``divisor``-th of s, what that shift does. The bound is the largest over ``restarts`` random first z. ``hcr``:
-    median over coefficients, mean over images; ``hcr_low``: the same over the lowest 32 x 32. Pixels are in [0, 1]; published
-    numbers, of [-1, 1], are twice that.
+    median over coefficients, mean over images; ``hcr_low``: the same over the lowest 32 x 32. Pixels are in [0, 1];
+    published numbers, of [-1, 1], are twice that.
 
     The bound holds for shifts that the solver finds and is below the truth elsewhere: a pixel that is never read has
     an infinite bound (``fisher-information``), and the solver does not move it. Released code solves for a whole batch
