@@ -11,7 +11,13 @@ STUDIES = (
     StudySpec(
         name="mechanism",
         factory="mibench_studies.studies.mechanism:Mechanism",
-        summary="Which part of AT-AT protects, its adversarial direction or its wrong labels, and against which attack",
+        summary="Which part of AT-AT protects, its adversarial direction or its wrong labels, and against whom",
+        paper=_PAPER,
+    ),
+    StudySpec(
+        name="trade-off",
+        factory="mibench_studies.studies.trade_off:TradeOff",
+        summary="Do robust accuracies predict leakage, and does clean accuracy add anything? OLS and Beta regression",
         paper=_PAPER,
     ),
     StudySpec(

@@ -19,8 +19,14 @@ Z = 1.959963984540054
 
 
 def squeezed(y: ArrayLike) -> Floats:
-    """Return fractions moved off 0 and 1: (y (N - 1) + 1/2) / N (Smithson and Verkuilen, 2006); others are cut."""
-    clipped = np.clip(np.asarray(y, float), 0, 1)
+    """Return fractions inside (0, 1): as they are, or if one is not, cut to [0, 1] and all of them moved inwards.
+
+    They then become (y (N - 1) + 1/2) / N (Smithson and Verkuilen, 2006), which draws few values far to the middle.
+    """
+    values = np.asarray(y, float)
+    if ((values > 0) & (values < 1)).all():
+        return values
+    clipped = np.clip(values, 0, 1)
     made: Floats = (clipped * (len(clipped) - 1) + 0.5) / len(clipped)
     return made
 
