@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mibench.api.errors import UsageError
 from mibench.api.specs import DefenseSpec
 from mibench.api.study import Design, Findings, Study, StudyEvidence
 from mibench.protocol.load import LoadedProtocol, Variant, load_protocol, parse_protocol
@@ -132,6 +133,12 @@ def _from_records(request: StudyRequest, registry: Registry) -> StudyResult:
     written, plan = plan_only(request, registry)
     records = load_records(request.records)
     own = [record for record in records if record.protocol.digest == running.digest]
+    if not own:
+        raise UsageError(
+            f"none of the {len(records)} records is of {running.id} as {request.name} runs it, with digest"
+            f" {running.digest[:12]}; they are of {', '.join(sorted({_protocol(record) for record in records}))}."
+            " Name their protocol with --protocol, or run the study."
+        )
     if others := len(records) - len(own):
         reason = (
             f"they are not of {running.id} with the metrics of this study, or of another version, and do not compare"
@@ -174,6 +181,11 @@ def repeat(request: StudyRequest) -> str:
     words += [word for key, value in request.settings.items() for word in ("--set", f"{key}={value}")]
     words += ["--variant", request.variant] if request.variant else []
     return shlex.join(words)
+
+
+def _protocol(record: Record) -> str:
+    variant = "" if record.protocol.variant == "test" else f"+{record.protocol.variant}"
+    return f"{record.protocol.name}@{record.protocol.version}{variant} ({record.protocol.digest[:12]})"
 
 
 def _parts(request: StudyRequest, registry: Registry) -> tuple[Study, LoadedProtocol, Variant]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mibench.api import StudyEvidence
 from mibench_studies.frames import need_columns, robust_columns, targets_frame
+from mibench_studies.strengths import NOT_A_DEFENSE
 
 Floats = NDArray[np.float64]
 Outcome = Literal["normalised", "attack_accuracy"]
@@ -49,7 +50,8 @@ def make_regression(evidence: StudyEvidence, outcome: Outcome) -> Regression:
     Raises:
         TooFewRecords: with fewer than five rows for each coefficient of the largest model, or five defenses.
     """
-    frame = targets_frame(evidence)
+    everything = targets_frame(evidence)
+    frame = everything[~everything["defense"].isin(NOT_A_DEFENSE)] if len(everything) else everything
     need_columns(evidence, frame, (outcome, "accuracy"))
     robust = robust_columns(frame)
     evidence.require(len(robust), 1, "columns of robust accuracy in the records")
@@ -60,6 +62,8 @@ def make_regression(evidence: StudyEvidence, outcome: Outcome) -> Regression:
     clusters = tuple(kept["defense"])
     evidence.require(len(set(clusters)), LEAST_CLUSTERS, "defenses among them")
     notes = []
+    if apart := len(everything) - len(frame):
+        notes.append(f"{apart} targets of {', '.join(sorted(NOT_A_DEFENSE))} are experiments and left out.")
     if dropped := len(frame) - len(kept):
         notes.append(f"{dropped} targets lack a number and are left out.")
     if constant := [name for name in robust if name not in varying]:

@@ -108,9 +108,13 @@ def mechanism(direction=0.0, wrong_labels=0.0, *, accuracy=None):
 DEFENSES = ("none", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k")
 
 
-def trade_off(slope=0.7, of_accuracy=0.0, seeds=4, defenses=DEFENSES):
-    """Leakage follows robust accuracy at the middle radius with this slope, and clean accuracy with the other."""
+def trade_off(slope=0.7, of_accuracy=0.0, seeds=4, defenses=DEFENSES, own=0.0):
+    """Leakage follows robust accuracy at the middle radius with this slope, and clean accuracy with the other.
+
+    ``own`` is what defenses differ by else, if the slope is 0.
+    """
     draw, cells = rng(2), []
+    apart = own * rng(8).permutation(np.linspace(-1, 1, len(defenses)))
     for place, defense in enumerate(defenses):
         level = 0.1 + 0.8 * place / max(1, len(defenses) - 1)
         for seed in range(seeds):
@@ -119,7 +123,9 @@ def trade_off(slope=0.7, of_accuracy=0.0, seeds=4, defenses=DEFENSES):
             small = np.clip(0.85 + 0.1 * draw.normal(0, 0.3), 0, 1)
             leakage = np.clip(0.1 + slope * middle + of_accuracy * (accuracy - 0.9) + draw.normal(0, 0.02), 0.01, 0.99)
             if slope == 0:
-                leakage = np.clip(0.5 + of_accuracy * (accuracy - 0.9) + draw.normal(0, 0.15), 0.01, 0.99)
+                leakage = np.clip(
+                    0.5 + apart[place] + of_accuracy * (accuracy - 0.9) + draw.normal(0, 0.03), 0.01, 0.99
+                )
             cells.append(
                 cell(
                     defense,

@@ -127,7 +127,7 @@ def test_marginal_effects_are_derivatives_of_the_mean_and_their_error_that_of_th
         assert effect.cost == 1 / effect.value
         low, high = effect.cost_ci95
         assert (low + high) / 2 == pytest.approx(effect.cost)
-        assert (high - low) / 2 == pytest.approx(1.96 * effect.error / effect.value**2, rel=1e-3)
+        assert (high - low) / 2 == pytest.approx(1.959964 * effect.error / effect.value**2, rel=1e-3)
 
 
 def test_intervals_hold_as_often_as_they_say_in_a_few_simulations():

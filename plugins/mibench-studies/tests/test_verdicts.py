@@ -41,7 +41,10 @@ def test_mechanism(planted, answer):
     assert both["difference"] == pytest.approx(-expected, abs=0.15)
 
 
-@pytest.mark.parametrize(("planted", "answer"), [({}, HOLDS), ({"slope": 0.0}, NOT), ({"of_accuracy": 3.0}, NOT)])
+@pytest.mark.parametrize(
+    ("planted", "answer"),
+    [({}, HOLDS), ({"slope": 0.0, "own": 0.3}, NOT), ({"slope": 0.0}, UNTOLD), ({"of_accuracy": 3.0}, NOT)],
+)
 def test_trade_off(planted, answer):
     found = TradeOff().analyse(made.trade_off(**planted))
     assert found.answer == answer, found.verdict

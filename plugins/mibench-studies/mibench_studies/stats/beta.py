@@ -12,10 +12,11 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
+from scipy.stats import norm
+from scipy.stats import t as student
 from statsmodels.othermod.betareg import BetaModel
 
 Floats = NDArray[np.float64]
-Z = 1.959963984540054
 
 
 def squeezed(y: ArrayLike) -> Floats:
@@ -41,6 +42,8 @@ class BetaFit:
         covariance: of these, (K, K); cluster-robust if clusters were given.
         precision: phi.
         x_NK: the design matrix.
+        quantile: standard errors on each side of a 95 % interval: the normal one, or with clusters Student's t with as
+            many degrees as clusters less one, without which few clusters give intervals that are too narrow.
     """
 
     names: tuple[str, ...]
@@ -48,6 +51,7 @@ class BetaFit:
     covariance: Floats
     precision: float
     x_NK: Floats
+    quantile: float = float(norm.ppf(0.975))
 
     @property
     def errors(self) -> Floats:
@@ -64,7 +68,7 @@ class BetaFit:
     def interval(self, name: str) -> tuple[float, float]:
         """Return the 95 % interval of a coefficient."""
         place = self.names.index(name)
-        value, half = float(self.coefficients[place]), Z * float(self.errors[place])
+        value, half = float(self.coefficients[place]), self.quantile * float(self.errors[place])
         return value - half, value + half
 
     def predict(self, x: Floats) -> Floats:
@@ -96,8 +100,14 @@ def fit_beta(y: ArrayLike, x: Floats, names: Sequence[str], clusters: Sequence[o
     covariance = np.asarray(made.cov_params(), float)[:size, :size]
     if not made.mle_retvals["converged"] or not np.isfinite(covariance).all():
         return None
+    clusters_less_one = None if codes is None else max(int(codes.max()), 1)
     return BetaFit(
-        ("const", *names), np.asarray(made.params[:size], float), covariance, float(np.exp(made.params[size])), x_NK
+        ("const", *names),
+        np.asarray(made.params[:size], float),
+        covariance,
+        float(np.exp(made.params[size])),
+        x_NK,
+        float(norm.ppf(0.975) if clusters_less_one is None else student.ppf(0.975, clusters_less_one)),
     )
 
 
@@ -109,16 +119,18 @@ class Effect:
         name: of the column.
         value: the effect.
         error: its standard error, by the delta method.
+        quantile: as of the fit.
     """
 
     name: str
     value: float
     error: float
+    quantile: float
 
     @property
     def ci95(self) -> tuple[float, float]:
         """Its interval."""
-        return self.value - Z * self.error, self.value + Z * self.error
+        return self.value - self.quantile * self.error, self.value + self.quantile * self.error
 
     @property
     def cost(self) -> float:
@@ -131,7 +143,7 @@ class Effect:
         low, high = self.ci95
         if low <= 0 <= high:
             return None
-        half = Z * self.error / self.value**2
+        half = self.quantile * self.error / self.value**2
         return self.cost - half, self.cost + half
 
 
@@ -145,7 +157,7 @@ def marginal_effects(fit: BetaFit) -> list[Effect]:
         gradient_K = own * (curve_N[:, None] * fit.x_NK).mean(axis=0)
         gradient_K[place] += slope_N.mean()
         variance = float(gradient_K @ fit.covariance @ gradient_K)
-        found.append(Effect(name, own * float(slope_N.mean()), sqrt(max(variance, 0.0))))
+        found.append(Effect(name, own * float(slope_N.mean()), sqrt(max(variance, 0.0)), fit.quantile))
     return found
 
 

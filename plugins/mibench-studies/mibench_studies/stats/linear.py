@@ -88,3 +88,15 @@ def predict_linear(y: Floats, x: Floats, new: Floats) -> Floats:
 def predict_mean(y: Floats, x: Floats, new: Floats) -> Floats:
     """Return the mean, whatever the columns say."""
     return np.full(len(new), y.mean())
+
+
+def between_clusters(y: ArrayLike, clusters: Sequence[object]) -> float:
+    """Return the p of the F test that all clusters have one mean; 1 where none has two rows."""
+    labels, outcome = np.asarray(clusters, str), np.asarray(y, float)
+    groups = [outcome[labels == one] for one in np.unique(labels)]
+    if len(groups) < 2 or len(outcome) <= len(groups):
+        return 1.0
+    inside = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    if inside == 0:
+        return 0.0 if np.ptp(outcome) > 0 else 1.0
+    return float(stats.f_oneway(*groups).pvalue)
