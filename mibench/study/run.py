@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -178,9 +179,13 @@ def repeat(request: StudyRequest) -> str:
     words += ["--model", request.model] if request.model else []
     words += [word for attack in request.attacks for word in ("--attack", attack)]
     words += [word for seed in request.seeds for word in ("--seed", str(seed))]
-    words += [word for key, value in request.settings.items() for word in ("--set", f"{key}={value}")]
+    words += [word for key, value in request.settings.items() for word in ("--set", f"{key}={_typed(value)}")]
     words += ["--variant", request.variant] if request.variant else []
     return shlex.join(words)
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _protocol(record: Record) -> str:

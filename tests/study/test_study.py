@@ -94,7 +94,7 @@ def test_extra_metrics_make_a_protocol_of_their_own_and_targets_are_shared(lotte
     assert "found" in (tmp_path / "more" / "protocol.yaml").read_text()
     targets = [node for node in made.records if node.status != "done"]
     assert targets == []
-    with pytest.raises(UsageError, match="none of the 6 records is of toy@1.0 as lottery runs it"):
+    with pytest.raises(UsageError, match=r"none of the 6 records is of toy@1\.0 as lottery runs it"):
         lottery(settings={"extra": True}, records=(tmp_path / "study" / "records",), output=tmp_path / "third")
 
 

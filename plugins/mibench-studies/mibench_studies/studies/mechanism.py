@@ -77,6 +77,8 @@ class Mechanism(Study):
         rows = [row for attack in attacks for row in _rows(evidence, arms, attack, accuracy, self.slack)]
         evidence.require(len(rows), 1, "comparisons of arms (two people, and a seed and an attack in common)")
         table = _corrected(pd.DataFrame(rows))
+        access = dict(zip(cells["attack"], cells["access"], strict=True))
+        table.insert(1, "access", [access[attack] for attack in table["attack"]])
         answer, told = self._verdict(table, attacks)
         figure, (axes,) = canvas()
         against = table[(table["other"] == "none") & table["equal accuracy"].notna()]
