@@ -90,8 +90,8 @@ TOP = {"__init__": {"base", "results", "protocol", "session", "study"}, "__main_
 """The package itself only offers names from other rooms."""
 
 LIGHT = ["report", "leaderboard", "results", "registry", "protocol", "nodes", "store", "api", "base"]
-GENERIC = {"none", "accuracy", "torchvision", "map"}
-"""Names that mean something else too: a value, a column, a package, a tag of YAML."""
+GENERIC = {"none", "accuracy", "torchvision", "map", "dependency"}
+"""Names that mean something else too: a value, a column, a package, a tag of YAML, a group of metrics."""
 NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64"), ("study/request.py", "faces64")}
 """The default attack and the default protocols of requests, which the readme promises."""
 

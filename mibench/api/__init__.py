@@ -144,13 +144,13 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         CellResult as CellResult,
         Design as Design,
         Difference as Difference,
-        Evidence as Evidence,
         ExtraMetric as ExtraMetric,
         Figure as Figure,
         Findings as Findings,
         Number as Number,
         Study as Study,
         StudyContext as StudyContext,
+        StudyEvidence as StudyEvidence,
         Table as Table,
         TooFewRecords as TooFewRecords,
     )
@@ -186,8 +186,8 @@ _NAMES = {
     "rng": "SeedPart derive_seed generator seeded",
     "specs": "API_VERSION AttackSpec DatasetSpec DefenseSpec ExecutorSpec ImporterSpec MetricSpec ModelSpec PriorSpec"
     " ProtocolSpec Spec StudySpec",
-    "study": "Answer Arm CellResult Design Difference Evidence ExtraMetric Figure Findings Number Study StudyContext"
-    " Table TooFewRecords",
+    "study": "Answer Arm CellResult Design Difference ExtraMetric Figure Findings Number Study StudyContext"
+    " StudyEvidence Table TooFewRecords",
     "target": "Access Budget Ledger TargetView",
     "weights": "is_state read_plain read_state unreadable",
 }

@@ -169,7 +169,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class StudyEvidence:
     """All that an analysis may read.
 
     Attributes:
@@ -289,9 +289,9 @@ class Study(ABC):
         """Return what is run. Whatever is drawn is drawn here, from parameters of the study."""
 
     @abstractmethod
-    def analyse(self, evidence: Evidence) -> Findings:
+    def analyse(self, evidence: StudyEvidence) -> Findings:
         """Return what the records say.
 
         Raises:
-            TooFewRecords: if they say nothing; see :meth:`Evidence.require`.
+            TooFewRecords: if they say nothing; see :meth:`StudyEvidence.require`.
         """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mibench.api.errors import UsageError
-from mibench.api.study import CellResult, Design, Difference, Evidence, Number
+from mibench.api.study import CellResult, Design, Difference, Number, StudyEvidence
 from mibench.leaderboard.variants import Variant, is_baseline, note_on
 from mibench.results.columns import quantity
 from mibench.results.io import label, load_record
@@ -86,7 +86,7 @@ def make_evidence(
     *,
     absent: Sequence[tuple[str, str]],
     command: str,
-) -> Evidence:
+) -> StudyEvidence:
     """Return the evidence of a study.
 
     Args:
@@ -110,7 +110,7 @@ def make_evidence(
     first = records[0] if records else None
     lead = headline(first) if first else None
     stated = {arm.name: arm.family for arm in design.arms}
-    return Evidence(
+    return StudyEvidence(
         study=study,
         protocol=f"{first.protocol.name}@{first.protocol.version}" if first else "",
         headline=first.protocol.headline if first else "",
@@ -118,8 +118,8 @@ def make_evidence(
         design=design,
         cells=tuple(
             _cell(name, stated.get(name) or families.get(record.cell.defense, ""), record)
-            for name, group in found.items()
-            for record in group
+            for name in (*(name for name in stated if name in found), *sorted(found.keys() - stated.keys()))
+            for record in sorted(found[name], key=lambda record: (record.cell.seed, record.cell.attack_label))
         ),
         absent=tuple(absent),
         command=command,

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mibench.api.errors import UsageError
-from mibench.api.study import Evidence, Figure, Findings, Table
+from mibench.api.study import Figure, Findings, StudyEvidence, Table
 from mibench.base.files import write_atomic
 from mibench.base.version import __version__
 from mibench.results.display import DASH, printable
@@ -39,7 +39,7 @@ class Stated:
     command: str
 
 
-def write_page(folder: Path, stated: Stated, evidence: Evidence, findings: Findings) -> Path:
+def write_page(folder: Path, stated: Stated, evidence: StudyEvidence, findings: Findings) -> Path:
     """Write the page of a study, and beside it a PNG and SVG of each figure, a CSV of each table, and ``verdict.json``.
 
     Returns:
@@ -91,8 +91,8 @@ def write_index(folders: Sequence[Path], output: Path) -> Path:
     """
     found = sorted({path.parent for folder in folders for path in folder.rglob(VERDICT) if output not in path.parents})
     if not found:
-        told = ", ".join(map(str, folders))
-        raise UsageError(f"no finished study in {told}; run one first: mibench study run NAME")
+        places = ", ".join(map(str, folders))
+        raise UsageError(f"no finished study in {places}; run one first: mibench study run NAME")
     rows = []
     for folder in found:
         told = _read_verdict(folder / VERDICT)

@@ -11,8 +11,8 @@ from mibench.assemble.records import cell_ref
 from mibench.plan.cells import Cell
 from mibench.plan.plan import Plan, PlannedNode
 from mibench.plan.resolve import parse_choice
-from mibench.protocol.load import LoadedProtocol
-from mibench.protocol.request import Request
+from mibench.protocol.load import LoadedProtocol, Variant
+from mibench.protocol.request import DEFAULT_ATTACK, Request
 from mibench.registry.registry import Registry
 from mibench.session.run import plan_request
 from mibench.study.request import StudyRequest
@@ -33,7 +33,7 @@ class StudyPlan:
     left_out: tuple[tuple[str, str], ...] = field(default=())
 
 
-def arm_request(arm: Arm, request: StudyRequest, loaded: LoadedProtocol, protocol: str, variant: str) -> Request:
+def arm_request(arm: Arm, request: StudyRequest, loaded: LoadedProtocol, protocol: str, variant: Variant) -> Request:
     """Return an arm as the request of a run.
 
     Args:
@@ -49,7 +49,7 @@ def arm_request(arm: Arm, request: StudyRequest, loaded: LoadedProtocol, protoco
         protocols=(protocol,),
         models=(request.model,) if request.model else (),
         defenses=(defense,),
-        **({"attacks": request.attacks} if request.attacks else {}),
+        attacks=request.attacks or loaded.protocol.suite or (DEFAULT_ATTACK,),
         seeds=arm.seeds or request.seeds or loaded.protocol.seeds,
         settings={f"{name}.{key}": value for key, value in arm.params.items()},
         variant=variant,
@@ -62,7 +62,7 @@ def arm_request(arm: Arm, request: StudyRequest, loaded: LoadedProtocol, protoco
 
 
 def plan_study(
-    design: Design, request: StudyRequest, loaded: LoadedProtocol, protocol: str, variant: str, registry: Registry
+    design: Design, request: StudyRequest, loaded: LoadedProtocol, protocol: str, variant: Variant, registry: Registry
 ) -> StudyPlan:
     """Plan all arms.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mibench.api.errors import UsageError
 from mibench.api.specs import DefenseSpec
-from mibench.api.study import Design, Evidence, Findings, Study
+from mibench.api.study import Design, Findings, Study, StudyEvidence
 from mibench.protocol.load import LoadedProtocol, Variant, load_protocol, parse_protocol
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
@@ -35,7 +37,7 @@ class StudyResult:
         records: all records, failed ones included.
     """
 
-    evidence: Evidence
+    evidence: StudyEvidence
     findings: Findings
     page: Path | None
     records: Sequence[Record]
@@ -132,6 +134,12 @@ def _from_records(request: StudyRequest, registry: Registry) -> StudyResult:
     written, plan = plan_only(request, registry)
     records = load_records(request.records)
     own = [record for record in records if record.protocol.digest == running.digest]
+    if not own:
+        raise UsageError(
+            f"none of the {len(records)} records is of {running.id} as {request.name} runs it, with digest"
+            f" {running.digest[:12]}; they are of {', '.join(sorted({_protocol(record) for record in records}))}."
+            " Name their protocol with --protocol, or run the study."
+        )
     if others := len(records) - len(own):
         reason = (
             f"they are not of {running.id} with the metrics of this study, or of another version, and do not compare"
@@ -171,9 +179,18 @@ def repeat(request: StudyRequest) -> str:
     words += ["--model", request.model] if request.model else []
     words += [word for attack in request.attacks for word in ("--attack", attack)]
     words += [word for seed in request.seeds for word in ("--seed", str(seed))]
-    words += [word for key, value in request.settings.items() for word in ("--set", f"{key}={value}")]
+    words += [word for key, value in request.settings.items() for word in ("--set", f"{key}={_typed(value)}")]
     words += ["--variant", request.variant] if request.variant else []
     return shlex.join(words)
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _protocol(record: Record) -> str:
+    variant = "" if record.protocol.variant == "test" else f"+{record.protocol.variant}"
+    return f"{record.protocol.name}@{record.protocol.version}{variant} ({record.protocol.digest[:12]})"
 
 
 def _parts(request: StudyRequest, registry: Registry) -> tuple[Study, LoadedProtocol, Variant]:

@@ -11,11 +11,11 @@ from unittest import SkipTest
 from mibench.api.quantity import Quantity
 from mibench.api.study import (
     Design,
-    Evidence,
     Findings,
     Number,
     Study,
     StudyContext,
+    StudyEvidence,
     TooFewRecords,
 )
 from mibench.testing.checks import require
@@ -36,7 +36,7 @@ class StudyContract(ComponentContract):
 
     defenses: ClassVar[Mapping[str, str]] = {}
     parameters: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    evidence: ClassVar[Evidence | None] = None
+    evidence: ClassVar[StudyEvidence | None] = None
 
     def context(self) -> StudyContext:
         """Return what the design is told."""
@@ -72,7 +72,7 @@ class StudyContract(ComponentContract):
     def test_too_few_records_are_refused(self) -> None:
         """An analysis of nothing says how many records are missing, and the command that makes them."""
         study: Study = self.make()
-        empty = Evidence(
+        empty = StudyEvidence(
             study="tested",
             protocol="",
             headline="",

@@ -17,6 +17,7 @@ from mibench.api import (
     PriorSpec,
     ProtocolSpec,
     Spec,
+    StudySpec,
     hookimpl,
 )
 
@@ -96,6 +97,11 @@ def mibench_metrics() -> Iterable[MetricSpec]:
     yield _spec(MetricSpec, "match", "Match")
     yield _spec(MetricSpec, "light", "Light")
     yield _spec(MetricSpec, "found", "Found")
+
+
+@hookimpl
+def mibench_studies() -> Iterable[StudySpec]:
+    yield _spec(StudySpec, "lottery", "Lottery")
 
 
 @hookimpl

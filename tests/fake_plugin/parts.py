@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mibench.api import (
+    Arm,
     Attack,
     AttackContext,
     ClassFailed,
@@ -23,7 +24,11 @@ from mibench.api import (
     ClassResult,
     Dataset,
     Defense,
+    Design,
     Embedder,
+    ExtraMetric,
+    Figure,
+    Findings,
     FlatNames,
     GroundTruth,
     IdentityGallery,
@@ -41,6 +46,10 @@ from mibench.api import (
     PriorTrainer,
     SelfCheck,
     Step,
+    Study,
+    StudyContext,
+    StudyEvidence,
+    Table,
     TargetView,
     TensorImages,
     TrainContext,
@@ -602,3 +611,47 @@ def _measured(name: str, values: Tensor, labels: Tensor, classes: int, *, higher
         n=len(values),
         per_class=class_means(values, labels, classes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lottery(Study):
+    """Which of two arms leaks more, decided by the mean.
+
+    Attributes:
+        seed: of the draw that says who is treated.
+        extra: measure one metric more.
+        arm: defense of the treated arm.
+    """
+
+    claim: ClassVar = "The treated leak less."
+    rule: ClassVar = "It holds if their mean leakage is lower."
+
+    seed: int = 0
+    extra: bool = False
+    arm: str = "noisy"
+
+    def metrics(self) -> Sequence[ExtraMetric]:
+        return (ExtraMetric(name="found"),) if self.extra else ()
+
+    def design(self, ctx: StudyContext) -> Design:
+        order = torch.randperm(4, generator=torch.Generator().manual_seed(self.seed)).tolist()
+        arms = (
+            Arm(name="control", seeds=tuple(order[:2])),
+            Arm(name="treated", defense=self.arm, seeds=tuple(order[2:])),
+        )
+        return Design(arms=(*arms, Arm(name="odd", defense="missing", optional=True)), notes={"order": order})
+
+    def analyse(self, evidence: StudyEvidence) -> Findings:
+        by_arm = {}
+        for cell in evidence.cells:
+            by_arm.setdefault(cell.arm, []).append(cell.metrics[evidence.headline].value)
+        for name in ("control", "treated"):
+            evidence.require(len(by_arm.get(name, ())), 2, f"records of the arm {name}")
+        means = {name: sum(values) / len(values) for name, values in by_arm.items()}
+        answer = "holds" if means["treated"] < means["control"] else "does not hold"
+        rows = tuple((cell.arm, cell.seed, cell.metrics[evidence.headline].value) for cell in evidence.cells)
+        table = Table(title="all", columns=("arm", "seed", "leakage"), rows=rows)
+        figure = Figure(title="none", description="nothing", svg=b"<svg/>", png=b"\x89PNG")
+        return Findings(
+            answer=answer, verdict=f"Means are {means}.", tables={"cells": table}, figures={"figure": figure}
+        )

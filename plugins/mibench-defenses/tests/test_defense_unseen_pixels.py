@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mibench_defenses.methods.unseen_pixels import UnseenPixels
-from mibench_defenses.parts.masked import MaskedClassifier, masked
+from mibench_defenses.parts.group_lasso import group_norms
+from mibench_defenses.parts.masked import MaskedClassifier, masked, smallest
 from mibench_models.small_cnn import SmallCnn
 from mibench_models.torchvision_zoo import ResNet18
 
@@ -262,3 +263,19 @@ def test_a_wrapped_network_is_refused():
 def test_impossible_settings_are_refused():
     with pytest.raises(UsageError, match="mask_init"):
         params.build(UnseenPixels, {"mask_init": 0.0})
+
+
+def test_the_final_network_reads_exactly_the_share_that_is_asked_for():
+    """The mask is learnt once for all shares, and the smallest groups of it go, ties in order."""
+    final, other = made(removed=0.75, tau=0.0, tau_first=0.0, binarise=True), made(tau=0.0, tau_first=0.0)
+    assert final.starts_from().defense == other.starts_from().defense
+    norms = torch.tensor([[3.0, 1.0], [1.0, 0.5]])
+    assert smallest(norms, 0.5).tolist() == [[False, True], [False, True]]
+    world = TinyWorld()
+    learnt = train_steps(final.starts_from().defense, world, epochs=1)
+    start = {"mask": learnt.ctx.extras["mask"].detach()}
+    ctx = replace(world.context(), start=start)
+    model = final.build(world.classifier(), ctx)
+    read = model.mask_CHW.any(0)
+    assert read.float().mean().item() == 0.25
+    assert group_norms(start["mask"])[read].min() >= group_norms(start["mask"])[~read].max()

@@ -102,8 +102,8 @@ def loss_gradient(target: Classifier, x_BCHW: Tensor, labels_B: Tensor, ctx: Met
     with torch.enable_grad():
         x_BCHW = x_BCHW.to(ctx.device).requires_grad_()
         loss = cross_entropy(target(x_BCHW), labels_B.to(ctx.device), reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x_BCHW)
-    return gradient
+        gradient_BCHW: Tensor = torch.autograd.grad(loss, x_BCHW)[0]
+    return gradient_BCHW
 
 
 def tangent_basis(apart_M: Tensor, known_MP: Tensor, neighbours: int, dimensions: int) -> Tensor:

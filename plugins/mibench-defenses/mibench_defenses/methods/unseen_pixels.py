@@ -26,7 +26,7 @@ from mibench.api import (
     replaced,
 )
 from mibench_defenses.parts.group_lasso import GroupLasso, group_norms
-from mibench_defenses.parts.masked import Mask, MaskedClassifier, MaskedImages, masked
+from mibench_defenses.parts.masked import Mask, MaskedClassifier, MaskedImages, masked, smallest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,10 @@ class UnseenPixels(Defense):
         """Return the training of the mask, or the first of two; neither depends on options of ``final``."""
         if self.stage == "final":
             return WarmStart(
-                "private", replaced(self, {"stage": "learn", "mask.binarise": False, "mask.method": "transform"})
+                "private",
+                replaced(
+                    self, {"stage": "learn", "mask.binarise": False, "mask.method": "transform", "mask.removed": 0.0}
+                ),
             )
         if not self.penalty.adaptive:
             return None
@@ -82,6 +85,8 @@ class UnseenPixels(Defense):
         mask_CHW = torch.ones(ctx.channels, ctx.size, ctx.size, device=ctx.device)
         if ctx.start is not None:
             mask_CHW = ctx.start["mask"].to(mask_CHW).clone()
+        if self.stage == "final" and self.mask.removed:
+            mask_CHW = mask_CHW * ~smallest(group_norms(mask_CHW), self.mask.removed)
         ctx.extras["norms"] = group_norms(mask_CHW)
         read_CHW = (ctx.extras["norms"] > 0).to(mask_CHW).repeat(ctx.channels, 1, 1)
         if self.stage == "learn":

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+import torch
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from mibench.api import Classifier, ImageSet, Outputs, from_uint8, resize, to_uint8
+from mibench.api import Classifier, ImageSet, OmitIfDefault, Outputs, from_uint8, resize, to_uint8
 from mibench_defenses.parts.wrapping import same_adapter
 
 
@@ -28,6 +29,8 @@ class Mask:
         method: where the final network masks in training; every evaluation masks in the network. ``layer``: in the
             network, after augmentation, which moves unread pixels into view; ``transform``: before augmentation;
             ``dataset``: before augmentation, in 8-bit images.
+        removed: share of the pixels that the final network does not read, those with the smallest group norms, however
+            many the thresholds left; 0 takes what the thresholds removed.
     """
 
     init: Annotated[float, Gt(0), Le(1)] = 0.5
@@ -36,6 +39,7 @@ class Mask:
     switch: Annotated[float, Ge(0), Le(1)] = 0.1
     binarise: bool = False
     method: Literal["layer", "transform", "dataset"] = "transform"
+    removed: Annotated[float, Ge(0), Lt(1), OmitIfDefault()] = 0.0
 
 
 class MaskedClassifier(Classifier):
@@ -97,3 +101,12 @@ class MaskedImages(ImageSet):
 def masked(x_BCHW: Tensor, mask_CHW: Tensor) -> Tensor:
     """Return 1/2 + mask * (x - 1/2): exactly mid-grey where the mask is 0."""
     return 0.5 + mask_CHW * (x_BCHW - 0.5)
+
+
+def smallest(norms_HW: Tensor, share: float) -> Tensor:
+    """Return which pixels (H, W) are the given share with the smallest norms; of equal ones the first, row by row."""
+    number = round(share * norms_HW.numel())
+    order = norms_HW.flatten().argsort(stable=True)
+    flags = torch.zeros(norms_HW.numel(), dtype=torch.bool, device=norms_HW.device)
+    flags[order[:number]] = True
+    return flags.view(norms_HW.shape)

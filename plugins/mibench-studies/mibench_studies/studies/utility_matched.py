@@ -1,0 +1,204 @@
+"""Leakage at equal accuracy: sweeps of each defense's strength, on validation people.
+
+Shapes: D resamples, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
+
+from mibench.api import Answer, CellResult, Design, Findings, Study, StudyContext, StudyEvidence
+from mibench_studies.figures import canvas, finished, scatter
+from mibench_studies.frames import arms_frame, as_table, targets_frame
+from mibench_studies.strengths import STRENGTH, one_of_each, sweep
+
+Floats = NDArray[np.float64]
+LEAST = 8
+"""Attacked people behind an interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtilityMatched(Study):
+    """The least leakage of each defense among its settings that are accurate enough, and the area under the curve.
+
+    A defense's curve gives, for each accuracy it is asked to keep, the least leakage of its settings that keep it,
+    plain training being one of them; matched leakage is the curve at plain training's accuracy less ``loss``, and the
+    area is the mean of the curve from there up to plain training's accuracy. Intervals resample people, the same for
+    all arms. Choosing the best of several settings makes leakage look lower; the same choice is made in each resample.
+
+    Attributes:
+        factors: multiples of each defense's strength under the protocol; 1 is always there.
+        loss: accuracy that may be lost.
+        margin: leakage, in units of the headline, below which a difference does not matter.
+        draws: resamples of people.
+    """
+
+    claim: ClassVar[str] = "Some defense leaks less than plain training at equal accuracy."
+    rule: ClassVar[str] = (
+        "It holds if for one defense at least the interval of its matched leakage minus that of plain training lies"
+        " below 0,"
+        " at 95 % over all defenses (Bonferroni). It does not hold if all intervals lie above minus the margin. Else it"
+        " cannot be told."
+    )
+    variant: ClassVar[Literal["test", "validation"]] = "validation"
+
+    factors: tuple[Annotated[float, Gt(0)], ...] = (0.1, 0.3, 3.0)
+    loss: Annotated[float, Gt(0), Lt(1)] = 0.02
+    margin: Annotated[float, Gt(0)] = 0.5
+    draws: Annotated[int, Ge(200)] = 2000
+
+    def design(self, ctx: StudyContext) -> Design:
+        """Return sweeps of the defenses that have a strength."""
+        plain, *others = one_of_each(ctx)
+        return Design(arms=(plain, *(arm for arm in others if arm.defense in STRENGTH), *sweep(ctx, self.factors)))
+
+    def analyse(self, evidence: StudyEvidence) -> Findings:
+        """Match.
+
+        Raises:
+            TooFewRecords: without plain training, without a defense, or with fewer than eight attacked people.
+        """
+        plain = evidence.design.arms[0].name
+        by_arm = defaultdict(list)
+        for cell in evidence.cells:
+            by_arm[cell.arm].append(cell)
+        evidence.require(len(by_arm.get(plain, ())), 1, f"records of the arm {plain!r}")
+        people = len(_values(by_arm[plain][0]))
+        evidence.require(int(np.isfinite(_values(by_arm[plain][0])).sum()), LEAST, "attacked people")
+        defense = {arm: cells[0].defense for arm, cells in by_arm.items()}
+        names = [name for name in dict.fromkeys(defense.values()) if name != defense[plain]]
+        evidence.require(len(names), 1, "defenses with records")
+        counts_DK = _counts(self.draws, people)
+        points = {arm: _points(cells, counts_DK) for arm, cells in by_arm.items()}
+        rows = []
+        for name in names:
+            own = {arm: points[arm] for arm in by_arm if defense[arm] in (name, defense[plain])}
+            rows.append((name, *_matched(own, plain, self.loss, 0.05 / len(names))))
+        columns = ["defense", "matched", "difference", "low", "high", "area", "area low", "area high", "setting"]
+        table = pd.DataFrame(rows, columns=columns)
+        answer: Answer = "cannot be told"
+        if (table["high"] < 0).any():
+            answer = "holds"
+        elif (table["low"] > -self.margin).all():
+            answer = "does not hold"
+        arms = arms_frame(targets_frame(evidence))
+        arms["defense"] = [defense[arm] for arm in arms["arm"]]
+        arms["front"] = _front(arms["accuracy"].to_numpy(float), arms["leakage"].to_numpy(float))
+        best = table.loc[table["difference"].idxmin()]
+        figure, (axes,) = canvas()
+        scatter(axes, list(arms["accuracy"]), list(arms["leakage"]), list(arms["defense"]))
+        front = arms[arms["front"]].sort_values("accuracy")
+        axes.step(front["accuracy"], front["leakage"], where="pre", color="#888888", linewidth=1)
+        axes.set_xlabel("accuracy")
+        axes.set_ylabel(evidence.headline)
+        return Findings(
+            answer=answer,
+            verdict=f"At a loss of at most {self.loss:.0%} of accuracy, {best['defense']} ({best['setting']}) leaks"
+            f" {best['difference']:+.2f} [{best['low']:+.2f}, {best['high']:+.2f}] {evidence.unit} against plain"
+            f" training, the"
+            f" least of {len(names)} defenses; intervals are corrected for their number.",
+            tables={
+                "matched": as_table(table, "Leakage at equal accuracy, and area under the curve"),
+                "arms": as_table(
+                    arms[["arm", "defense", "accuracy", "leakage", "front", "seeds"]], "Arms and Pareto front"
+                ),
+            },
+            figures={
+                "curve": finished(figure, "Leakage against accuracy", "One point for each setting; the Pareto front.")
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One arm: accuracy and leakage as measured, and in each resample.
+
+    Attributes:
+        accuracy: measured.
+        leakage: measured, worst case over attacks.
+        accuracy_D: in resamples.
+        leakage_D: likewise.
+    """
+
+    accuracy: float
+    leakage: float
+    accuracy_D: Floats
+    leakage_D: Floats
+
+
+def _values(cell: CellResult) -> Floats:
+    """Return the headline by class (K,), larger is more leakage; NaN for classes that were not attacked."""
+    lead = cell.metrics[cell.headline]
+    values = np.array([np.nan if value is None else value for value in lead.per_class], float)
+    return -values if lead.higher_is_better else values
+
+
+def _accuracy(cell: CellResult) -> tuple[float, Floats]:
+    [number] = [
+        n for n in cell.metrics.values() if n.quantity.role == "accuracy" and n.quantity.k == 1 and not n.quantity.part
+    ]
+    return number.value, np.array([np.nan if value is None else value for value in number.per_class], float)
+
+
+def _counts(draws: int, people: int) -> Floats:
+    generator = np.random.Generator(np.random.PCG64(20260102))
+    made: Floats = generator.multinomial(people, [1 / people] * people, size=draws).astype(float)
+    return made
+
+
+def _weighted(values_K: Floats, counts_DK: Floats) -> Floats:
+    known = np.isfinite(values_K)
+    weight_D = counts_DK[:, known].sum(axis=1)
+    made: Floats = counts_DK[:, known] @ values_K[known] / np.maximum(weight_D, 1)
+    return made
+
+
+def _points(cells: Sequence[CellResult], counts_DK: Floats) -> Point:
+    by_attack: defaultdict[str, list[CellResult]] = defaultdict(list)
+    for cell in cells:
+        by_attack[cell.attack].append(cell)
+    leaks = [np.mean([np.nanmean(_values(cell)) for cell in group]) for group in by_attack.values()]
+    drawn = [np.mean([_weighted(_values(cell), counts_DK) for cell in group], axis=0) for group in by_attack.values()]
+    seeds = list({cell.seed: _accuracy(cell) for cell in cells}.values())
+    return Point(
+        float(np.mean([value for value, _ in seeds])),
+        float(max(leaks)),
+        np.mean([_weighted(per_class, counts_DK) for _, per_class in seeds], axis=0),
+        np.max(drawn, axis=0),
+    )
+
+
+def _matched(points: Mapping[str, Point], plain: str, loss: float, alpha: float) -> tuple[float | str, ...]:
+    """Return matched leakage, its difference to plain training with an interval, the area likewise, and the setting."""
+    names = list(points)
+    accuracy = np.array([points[name].accuracy for name in names])
+    leakage = np.array([points[name].leakage for name in names])
+    accuracy_AD = np.stack([points[name].accuracy_D for name in names])
+    leakage_AD = np.stack([points[name].leakage_D for name in names])
+    place = names.index(plain)
+    levels = accuracy[place] - loss * np.linspace(1, 0, 11)
+    curve = [leakage[accuracy >= level - 1e-12].min() for level in levels]
+    kept = np.flatnonzero(accuracy >= levels[0] - 1e-12)
+    setting = names[int(kept[leakage[kept].argmin()])]
+    gaps = loss * np.linspace(1, 0, 11)[:, None]
+    allowed_LAD = accuracy_AD[None] >= (accuracy_AD[place][None] - gaps)[:, None] - 1e-12
+    curve_LD = np.where(allowed_LAD, leakage_AD[None], np.inf).min(axis=1)
+    apart_D, area_D = curve_LD[0] - leakage_AD[place], curve_LD.mean(axis=0)
+    low, high = (float(np.quantile(apart_D, q)) for q in (alpha / 2, 1 - alpha / 2))
+    area = (float(np.quantile(area_D, q)) for q in (0.025, 0.975))
+    return float(curve[0]), float(curve[0] - leakage[place]), low, high, float(np.mean(curve)), *area, setting
+
+
+def _front(accuracy: Floats, leakage: Floats) -> list[bool]:
+    """Tell which arms no other arm beats in both."""
+    better = (accuracy[None] >= accuracy[:, None]) & (leakage[None] <= leakage[:, None])
+    strictly = (accuracy[None] > accuracy[:, None]) | (leakage[None] < leakage[:, None])
+    return [not bool(row.any()) for row in better & strictly]

@@ -1,0 +1,209 @@
+"""Statistics against enumeration by hand, scipy, numerical derivatives and simulated data of known coefficients."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic as made
+from mibench_studies.frames import arms_frame, as_frames, as_table, cells_frame, targets_frame
+from mibench_studies.stats.beta import BetaFit, bootstrap_effects, fit_beta, marginal_effects, squeezed
+from mibench_studies.stats.linear import fit_linear, inflation, left_out_error, predict_linear, predict_mean
+from mibench_studies.stats.permutation import hedges_g, logit, permutation_test, welch
+from mibench_studies.stats.ranks import mean_interval, spearman
+from mibench_studies.studies.randomised_trial import RandomisedTrial, assignment
+from scipy import stats
+from scipy.special import expit
+
+
+def test_the_exact_permutation_test_is_an_enumeration_by_hand():
+    one, other = [1.0, 2.0, 4.0], [3.0, 7.0, 8.0]
+    pooled = [*one, *other]
+    observed = abs(np.mean(one) - np.mean(other))
+    gaps = []
+    for chosen in combinations(range(6), 3):
+        rest = [pooled[place] for place in range(6) if place not in chosen]
+        gaps.append(abs(np.mean([pooled[place] for place in chosen]) - np.mean(rest)))
+    assert len(gaps) == 20
+    expected = sum(gap >= observed - 1e-9 for gap in gaps) / 20
+    found = permutation_test(one, other)
+    assert (found.p, found.least, found.exact) == (pytest.approx(expected), 2 / 20, True)
+    assert expected == 0.2  # {1,2,3}, {1,2,4} and their complements
+
+
+def test_groups_apart_reach_the_smallest_p_and_scipy_agrees():
+    found = permutation_test([1, 2, 3, 4, 5], [11, 12, 13, 14, 15])
+    assert found.p == found.least == 2 / 252
+    draw = np.random.default_rng(0)
+    one, other = draw.normal(size=6), draw.normal(0.8, size=4)
+    theirs = stats.permutation_test((one, other), lambda a, b: a.mean() - b.mean(), n_resamples=np.inf)
+    mine = permutation_test(one, other)
+    # scipy doubles the smaller tail, which is another two-sided p where groups are unequal
+    every = [a.mean() - b.mean() for a, b in _splits(np.concatenate([one, other]), 6)]
+    assert mine.p == np.mean(np.abs(every) >= abs(one.mean() - other.mean()) - 1e-12)
+    assert abs(mine.p - theirs.pvalue) < 0.1
+    assert mine.least == 1 / 210
+
+
+def _splits(values, size):
+    for chosen in combinations(range(len(values)), size):
+        mask = np.zeros(len(values), bool)
+        mask[list(chosen)] = True
+        yield values[mask], values[~mask]
+
+
+def test_many_units_are_drawn_and_agree_with_the_exact_test():
+    draw = np.random.default_rng(1)
+    one, other = draw.normal(size=14), draw.normal(0.7, size=14)
+    found = permutation_test(one, other)
+    assert not found.exact
+    assert found.p == pytest.approx(stats.ttest_ind(one, other).pvalue, abs=0.02)
+
+
+def test_welch_and_hedges():
+    one, other = [1.0, 2.0, 3.0, 4.5], [2.0, 4.0, 6.0]
+    theirs = stats.ttest_ind(one, other, equal_var=False)
+    found = welch(one, other)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.ci95 == pytest.approx(tuple(theirs.confidence_interval()))
+    pooled = np.sqrt((3 * np.var(one, ddof=1) + 2 * np.var(other, ddof=1)) / 5)
+    assert hedges_g(one, other) == pytest.approx((2.625 - 4) / pooled * (1 - 3 / (4 * 5 - 1)), rel=0.01)
+    assert welch([1.0], other).ci95 is None
+    assert hedges_g([1.0, 1.0], [1.0, 1.0]) is None
+    assert logit([0.5, expit(2.0)]) == pytest.approx([0, 2])
+
+
+def test_assignment_is_random_equal_and_always_the_same():
+    assert assignment([0, 1, 2, 3], 2, 0) == assignment([0, 1, 2, 3], 2, 0)
+    assert sorted(sum(assignment(list(range(10)), 3, 5), ())) == list(range(10))
+    assert [len(own) for own in assignment(list(range(10)), 3, 5)] == [4, 3, 3]
+    treated = [7 in assignment(list(range(10)), 2, draw)[1] for draw in range(400)]
+    assert 0.42 < np.mean(treated) < 0.58
+
+
+def test_the_assignment_stands_in_the_design():
+    class Context:
+        settled = staticmethod(lambda _: {"lam": 1.0, "eps": 0.1, "step_size": 0.1})
+
+    design = RandomisedTrial(targets=8, draw=3, first_seed=100).design(Context)
+    control, treated = design.arms
+    assert sorted((*control.seeds, *treated.seeds)) == list(range(100, 108))
+    assert design.notes["assignment"] == {"control": list(control.seeds), "treated": list(treated.seeds)}
+    assert dict(control.params) == {"lam": 0.0}
+    assert dict(treated.params) == {}
+
+
+def simulated(draw, n=160, clusters=16, precision=30.0):
+    x = draw.uniform(-1, 1, (n, 2))
+    mean = expit(0.3 + x @ np.array([1.2, -0.6]))
+    return draw.beta(mean * precision, (1 - mean) * precision), x, np.arange(n) % clusters
+
+
+def test_beta_regression_recovers_planted_coefficients():
+    y, x, clusters = simulated(np.random.default_rng(3), n=3000)
+    fit = fit_beta(y, x, ["a", "b"], clusters)
+    assert fit.coefficients == pytest.approx([0.3, 1.2, -0.6], abs=0.05)
+    assert fit.precision == pytest.approx(30, rel=0.1)
+    assert fit.interval("a")[0] < 1.2 < fit.interval("a")[1]
+
+
+def test_marginal_effects_are_derivatives_of_the_mean_and_their_error_that_of_the_delta_method():
+    y, x, _ = simulated(np.random.default_rng(4))
+    fit = fit_beta(y, x, ["a", "b"])
+    step = 1e-5
+    for place, effect in enumerate(marginal_effects(fit)):
+        moved = x.copy()
+        moved[:, place] += step
+        assert effect.value == pytest.approx((fit.predict(moved) - fit.predict(x)).mean() / step, rel=1e-3)
+
+        def at(coefficients, name=effect.name):
+            other = BetaFit(fit.names, coefficients, fit.covariance, fit.precision, fit.x_NK)
+            return next(one.value for one in marginal_effects(other) if one.name == name)
+
+        gradient = np.array([(at(fit.coefficients + step * e) - at(fit.coefficients)) / step for e in np.eye(3)])
+        assert effect.error == pytest.approx(np.sqrt(gradient @ fit.covariance @ gradient), rel=1e-3)
+        assert effect.cost == 1 / effect.value
+        low, high = effect.cost_ci95
+        assert (low + high) / 2 == pytest.approx(effect.cost)
+        assert (high - low) / 2 == pytest.approx(1.959964 * effect.error / effect.value**2, rel=1e-3)
+
+
+def test_intervals_hold_as_often_as_they_say_in_a_few_simulations():
+    """The whole of it, 400 simulations, is benchmarks/beta_regression.py; the plugin's readme has its table."""
+    hits = []
+    truth = None
+    for number in range(40):
+        y, x, _ = simulated(np.random.default_rng(100 + number))
+        fit = fit_beta(y, x, ["a", "b"])
+        mean = expit(0.3 + x @ np.array([1.2, -0.6]))
+        truth = 1.2 * (mean * (1 - mean)).mean()
+        low, high = marginal_effects(fit)[0].ci95
+        hits.append(low <= truth <= high)
+    assert np.mean(hits) >= 0.85
+
+
+def test_resampled_clusters_spread_as_the_delta_method_says():
+    y, x, clusters = simulated(np.random.default_rng(5))
+    fit = fit_beta(y, x, ["a", "b"], clusters)
+    drawn = bootstrap_effects(y, x, ["a", "b"], clusters, draws=120)
+    assert drawn.shape == (120, 2)
+    for place, effect in enumerate(marginal_effects(fit)):
+        assert drawn[:, place].std() == pytest.approx(effect.error, rel=0.5)
+        assert drawn[:, place].mean() == pytest.approx(effect.value, abs=0.02)
+
+
+def test_fractions_are_squeezed_only_where_they_have_to_be():
+    assert squeezed([0.2, 0.9]) == pytest.approx([0.2, 0.9])
+    assert squeezed([-0.1, 0.5, 1.0, 1.2]) == pytest.approx([0.125, 0.5, 0.875, 0.875])
+
+
+def test_linear_models_collinearity_and_left_out_defenses():
+    draw = np.random.default_rng(6)
+    x = draw.normal(size=(60, 2))
+    near = np.column_stack([x, x[:, 0] + 0.01 * draw.normal(size=60)])
+    clusters = np.arange(60) // 6
+    y = 0.5 * x[:, 0] + 0.01 * draw.normal(size=60)
+    fit = fit_linear(y, x, ["a", "b"], clusters)
+    assert fit.coefficients[1] == pytest.approx(0.5, abs=0.01)
+    assert fit.free == 9
+    factors = inflation(near, ["a", "b", "c"])
+    assert factors["a"] > 100 > 2 > factors["b"]
+    expected = 1 / (1 - np.corrcoef(near[:, 1], _regressed(near[:, 1], near[:, [0, 2]]))[0, 1] ** 2)
+    assert factors["b"] == pytest.approx(expected, rel=1e-3)
+    assert left_out_error(y, x, clusters, predict_linear) < 0.02
+    by_hand = np.mean([abs(y[i] - y[clusters != clusters[i]].mean()) for i in range(60)])
+    assert left_out_error(y, x, clusters, predict_mean) == pytest.approx(by_hand)
+
+
+def _regressed(y, x):
+    design = np.column_stack([np.ones(len(x)), x])
+    return design @ np.linalg.lstsq(design, y, rcond=None)[0]
+
+
+def test_rank_correlation_and_its_interval():
+    draw = np.random.default_rng(7)
+    x = draw.normal(size=30)
+    y = x + draw.normal(size=30)
+    found = spearman([*x, np.nan], [*y, 1.0])
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.pairs == 30
+    z = np.arctanh(found.value)
+    half = 1.959964 * np.sqrt((1 + found.value**2 / 2) / 27)
+    assert found.interval == pytest.approx((np.tanh(z - half), np.tanh(z + half)), rel=1e-5)
+    assert spearman([1, 1, 1], [1, 2, 3]).interval is None
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), rel=1e-4)
+    assert mean_interval([1.0]) is None
+
+
+def test_frames_have_one_row_for_each_cell_target_and_arm():
+    evidence = made.mechanism(direction=1.0)
+    cells, targets = cells_frame(evidence), targets_frame(evidence)
+    assert (len(cells), len(targets)) == (14, 7)
+    worst = cells[cells["arm"] == "atat"]["leakage"].max()
+    assert targets.set_index("arm")["leakage"]["atat"] == worst
+    assert list(arms_frame(targets)["seeds"]) == [1] * 7
+    table = as_table(pd.DataFrame({"a": [1, None], "b": ["x", "y"]}), "both")
+    assert table.rows == ((1.0, "x"), (None, "y"))
+    assert as_frames({"t": table})["t"]["b"].tolist() == ["x", "y"]
