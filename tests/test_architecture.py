@@ -29,6 +29,8 @@ ALLOWED = {
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
     "analysis": {"results", "leaderboard"},
+    "exchange": {"base", "api", "results", "protocol", "leaderboard"},
+    "site": {"base", "api", "results", "protocol", "leaderboard", "exchange"},
     "assemble": {
         "base",
         "api",
@@ -41,6 +43,7 @@ ALLOWED = {
         "plan",
         "stages",
         "leaderboard",
+        "site",
     },
     "execute": {"api", "registry", "store", "nodes", "plan", "stages"},
     "session": {
