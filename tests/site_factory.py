@@ -22,7 +22,7 @@ LIBRARY: Library = {
     ("defense", name): Method("defense", name, f"the defense {name}", PAPER, family, "white-box", ("It is slow.",))
     for name, family in FAMILIES.items()
 }
-LEVELS = {"atat": 0.2, "negls": 0.3, "bido": 0.32, "mid": 0.45, "none": 0.7}
+LEVELS = {"atat": 0.1, "negls": 0.3, "bido": 0.32, "mid": 0.45, "none": 0.7}
 
 
 def people_values(level: float, seed: int, spread: float = 0.15) -> MetricValue:
@@ -48,7 +48,7 @@ def cell(defense: str, seed: int = 0, *, level: float | None = None, **changes: 
 def records() -> list[Record]:
     """Return three seeds of five defenses; one of them has met a second attack."""
     found = [cell(defense, seed) for defense in LEVELS for seed in (0, 1, 2)]
-    return [*found, *(cell("atat", seed, level=0.1, attack="ppa/ce") for seed in (0, 1))]
+    return [*found, *(cell("atat", seed, level=0.12, attack="ppa/ce") for seed in (0, 1))]
 
 
 def write_board(root: Path, entries: Iterable[Record], text: str = PROTOCOL_TEXT) -> Path:

@@ -16,15 +16,14 @@ from mibench.leaderboard.render import to_csv, to_json
 from mibench.results.record import Record
 from mibench.results.schema import schema_name, schema_text
 from mibench.site import changes as history
-from mibench.site.board_data import board_data
+from mibench.site.board_page import board_page
 from mibench.site.columns import columns_of
 from mibench.site.entry import BoardPages, load_pages
 from mibench.site.library import Library
 from mibench.site.matrix import matrix
 from mibench.site.methods_page import methods_page
-from mibench.site.pages import as_script, render
+from mibench.site.pages import render
 from mibench.site.row_page import row_page
-from mibench.site.scatter import family_marks, scatters
 
 CHANGES = "changes.json"
 MARK = "mibench-site.json"
@@ -98,12 +97,8 @@ def _board_files(
     board: BoardPages, changes: Sequence[history.Change], library: Library, settings: Settings
 ) -> Iterator[File]:
     columns = columns_of(board.section, board.entries)
-    common: dict[str, Any] = {"board": board, "section": board.section, "columns": columns}
-    data = as_script(board_data(board, columns, library, settings.url))
-    drawings, marks = scatters(board.section, board.entries), family_marks(board.entries)
-    common["facets"] = _facets(board)
-    drawn = {"drawings": drawings, "marks": marks, "glyph_range": _ends(board)}
-    yield "index.html", render("board.html", root="../../", data=data, **drawn, **common)
+    common: dict[str, Any] = {"board": board, "section": board.section}
+    yield "index.html", board_page(board, library, settings.url)
     yield "matrix.html", render("matrix.html", root="../../", matrix=matrix(board), **common)
     for entry in board.entries:
         page = row_page(board, entry, columns, library, settings.url)
@@ -119,27 +114,6 @@ def _board_files(
 
 def _records(board: BoardPages) -> list[Record]:
     return [record for entry in board.entries for record in entry.row.records]
-
-
-def _ends(board: BoardPages) -> tuple[float, float]:
-    """Return the ends of the axis of the small drawings beside leakages."""
-    rows = [entry.row for entry in board.entries]
-    found = [end for row in rows for end in (row.leakage.value, *(row.leakage.ci95 or ()))]
-    found += [row.floor for row in rows if row.floor is not None]
-    return min([0.0, *found]), max([0.0, *found])
-
-
-def _facets(board: BoardPages) -> list[tuple[str, str, list[str]]]:
-    """Return what rows can be chosen by: name, title and values, where there is a choice."""
-    entries = board.entries
-    found = [
-        ("access", "holds against", {entry.access or "unstated" for entry in entries}),
-        ("family", "family", {entry.family or "other" for entry in entries}),
-        ("model", "model", {entry.row.model for entry in entries}),
-        ("evidence", "evidence", {entry.evidence for entry in entries}),
-        ("complete", "rank", {"ranked" if entry.complete else "without rank" for entry in entries}),
-    ]
-    return [(name, title, sorted(values)) for name, title, values in found if len(values) > 1]
 
 
 def _before(out: Path) -> dict[str, Any] | None:

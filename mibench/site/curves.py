@@ -147,7 +147,7 @@ def people(row: Row, records: Sequence[Record]) -> People | None:
         told = f"person {who}: {after[who]:.2f}" + (f", undefended {old:.2f}" if old is not None else "")
         x = round(LEFT + step * (place + 0.5), 1)
         drawn.append(Person(x, None if old is None else up.at(old), up.at(after[who]), told))
-    rows = [(who, before.get(who), after[who]) for who in order]
+    rows: list[tuple[int, float | None, float | None]] = [(who, before.get(who), after[who]) for who in order]
     return People(up.ticks(5), drawn, rows)
 
 

@@ -10,8 +10,13 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mibench.base.version import __version__
+from mibench.results.display import printable
+
+MOST_LETTERS = 2000
+"""Letters of a line of foreign text that a page shows."""
 
 
 def render(template: str, *, root: str, **content: Any) -> str:
@@ -35,8 +40,8 @@ def render(template: str, *, root: str, **content: Any) -> str:
 
 def as_script(data: Any) -> str:
     """Return data as JSON that no parser of HTML takes for anything else."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text
 
@@ -44,6 +49,13 @@ def as_script(data: Any) -> str:
 @cache
 def _asset(name: str) -> str:
     return files("mibench.site").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _clean(value: Any) -> Any:
+    """Take from text what no page should hold: control characters, marks that turn text around, endless lines."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(printable(line, MOST_LETTERS) for line in value.split("\n"))
 
 
 def _hash(text: str) -> str:
@@ -56,6 +68,7 @@ def _environment() -> Environment:
         loader=PackageLoader("mibench.site"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -8,10 +8,13 @@
   const search = document.getElementById("q");
   const rows = [...body.rows].map((tr, i) => ({ tr, i, data: data.rows[i], text: tr.textContent.toLowerCase(),
     cells: Object.fromEntries([...tr.cells].map((cell) => [cell.dataset.col, cell])) }));
+  const drawings = [...document.querySelectorAll("svg.plot")].map((svg) => ({ svg, down: svg.dataset.down === "1" ? 1 : -1,
+    dots: [...svg.querySelectorAll("[data-row]")].map((dot) => ({ dot, on: true, id: dot.dataset.row, ranked: dot.dataset.ranked,
+      at: [+dot.dataset.x, +dot.dataset.y] })) }));
   let place = 0;
   for (const row of rows) row.place = row.data.rank === null ? -1 : place++;
   const usual = data.columns.filter((column) => column.usual).map((column) => column.id);
-  let state = {};
+  let state = {}, drawn = { sort: "" };
 
   // Ranks of some ranked rows, by their places in the triangle of p values: the rule of mibench.leaderboard.ranks.
   function ranks(places) {
@@ -60,34 +63,44 @@
     for (const row of ranked) setRank(row, found ? found.get(row.place) : row.data.rank);
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = new Set(kept.filter((row) => words.every((word) => row.text.includes(word))));
-    for (const row of rows) row.tr.hidden = !shown.has(row);
-    sort();
+    for (const row of rows) if (row.tr.hidden === shown.has(row)) row.tr.hidden = !row.tr.hidden;
+    if (drawn.sort !== state.sort || state.sort === "rank" || state.sort === "-rank") sort();
     rule();
-    const visible = new Set(["rank", "name", ...state.cols]);
-    for (const tr of [...table.tHead.rows, ...body.rows]) for (const cell of tr.cells) cell.hidden = !visible.has(cell.dataset.col);
+    if (drawn.cols !== state.cols.join()) columns();
+    drawn = { sort: state.sort, cols: state.cols.join() };
     plots(shown);
     const which = !anew && kept.length < rows.length ? "the whole board" : `the ${ranked.length} ranked rows${anew ? " that the filters leave" : ""}`;
     said.textContent = `${shown.size} of ${rows.length} rows. Ranks are among ${which}.`;
   }
 
   function setRank(row, rank) {
+    if (row.rank === rank) return;
     row.rank = rank;
     row.cells.rank.textContent = rank;
     row.cells.rank.dataset.v = rank;
   }
 
+  function columns() {
+    const visible = new Set(["rank", "name", ...state.cols]);
+    for (const tr of [...table.tHead.rows, ...body.rows]) for (const cell of tr.cells) {
+      if (cell.hidden === visible.has(cell.dataset.col)) cell.hidden = !cell.hidden;
+    }
+  }
+
   function sort() {
     const down = state.sort.startsWith("-"), key = state.sort.replace(/^-/, "");
-    const value = (row) => row.cells[key]?.dataset.v;
     const numeric = rows.some((row) => row.cells[key]?.classList.contains("num"));
+    const values = rows.map((row) => row.cells[key]?.dataset.v).map((v) => (v !== undefined && numeric ? +v : v));
     const order = [...rows];
     if (key) order.sort((a, b) => {
-      const x = value(a), y = value(b);
+      const x = values[a.i], y = values[b.i];
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined) || a.i - b.i;
       const less = numeric ? x - y : x.localeCompare(y);
       return (down ? -less : less) || a.i - b.i;
     });
-    body.append(...order.map((row) => row.tr));
+    body.remove(); // thousands of rows move faster where nothing lays them out
+    body.replaceChildren(...order.map((row) => row.tr));
+    table.append(body);
     for (const th of table.tHead.rows[0].cells) {
       if (th.dataset.col === key) th.setAttribute("aria-sort", down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
@@ -98,20 +111,20 @@
     let before;
     for (const tr of body.rows) {
       if (tr.hidden) continue;
-      const rank = tr.cells[0].textContent;
-      tr.classList.toggle("first", !state.sort && before !== undefined && before !== rank);
+      const rank = tr.cells[0].textContent, first = !state.sort && before !== undefined && before !== rank;
+      if (tr.classList.contains("first") !== first) tr.classList.toggle("first");
       before = rank;
     }
   }
 
   function plots(shown) {
     const ids = new Set([...shown].map((row) => row.data.id));
-    for (const svg of document.querySelectorAll("svg.plot")) {
-      const points = [], down = svg.dataset.down === "1" ? 1 : -1;
-      for (const dot of svg.querySelectorAll("[data-row]")) {
-        const on = ids.has(dot.dataset.row);
-        dot.toggleAttribute("hidden", !on);
-        if (on && dot.dataset.ranked) points.push([+dot.dataset.x, +dot.dataset.y]);
+    for (const { svg, down, dots } of drawings) {
+      const points = [];
+      for (const one of dots) {
+        const on = ids.has(one.id);
+        if (one.on !== on) one.dot.toggleAttribute("hidden", !(one.on = on));
+        if (on && one.ranked) points.push(one.at);
       }
       points.sort((a, b) => b[0] - a[0] || down * (b[1] - a[1]));
       let path = "", best = -Infinity;
