@@ -27,6 +27,7 @@ COMMANDS = {
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
+    "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),
     "rules": LazyCommand("mibench.cli.checks:rules", "Explain the rules: a sentence and two examples each."),
     "schema": LazyCommand("mibench.cli.checks:schema", "Print the JSON Schema of a record."),
 }

@@ -33,7 +33,7 @@ def build(out: Path, folder: Path, url: str, entries_url: str, date: str | None)
     from mibench.site import build_site
     from mibench.site.build import Settings
 
-    settings = Settings(_date(date), _address(url, "--url"), _address(entries_url, "--entries-url"))
+    settings = Settings(date_of(date), address_of(url, "--url"), address_of(entries_url, "--entries-url"))
     written = build_site(folder, out, library(load_registry()), settings)
     size = sum(path.stat().st_size for path in written)
     echo(f"site     {short_path(out / 'index.html')}: {len(written)} files, {size / 1e6:.1f} MB")
@@ -57,7 +57,7 @@ def serve(folder: Path, port: int, show: bool) -> None:
     from mibench.site.serve import server
 
     with tempfile.TemporaryDirectory() as made:
-        build_site(folder, Path(made), library(load_registry()), Settings(_date(None)))
+        build_site(folder, Path(made), library(load_registry()), Settings(date_of(None)))
         with server(Path(made), port) as running:
             address = f"http://127.0.0.1:{running.server_port}/"
             echo(f"serving  {address}")
@@ -67,7 +67,8 @@ def serve(folder: Path, port: int, show: bool) -> None:
             running.serve_forever()
 
 
-def _date(stated: str | None) -> str:
+def date_of(stated: str | None) -> str:
+    """Return the date of what is written: the one stated, SOURCE_DATE_EPOCH, or today."""
     if stated is None:
         seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()
@@ -77,7 +78,8 @@ def _date(stated: str | None) -> str:
         raise UsageError(f"--date {stated!r}: expected YYYY-MM-DD") from None
 
 
-def _address(stated: str, option: str) -> str:
+def address_of(stated: str, option: str) -> str:
+    """Return an address with a slash at its end; empty if none was stated."""
     if stated and not stated.startswith(("https://", "http://")):
         raise UsageError(f"{option} {stated!r}: expected an address that begins with https://")
     return stated and stated.rstrip("/") + "/"

@@ -48,6 +48,15 @@ def cite_row(row: Row, digest_of_protocol: str, slug: str, address: str = "") ->
     return f"@misc{{{row_key(row, slug)},\n{body}\n}}\n"
 
 
+def row_slug(row: Row) -> str:
+    """Return a row's name in addresses and files: lower-case letters, digits, ``.``, ``_`` and ``-``.
+
+    It stays while the row's model, defense, version and parameters do.
+    """
+    text = f"{row.model}-{row.defense}-{row.params_digest}".lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", text).strip("-.")[:120] or "row"
+
+
 def row_key(row: Row, slug: str) -> str:
     """Return the key of a row's BibTeX entry."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", f"mibench-{row.protocol}-{slug}")

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from mibench.api.errors import UsageError
 from mibench.base.files import write_atomic
 from mibench.exchange.cells import cells_csv
+from mibench.exchange.every_eval import Source
+from mibench.exchange.export import Target, citations, described
 from mibench.leaderboard.board import Board
 from mibench.leaderboard.catalogue import catalogue
 from mibench.leaderboard.render import to_csv, to_json
@@ -110,6 +112,9 @@ def _board_files(
     yield "board.csv", to_csv(whole)
     yield "cells.csv", cells_csv(_records(board))
     yield "protocol.yaml", board.loaded.text
+    target = Target(Source("mibench", "other", "", settings.date), settings.url)
+    yield "citations.bib", citations(board.section, target)
+    yield "croissant.json", described(board.section, target)
 
 
 def _records(board: BoardPages) -> list[Record]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mibench.exchange.cite import row_slug
 from mibench.leaderboard.board import ProtocolBoard, load_board
 from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
 from mibench.leaderboard.layout import BoardFolder, choose
@@ -99,7 +99,7 @@ def entries_of(rows: Sequence[Row], library: Library, usual: str) -> list[Entry]
     made = []
     for row in rows:
         note = printable("; ".join(part for part in (row.note, row.model if row.model != usual else "") if part))
-        slug = slug_of(f"{row.model}-{row.defense}-{row.params_digest}")
+        slug = row_slug(row)
         taken[slug] = taken.get(slug, 0) + 1  # rows of a model with changed parameters, which no rule accepts
         known = methods(library, "defense", row.defense)
         part = row.records[0].components.get("defense") if row.records else None
@@ -114,8 +114,3 @@ def entries_of(rows: Sequence[Row], library: Library, usual: str) -> list[Entry]
             )
         )
     return made
-
-
-def slug_of(text: str) -> str:
-    """Return a text as part of an address: lower-case letters, digits, ``.``, ``_`` and ``-``."""
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-.")[:120] or "row"
