@@ -1,8 +1,8 @@
 """Rows as files under ``.eval_results/`` of model repositories on Hugging Face: one number each, high is good.
 
-The format has one number for a task, no interval, and takes high for good. A headline that is a fraction becomes 100 times
-what does *not* leak; another one (bits) 100 times the share of the way from gold down to the floor, the normalised leakage
-taken from one. Everything that this leaves out is said in ``notes``, with the address of the row.
+The format has one number for a task, no interval, and takes high for good. A headline that is a fraction becomes 100
+times what does *not* leak. Another one (bits) becomes 100 times the share of the way from gold down to the floor: one
+less the normalised leakage. What this leaves out is said in ``notes``, with the address of the board.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def eval_results(section: ProtocolBoard, row: Row, dataset: str, url: str, date:
 
 
 def safety(row: Row) -> float | None:
-    """Return how little a row leaks, from 0 to 100; ``None`` where neither a fraction nor a normalised leakage tells."""
+    """Return how little a row leaks, in percent; ``None`` where neither a fraction nor a normalised leakage tells."""
     if row.unit == "fraction":
         return round(100 * (row.leakage.value if row.higher_is_better else 1 - row.leakage.value), 4)
     return None if row.normalized is None else round(100 * (1 - row.normalized), 4)
