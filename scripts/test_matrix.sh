@@ -16,7 +16,7 @@ rows=("$@")
 [ ${#rows[@]} -gt 0 ] || rows=(3.11 3.12 3.13 oldest oldest-light)
 folder=${MIBENCH_MATRIX:-$(mktemp -d)}
 [ -n "${MIBENCH_MATRIX:-}" ] || trap 'rm -rf "$folder"' EXIT
-light=(tests/base tests/leaderboard tests/protocol tests/report tests/results tests/store)
+light=(tests/base tests/exchange tests/leaderboard tests/protocol tests/report tests/results tests/site tests/store)
 quicker=("${light[@]}" tests/api tests/plan tests/registry tests/testing)
 
 # The constraints of pyproject.toml pin the versions of published numbers. --no-config leaves them out.

@@ -28,6 +28,8 @@ ALLOWED = {
     "stages": {"base", "api", "registry", "protocol", "store", "nodes", "plan", "training"},
     "report": {"base", "results"},
     "leaderboard": {"base", "api", "results", "protocol", "store"},
+    "exchange": {"base", "api", "results", "protocol", "leaderboard"},
+    "site": {"base", "api", "results", "protocol", "leaderboard", "exchange"},
     "assemble": {
         "base",
         "api",
@@ -40,6 +42,7 @@ ALLOWED = {
         "plan",
         "stages",
         "leaderboard",
+        "site",
     },
     "execute": {"api", "registry", "store", "nodes", "plan", "stages"},
     "session": {

@@ -25,6 +25,9 @@ COMMANDS = {
     "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
     "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
+    "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
+    "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
+    "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),
     "rules": LazyCommand("mibench.cli.checks:rules", "Explain the rules: a sentence and two examples each."),
     "schema": LazyCommand("mibench.cli.checks:schema", "Print the JSON Schema of a record."),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from mibench.api.errors import UsageError
 from mibench.cli.list import describe
 from mibench.cli.terminal import echo, echo_json, echo_table
 from mibench.registry.kinds import SPEC_TYPES
+from mibench.registry.papers import paper_of
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry, load_registry
 from mibench.results.display import printable
@@ -32,7 +32,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Show the component NAME of KIND, e.g. `mibench show defense atat`."""
     registry = load_registry()
     entry = registry.get(kind, name)
-    document = {**describe(entry), "paper": _paper(entry)}
+    document = {**describe(entry), "paper": paper_of(entry)}
     document |= _protocol(registry, entry) if entry.kind == "protocol" else _component(registry, entry)
     if as_json:
         echo_json(document)
@@ -132,15 +132,6 @@ def _protocol(registry: Registry, entry: Registered) -> dict[str, Any]:
     presets = {" ".join(part): said for part, said in Presets(registry).listed(loaded.protocol).items()}
     content = loaded.protocol.model_dump(mode="json")
     return {"digest": loaded.digest, "content": content, "text": loaded.text, "presets": presets}
-
-
-def _paper(entry: Registered) -> str | None:
-    paper = entry.spec.paper
-    if not paper or not paper.endswith(".bib"):
-        return paper
-    folder = Path(entry.file).resolve().parent
-    path = (folder / paper).resolve()
-    return path.read_text(encoding="utf-8") if path.is_relative_to(folder) and path.is_file() else paper
 
 
 def _print(document: dict[str, Any]) -> None:

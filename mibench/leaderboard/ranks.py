@@ -39,11 +39,12 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 def _apart(anchor: Row, others: Sequence[Row]) -> list[Row]:
     """Return the rows that leak more than the anchor, which is the lowest of them all."""
-    p_values, number = [_p_of_more(row, anchor) for row in others], len(others) + 1
+    p_values, number = [p_of_more(row, anchor) for row in others], len(others) + 1
     return [row for row, p in zip(others, holm(p_values, number * (number - 1) // 2), strict=True) if p < LEVEL]
 
 
-def _p_of_more(row: Row, anchor: Row) -> float:
+def p_of_more(row: Row, anchor: Row) -> float:
+    """Return the two-sided p of a row that leaks more than another; 1 if it does not, or nothing can tell."""
     made = compare(row.scores, anchor.scores)
     return 1.0 if made is None or made.p is None or made.value <= 0 else made.p
 

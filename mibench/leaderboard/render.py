@@ -32,7 +32,7 @@ def to_csv(board: Board) -> str:
     writer = csv.DictWriter(out, names + [f"robust_acc@{eps}" for eps in shown], lineterminator="\n")
     writer.writeheader()
     for row in board.rows:
-        writer.writerow({name: _csv(value) for name, value in _flat(row, shown).items()})
+        writer.writerow({name: csv_cell(value) for name, value in _flat(row, shown).items()})
     return out.getvalue()
 
 
@@ -55,7 +55,7 @@ def _entry(row: Row) -> dict[str, Any]:
 
     found = row.worst_found
     return {
-        **{name: value for name, value in row.__dict__.items() if name != "scores"},
+        **{name: value for name, value in row.__dict__.items() if name not in ("scores", "records")},
         "rank": row.rank or None,
         "leakage": both(row.leakage),
         "difference": row.difference._asdict() if row.difference else None,
@@ -105,7 +105,7 @@ def _flat(row: Row, shown: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _csv(value: object) -> object:
+def csv_cell(value: object) -> object:
     """Return what a cell holds. Spreadsheets run text that begins like a formula; an apostrophe before it helps."""
     if isinstance(value, float):
         return float(f"{value:.10g}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mibench.leaderboard.estimates import Estimate
 from mibench.results.differences import Difference
 from mibench.results.people import Scores
-from mibench.results.record import Flag
+from mibench.results.record import Flag, Record
 
 
 class Maximum(NamedTuple):
@@ -75,6 +75,7 @@ class Row:
         complete_with: the command that runs what is missing; empty if nothing is.
         reported: columns that do not follow from per-class values and have to be believed.
         scores: what paired tests need.
+        records: what the row was made of.
         rank: shared by rows that cannot be told from the first of their group; 0 before ranking, and without a rank.
     """
 
@@ -109,4 +110,5 @@ class Row:
     complete_with: str = ""
     reported: tuple[str, ...] = ()
     scores: Scores = field(repr=False, compare=False)
+    records: tuple[Record, ...] = field(repr=False, compare=False)
     rank: int = 0

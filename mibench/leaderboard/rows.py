@@ -126,6 +126,7 @@ def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) 
         complete_with=completing_command(first, found.missing) if found.missing else "",
         reported=reported(records),
         scores=worst.scores,
+        records=tuple(records),
     )
 
 

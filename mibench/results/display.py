@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from math import ceil, log10
 from typing import Any
 
 DASH = "–"
@@ -65,3 +66,25 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield from flatten(item, f"{name}.")
         else:
             yield printable(name), printable(item if isinstance(item, str) else json.dumps(item, default=str))
+
+
+def decimals(interval: tuple[float, float] | None) -> int:
+    """Return how many digits behind the point a number deserves: the last one is of the size of its standard error.
+
+    >>> decimals((0.20, 0.37)), decimals((5.7, 6.5)), decimals((0.981, 0.989)), decimals(None)
+    (2, 1, 3, 2)
+    """
+    width = interval[1] - interval[0] if interval else 0.0
+    return min(4, max(0, ceil(-log10(width / 3.92)))) if width > 0 else 2
+
+
+def rounded(value: float | None, interval: tuple[float, float] | None) -> str:
+    """Write a number and its interval with no more digits than the interval allows.
+
+    >>> rounded(6.1234, (5.7, 6.5)), rounded(0.284, (0.2, 0.37)), rounded(0.5, None)
+    ('6.1 [5.7 6.5]', '.28 [.20 .37]', '.50')
+    """
+    digits = decimals(interval)
+    if value is None or interval is None:
+        return short(value, digits)
+    return f"{short(value, digits)} [{short(interval[0], digits)} {short(interval[1], digits)}]"

@@ -1,0 +1,139 @@
+"""What changed since the site was last built: rows that came, moved or went, and why. Nothing vanishes silently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from mibench.base.canonical import digest
+from mibench.exchange.cite import records_digest
+from mibench.results.display import short
+from mibench.site.entry import BoardPages, Entry
+
+FORMAT = 1
+MOST = 500
+"""Changes that are kept; older ones are in the history of the repository."""
+State = Mapping[str, Any]
+Change = Mapping[str, str]
+
+
+def note_changes(boards: Sequence[BoardPages], before: Mapping[str, Any] | None, date: str) -> dict[str, Any]:
+    """Return what ``changes.json`` holds: the rows as they are, and all changes, newest first.
+
+    Args:
+        boards: the boards now.
+        before: what the file of the last build held; ``None`` for the first.
+        date: of this build, ``YYYY-MM-DD``.
+    """
+    now = {board.section.protocol: {entry.slug: _state(entry) for entry in board.entries} for board in boards}
+    if before is None or before.get("format") != FORMAT:
+        found = [_begun(date, name, rows) for name, rows in now.items()]
+        return {"format": FORMAT, "boards": now, "changes": found}
+    found = [change for name, rows in now.items() for change in _compare(date, name, before["boards"].get(name), rows)]
+    found += [
+        _change(date, name, "", "went", "the board is no longer published here")
+        for name in before["boards"]
+        if name not in now
+    ]
+    return {"format": FORMAT, "boards": now, "changes": [*found, *before["changes"]][:MOST]}
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return the text of ``changes.json``."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_atom(changes: Sequence[Change], url: str, date: str) -> str:
+    """Return the changes as an Atom feed.
+
+    Args:
+        changes: newest first.
+        url: address of the site with a slash at its end; empty for relative links.
+        date: of the build.
+    """
+    entries = "".join(
+        f"<entry><id>urn:mibench:change:{digest(dict(one))[:32]}</id><title>{escape(_title(one))}</title>"
+        f"<updated>{escape(one['date'])}T00:00:00Z</updated><link href={quoteattr(url + _link(one))}/>"
+        f"<summary>{escape(one['text'])}</summary></entry>\n"
+        for one in changes[:50]
+    )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">\n'
+        f"<id>urn:mibench:changes</id><title>Changes of the mibench leaderboards</title>\n"
+        f"<updated>{escape(date)}T00:00:00Z</updated><author><name>mibench</name></author>\n{entries}</feed>\n"
+    )
+
+
+def _state(entry: Entry) -> dict[str, Any]:
+    row = entry.row
+    return {
+        "name": entry.name,
+        "rank": row.rank or None,
+        "leakage": row.leakage.value,
+        "attacks": list(row.attacks),
+        "records": len(row.records),
+        "digest": records_digest(row),
+    }
+
+
+def _compare(date: str, board: str, before: Mapping[str, State] | None, rows: Mapping[str, State]) -> Iterator[Change]:
+    if before is None:
+        yield _begun(date, board, rows)
+        return
+    for slug, row in rows.items():
+        old = before.get(slug)
+        if old is None:
+            yield _change(date, board, slug, "came", f"{row['name']}: {_placed(row)}")
+        elif old["digest"] != row["digest"]:
+            yield _change(date, board, slug, "changed", f"{row['name']}: {_told(old, row)}")
+        elif old["rank"] != row["rank"]:
+            yield _change(
+                date, board, slug, "moved", f"{row['name']}: {_moved(old, row)}; its own numbers are as before"
+            )
+    for slug, old in before.items():
+        if slug not in rows:
+            text = f"{old['name']}: its {old['records']} records are no longer on the board"
+            yield _change(date, board, slug, "went", text)
+
+
+def _begun(date: str, board: str, rows: Mapping[str, State]) -> Change:
+    return _change(date, board, "", "came", f"the board begins with {len(rows)} rows")
+
+
+def _told(old: State, row: State) -> str:
+    new, gone = (sorted(set(a["attacks"]) - set(b["attacks"])) for a, b in ((row, old), (old, row)))
+    parts = [f"{old['records']} to {row['records']} records"]
+    parts += [f"new attacks: {', '.join(new)}"] * bool(new) + [f"attacks that went: {', '.join(gone)}"] * bool(gone)
+    parts += [f"leakage {short(old['leakage'])} to {short(row['leakage'])}", _moved(old, row)]
+    return "; ".join(parts)
+
+
+def _moved(old: State, row: State) -> str:
+    if old["rank"] == row["rank"]:
+        return f"rank {row['rank'] or 'none'} as before"
+    return f"rank {old['rank'] or 'none'} to {row['rank'] or 'none'}"
+
+
+def _placed(row: State) -> str:
+    return f"leakage {short(row['leakage'])}, {'rank ' + str(row['rank']) if row['rank'] else 'no rank'}"
+
+
+def _change(date: str, board: str, row: str, kind: str, text: str) -> Change:
+    return {"date": date, "board": board, "row": row, "kind": kind, "text": text}
+
+
+def _title(change: Change) -> str:
+    return f"{change['board']}: {change['text']}"[:200]
+
+
+def _link(change: Change) -> str:
+    place = change["board"].replace("@", "/")
+    gone = change["kind"] == "went" or not change["row"]
+    return f"{place}/index.html" if gone else f"{place}/rows/{change['row']}.html"
+
+
+def of_row(changes: Iterable[Change], board: str, slug: str) -> list[Change]:
+    """Return the changes of one row, newest first."""
+    return [change for change in changes if change["board"] == board and change["row"] == slug]

@@ -1,0 +1,116 @@
+"""A row with its address: what every page needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mibench.exchange.cite import row_slug
+from mibench.leaderboard.board import ProtocolBoard, load_board
+from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
+from mibench.leaderboard.layout import BoardFolder, choose
+from mibench.leaderboard.row import Row
+from mibench.protocol.load import LoadedProtocol
+from mibench.results.display import printable
+from mibench.site.library import Library, methods
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a board.
+
+    Attributes:
+        row: the row.
+        slug: its name in addresses; it stays while the row's model, defense, version and parameters do.
+        name: its name for people.
+        note: the part of it that tells it from other rows of the defense; empty if there are none.
+        family: how the defense means to protect, where its plugin is installed.
+        access: the attacker that the defense is meant to hold against; empty if its records do not say.
+    """
+
+    row: Row
+    slug: str
+    name: str
+    note: str
+    family: str
+    access: str
+
+    @property
+    def evidence(self) -> str:
+        """Whether all of its numbers follow from what its records hold."""
+        return REPORTED if self.row.reported else RECOMPUTED
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has met everything that gives a rank."""
+        return not self.row.unranked
+
+
+@dataclass(frozen=True)
+class BoardPages:
+    """A board with what its pages need.
+
+    Attributes:
+        folder: where its files lie.
+        loaded: its protocol.
+        section: its rows and their ranks.
+        entries: the rows with their addresses, in the order of the board.
+        newest: whether no newer version of the protocol has a board.
+    """
+
+    folder: BoardFolder
+    loaded: LoadedProtocol
+    section: ProtocolBoard
+    entries: tuple[Entry, ...]
+    newest: bool
+
+    @property
+    def address(self) -> str:
+        """Folder of its pages; never reused for another version."""
+        return f"{self.folder.name}/{self.folder.version}"
+
+
+def load_pages(root: Path, library: Library) -> list[BoardPages]:
+    """Read all boards below a leaderboards folder.
+
+    Raises:
+        UsageError: if there is none.
+        RecordError: for a damaged entry.
+    """
+    folders = choose(root, None)
+    newest = {folder.name: folder.id for folder in folders}  # versions rise
+    return [_pages(root, folder, library, newest=newest[folder.name] == folder.id) for folder in folders]
+
+
+def _pages(root: Path, folder: BoardFolder, library: Library, *, newest: bool) -> BoardPages:
+    loaded = folder.protocol()
+    if loaded is None:  # choose() lists boards by this very file
+        raise FileNotFoundError(folder.protocol_file)
+    [section] = load_board(root, folder.id).sections
+    return BoardPages(
+        folder, loaded, section, tuple(entries_of(section.rows, library, loaded.protocol.model.name)), newest
+    )
+
+
+def entries_of(rows: Sequence[Row], library: Library, usual: str) -> list[Entry]:
+    """Give rows their names and addresses; ``usual`` is the model that goes without saying."""
+    taken: dict[str, int] = {}
+    made = []
+    for row in rows:
+        note = printable("; ".join(part for part in (row.note, row.model if row.model != usual else "") if part))
+        slug = row_slug(row)
+        taken[slug] = taken.get(slug, 0) + 1  # rows of a model with changed parameters, which no rule accepts
+        known = methods(library, "defense", row.defense)
+        part = row.records[0].components.get("defense") if row.records else None
+        made.append(
+            Entry(
+                row=row,
+                slug=slug if taken[slug] == 1 else f"{slug}-{taken[slug]}",
+                name=printable(f"{row.defense} ({note})" if note else row.defense, 120),
+                note=note,
+                family=" + ".join(dict.fromkeys(method.family for method in known if method.family)),
+                access=printable((part.access if part else None) or ""),
+            )
+        )
+    return made
