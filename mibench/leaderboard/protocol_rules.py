@@ -71,6 +71,13 @@ def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[str]:
         yield f"parameters of the model {model.name!r} were changed; use a preset or a registered model instead"
 
 
+def model_is_trained_here(record: Record, _: LoadedProtocol) -> Iterator[str]:
+    """Anybody can train the target again."""
+    model = record.components.get("model")
+    if model is not None and model.comes_trained:
+        yield f"the model {model.name!r} was trained elsewhere; an audit of one network has no row on any board"
+
+
 def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[str]:
     """The ranking metric was measured, and it is the protocol's."""
     wanted = protocol.protocol.headline

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mibench.protocol.frozen import Frozen
+from mibench.protocol.frozen import Frozen, without
 
 
 class Split(Frozen):
@@ -22,6 +22,9 @@ class Split(Frozen):
         test: images per identity that are reported on.
         private_from: which end of the permuted identities is private. The validation variant takes the back, so that
             parameters are chosen on people on whom nothing is reported.
+        listed: take identities and images in the order in which the dataset has them, so that nothing is permuted: the
+            first identities are private and the next ones public; of the images of a private identity the first ones
+            train, the last ones test, and those right before them validate.
     """
 
     seed: int = 0
@@ -31,6 +34,12 @@ class Split(Frozen):
     val: Annotated[int, Ge(0)]
     test: Annotated[int, Ge(1)]
     private_from: Literal["front", "back"] = "front"
+    listed: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
+        return dump(self) if self.listed else without(dump(self), "listed")
 
 
 class Gallery(Frozen):

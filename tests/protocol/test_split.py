@@ -108,3 +108,21 @@ def test_too_few_people_or_images_are_explained():
         split_identities(Split(private=2, public=2, train=1, val=0, test=1), 3)
     with pytest.raises(UsageError, match="identity 4 has 2 images"):
         split_images(Split(private=2, public=1, train=2, val=0, test=1), [0, 0], [4])
+
+
+LISTED = Split(private=2, public=2, train=2, val=1, test=1, listed=True)
+
+
+def test_a_listed_split_takes_identities_and_images_in_the_order_of_the_dataset():
+    found = split_identities(LISTED, 5)
+    assert (found.private, found.public) == ([0, 1], [2, 3])
+    labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]  # of six images two are left over, and they are neither first nor last
+    expected = ImageSplit(train=[0, 1, 6, 7], val=[4, 8], test=[5, 9])
+    assert split_images(LISTED, labels, [0, 1]) == expected
+    assert private_indices(PrivateSplit.of(LISTED, [0, 1]), labels) == expected
+
+
+def test_a_split_that_is_not_listed_has_the_json_that_it_always_had():
+    plain = Split(private=2, public=2, train=2, val=1, test=1)
+    assert "listed" not in plain.model_dump(mode="json")
+    assert LISTED.model_dump(mode="json")["listed"] is True
