@@ -127,6 +127,16 @@ MODELS = (
         paper="bib/convnext.bib",
     ),
     ModelSpec(
+        name="imported",
+        factory="mibench_models.imported.component:Imported",
+        summary="a classifier that somebody else has trained; see mibench audit",
+    ),
+    ModelSpec(
+        name="imported-fresh",
+        factory="mibench_models.imported.component:ImportedFresh",
+        summary="the structure of such a classifier with fresh weights, to be trained here",
+    ),
+    ModelSpec(
         name="sface",
         factory="mibench_models.sface:SFace",
         role="embedder",
