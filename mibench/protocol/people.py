@@ -22,9 +22,8 @@ class Split(Frozen):
         test: images per identity that are reported on.
         private_from: which end of the permuted identities is private. The validation variant takes the back, so that
             parameters are chosen on people on whom nothing is reported.
-        listed: take identities and images in the order in which the dataset has them, so that nothing is permuted: the
-            first identities are private and the next ones public; of the images of a private identity the first ones
-            train, the last ones test, and those right before them validate.
+        listed: take identities in the order in which the dataset has them, so that they are not permuted: the first
+            ones are private, the next ones public.
     """
 
     seed: int = 0

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
 
 from mibench.api.errors import UsageError
 from mibench.protocol.identities import permutation
@@ -45,10 +41,7 @@ def split_images(split: Split, labels: Sequence[int], identities: Sequence[int])
                 f"identity {identities[label]} has {len(own)} images; the protocol wants {split.train} to train, "
                 f"{split.val} to validate and {split.test} to test"
             )
-        if split.listed:  # those that are left over lie between training and validation
-            order = own[: split.train] + own[len(own) - split.val - split.test :]
-        else:
-            order = [own[i] for i in permutation(len(own), "images", split.seed, identities[label])]
+        order = [own[i] for i in permutation(len(own), "images", split.seed, identities[label])]
         parts.train.extend(sorted(order[: split.train]))
         parts.val.extend(sorted(order[split.train : split.train + split.val]))
         parts.test.extend(sorted(order[split.train + split.val : wanted]))
@@ -65,7 +58,6 @@ class PrivateSplit:
         val: images per identity for choosing parameters.
         test: images per identity that are reported on.
         identities: identity of each class.
-        listed: whether the images are taken in the dataset's order, not permuted.
     """
 
     seed: int
@@ -73,12 +65,11 @@ class PrivateSplit:
     val: int
     test: int
     identities: list[int]
-    listed: Annotated[bool, Field(exclude_if=operator.not_)] = False
 
     @classmethod
     def of(cls, split: Split, identities: Sequence[int]) -> PrivateSplit:
         """Return that part of a protocol's split."""
-        return cls(split.seed, split.train, split.val, split.test, list(identities), split.listed)
+        return cls(split.seed, split.train, split.val, split.test, list(identities))
 
 
 def private_indices(split: PrivateSplit, labels: Sequence[int]) -> ImageSplit:
@@ -87,8 +78,9 @@ def private_indices(split: PrivateSplit, labels: Sequence[int]) -> ImageSplit:
     Raises:
         UsageError: if a class has too few images.
     """
-    parts: dict[str, Any] = {name: getattr(split, name) for name in ("seed", "train", "val", "test", "listed")}
-    return split_images(Split(private=len(split.identities), public=1, **parts), labels, split.identities)
+    people = len(split.identities)
+    whole = Split(seed=split.seed, private=people, public=1, train=split.train, val=split.val, test=split.test)
+    return split_images(whole, labels, split.identities)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mibench.api import UsageError
-from mibench.protocol.identities import permutation, split_identities
+from mibench.protocol.identities import Folded, fold_identities, permutation, split_identities
 from mibench.protocol.schema import Split
 from mibench.protocol.split import (
     ImageSplit,
@@ -113,13 +113,11 @@ def test_too_few_people_or_images_are_explained():
 LISTED = Split(private=2, public=2, train=2, val=1, test=1, listed=True)
 
 
-def test_a_listed_split_takes_identities_and_images_in_the_order_of_the_dataset():
+def test_a_listed_split_takes_identities_in_the_order_of_the_dataset():
     found = split_identities(LISTED, 5)
     assert (found.private, found.public) == ([0, 1], [2, 3])
-    labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]  # of six images two are left over, and they are neither first nor last
-    expected = ImageSplit(train=[0, 1, 6, 7], val=[4, 8], test=[5, 9])
-    assert split_images(LISTED, labels, [0, 1]) == expected
-    assert private_indices(PrivateSplit.of(LISTED, [0, 1]), labels) == expected
+    found = fold_identities(Folded(LISTED), None, fold=0, available=6, distractors=1)
+    assert (found.private, found.public, found.distractors) == ([0, 1], [2, 3], [5])
 
 
 def test_a_split_that_is_not_listed_has_the_json_that_it_always_had():
