@@ -127,13 +127,13 @@ MODELS = (
         paper="bib/convnext.bib",
     ),
     ModelSpec(
-        name="imported",
-        factory="mibench_models.imported.component:Imported",
+        name="foreign",
+        factory="mibench_models.foreign.component:Foreign",
         summary="a classifier that somebody else has trained; see mibench audit",
     ),
     ModelSpec(
-        name="imported-fresh",
-        factory="mibench_models.imported.component:ImportedFresh",
+        name="foreign-fresh",
+        factory="mibench_models.foreign.component:ForeignFresh",
         summary="the structure of such a classifier with fresh weights, to be trained here",
     ),
     ModelSpec(

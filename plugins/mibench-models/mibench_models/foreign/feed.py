@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from mibench.api import UsageError
-from mibench_models.imported.sources import timm_normalisation
+from mibench_models.foreign.sources import timm_normalisation
 
 NORMALISATIONS = {
     "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

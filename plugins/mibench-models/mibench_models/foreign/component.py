@@ -11,16 +11,16 @@ from annotated_types import Ge
 from torch import nn
 
 from mibench.api import Classifier, DataError, InputFile, Model
-from mibench_models.imported.assembling import as_classifier, load_weights
-from mibench_models.imported.body import SealedNetwork
-from mibench_models.imported.feed import Feed
-from mibench_models.imported.sources import TIMM_FIX, WHOLE, check_code, make_network, timm_normalisation
-from mibench_models.imported.whole_files import load_whole
+from mibench_models.foreign.assembling import as_classifier, load_weights
+from mibench_models.foreign.body import SealedNetwork
+from mibench_models.foreign.feed import Feed
+from mibench_models.foreign.sources import TIMM_FIX, WHOLE, check_code, make_network, timm_normalisation
+from mibench_models.foreign.whole_files import load_whole
 from mibench_models.weights import read_state, unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported(Model):
+class Foreign(Model):
     """A classifier that somebody else has trained, for :command:`mibench audit`.
 
     Attributes:
@@ -48,7 +48,7 @@ class Imported(Model):
     def missing(self) -> list[str]:
         """Return what is wrong with the files, and timm if it is wanted and not installed."""
         if self.weights == "none":
-            return ["the weights of the imported network; name their file, or start with: mibench audit"]
+            return ["the weights of the trained network; name their file, or start with: mibench audit"]
         file = Path(self.weights).expanduser()
         if self.network != WHOLE or not file.is_file():
             return unreadable(self.weights) + _without_timm(self.network)
@@ -75,13 +75,13 @@ class Imported(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportedFresh(Model):
-    """The structure of an imported network with fresh weights: its undefended twin, and what defenses train.
+class ForeignFresh(Model):
+    """The structure of such a network with fresh weights: its undefended twin, and what defenses train.
 
     Attributes:
-        network: as in ``imported``.
-        code: as in ``imported``.
-        feed: as in ``imported``.
+        network: as in ``foreign``.
+        code: as in ``foreign``.
+        feed: as in ``foreign``.
     """
 
     network: str = "torchvision:resnet18"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mibench.api import Classifier, UsageError
-from mibench_models.imported.body import END, ForeignBody, SealedNetwork, look
-from mibench_models.imported.feed import Feed
+from mibench_models.foreign.body import END, ForeignBody, SealedNetwork, look
+from mibench_models.foreign.feed import Feed
 from mibench_models.torchvision_models import keep_activations
 from mibench_models.torchvision_stages import stage_names
 from mibench_models.weights import load_pretrained
