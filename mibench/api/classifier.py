@@ -212,6 +212,10 @@ class Model(ABC):
         """
         return {}
 
+    def usual_side(self) -> int | None:
+        """Return the side in pixels of the images that a trained network takes; ``None`` if nothing states it."""
+        return None
+
     def missing(self) -> list[str]:
         """Return what has to be there before ``build`` can work and is not, one line each; empty if nothing."""
         return []

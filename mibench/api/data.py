@@ -183,6 +183,10 @@ class Dataset(ABC):
         """
         return {}
 
+    def class_names(self) -> Sequence[str]:
+        """Return what people call each of the ``num_identities`` identities. Default: their numbers."""
+        return [str(identity) for identity in range(self.num_identities())]
+
     def missing(self) -> list[str]:
         """Return what has to be obtained before ``load`` can work, one line each; empty if nothing."""
         return []

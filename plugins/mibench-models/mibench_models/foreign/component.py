@@ -14,7 +14,7 @@ from mibench.api import Classifier, DataError, InputFile, Model
 from mibench_models.foreign.assembling import as_classifier, load_weights
 from mibench_models.foreign.body import SealedNetwork
 from mibench_models.foreign.feed import Feed
-from mibench_models.foreign.sources import TIMM_FIX, WHOLE, check_code, make_network, timm_normalisation
+from mibench_models.foreign.sources import TIMM_FIX, WHOLE, check_code, make_network, timm_normalisation, timm_side
 from mibench_models.foreign.whole_files import load_whole
 from mibench_models.weights import read_state, unreadable
 
@@ -57,6 +57,10 @@ class Foreign(Model):
     def other_readings(self) -> Mapping[str, Model]:
         """Return the same network with the other usual ways to feed it; see :class:`mibench.api.Model`."""
         return {words: replace(self, feed=fed) for words, fed in self.feed.others().items()}
+
+    def usual_side(self) -> int | None:
+        """Return the side that the parameters state, else that of timm's configuration."""
+        return self.feed.input_size or timm_side(self.network)
 
     def build(self, *, num_classes: int, channels: int, size: int) -> Classifier:
         """Make the network with its trained weights; see :class:`mibench.api.Model`.

@@ -57,11 +57,19 @@ def timm_normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...
         DataError: if timm is not installed.
         UsageError: if it has no such network.
     """
-    kind, _, name = source.partition(":")
-    if kind != "timm":
-        return None
-    stated = _timm().get_pretrained_cfg(_known(name))
-    return (tuple(stated.mean), tuple(stated.std)) if stated is not None else None
+    stated = _timm_config(source)
+    return None if stated is None else (tuple(stated.mean), tuple(stated.std))
+
+
+def timm_side(source: str) -> int | None:
+    """Return the side in pixels of timm's configuration; ``None`` for other networks.
+
+    Raises:
+        DataError: if timm is not installed.
+        UsageError: if it has no such network.
+    """
+    stated = _timm_config(source)
+    return None if stated is None else int(stated.input_size[-1])
 
 
 def find_function(source: str, code: str) -> Callable[..., Any]:
@@ -147,6 +155,11 @@ def _call(function: Callable[..., Any], source: str, num_classes: int) -> nn.Mod
     if not isinstance(made, nn.Module):
         raise UsageError(f"{source} returned a {type(made).__name__}; expected a torch.nn.Module")
     return made
+
+
+def _timm_config(source: str) -> Any:
+    kind, _, name = source.partition(":")
+    return _timm().get_pretrained_cfg(_known(name)) if kind == "timm" else None
 
 
 def _timm() -> Any:
