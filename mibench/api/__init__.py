@@ -29,9 +29,12 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
     )
     from mibench.api.columns import Column as Column, MetricFlag as MetricFlag
     from mibench.api.data import (
+        PARTS as PARTS,
         Dataset as Dataset,
+        FileNote as FileNote,
         GroundTruth as GroundTruth,
         ImageSet as ImageSet,
+        IndexedImages as IndexedImages,
         TensorImages as TensorImages,
     )
     from mibench.api.defense import (
@@ -127,7 +130,7 @@ _NAMES = {
     "attack": "Attack AttackContext ClassResult run_attack",
     "classifier": "Classifier Embedder Model Outputs evaluating freeze load_backbone",
     "columns": "Column MetricFlag",
-    "data": "Dataset GroundTruth ImageSet TensorImages",
+    "data": "PARTS Dataset FileNote GroundTruth ImageSet IndexedImages TensorImages",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from mibench.api.errors import UsageError
-from mibench.api.images import from_uint8
+from mibench.api.images import from_uint8, to_uint8
+
+PARTS = ("train", "val", "test", "unused")
+"""What an image can be for, where a dataset and not the protocol decides it."""
 
 
 class ImageSet(ABC):
@@ -32,6 +35,10 @@ class ImageSet(ABC):
     def images(self, indices_B: Tensor) -> Tensor:
         """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
 
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return to_uint8(self.images(indices_B))
+
     @abstractmethod
     def subset(self, indices_M: Tensor) -> ImageSet:
         """Return the images at these indices as a set of its own."""
@@ -44,7 +51,7 @@ class ImageSet(ABC):
         return len(self.labels_N)
 
     def all_images(self) -> Tensor:
-        """Return every image: float32 (N, C, H, W) in [0, 1]."""
+        """Return every image: float32 (N, C, H, W) in [0, 1]. For sets that are known to be small."""
         return self.images(torch.arange(len(self)))
 
 
@@ -72,7 +79,11 @@ class TensorImages(ImageSet):
 
     def images(self, indices_B: Tensor) -> Tensor:
         """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
-        return from_uint8(self.pixels_NCHW[indices_B])
+        return from_uint8(self.pixels(indices_B))
+
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return self.pixels_NCHW[indices_B]
 
     def subset(self, indices_M: Tensor) -> TensorImages:
         """Return the images at these indices as a set of its own."""
@@ -81,6 +92,55 @@ class TensorImages(ImageSet):
     def relabel(self, labels_N: Tensor) -> TensorImages:
         """Return the same images under other labels."""
         return replace(self, labels_N=labels_N)
+
+
+@dataclass(frozen=True)
+class IndexedImages(ImageSet):
+    """Some of the images of a file that is too large for memory: subsets share its pixels and copy none.
+
+    Attributes:
+        pixels_MCHW: uint8 images, mapped from the file; only what is asked for is read.
+        rows_N: which of the M images these are, in order.
+        labels_N: int64 classes.
+        num_classes: number of classes.
+    """
+
+    pixels_MCHW: Tensor
+    rows_N: Tensor
+    labels_N: Tensor
+    num_classes: int
+
+    def images(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
+        return from_uint8(self.pixels(indices_B))
+
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return self.pixels_MCHW[self.rows_N[indices_B]]
+
+    def subset(self, indices_M: Tensor) -> IndexedImages:
+        """Return the images at these indices as a set of its own."""
+        return replace(self, rows_N=self.rows_N[indices_M], labels_N=self.labels_N[indices_M])
+
+    def relabel(self, labels_N: Tensor) -> IndexedImages:
+        """Return the same images under other labels."""
+        return replace(self, labels_N=labels_N)
+
+
+@dataclass(frozen=True)
+class FileNote:
+    """What is to be said about one file of a dataset.
+
+    Attributes:
+        name: of the file, below the dataset's folder.
+        kind: ``"unusable"``, ``"ignored"`` (the settings say so), ``"converted"`` (used, but changed when it is read),
+            ``"duplicate"``, or another word of the dataset's.
+        reason: in words.
+    """
+
+    name: str
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -113,7 +173,9 @@ class Dataset(ABC):
 
     Attributes:
         presets: named parameter sets.
-        in_memory: whether ``load`` returns ``TensorImages``, which the store then keeps ready-made.
+        in_memory: whether ``load`` returns ``TensorImages``. If not, what it returns reads images when they are asked
+            for (decodes files, say); it is asked for each of them once, a few at a time, and the store keeps the pixels
+            in a file that stages map into memory.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -186,6 +248,20 @@ class Dataset(ABC):
     def class_names(self) -> Sequence[str]:
         """Return what people call each of the ``num_identities`` identities. Default: their numbers."""
         return [str(identity) for identity in range(self.num_identities())]
+
+    def parts(self, identities: Sequence[int]) -> Sequence[str] | None:
+        """Return what each image that ``load`` delivers is for, one of ``PARTS``, where the dataset has a split.
+
+        A protocol whose ``split.assigned`` is true follows it. Default: ``None``, there is none.
+
+        Args:
+            identities: identity numbers, as for ``load``.
+        """
+        return None
+
+    def notes(self) -> Sequence[FileNote]:
+        """Return what is to be said about single files, as ``mibench data check`` shows it. Default: nothing."""
+        return ()
 
     def missing(self) -> list[str]:
         """Return what has to be obtained before ``load`` can work, one line each; empty if nothing."""

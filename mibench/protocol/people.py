@@ -16,29 +16,34 @@ class Split(Frozen):
     Attributes:
         seed: seed of the permutations.
         private: number of private identities, the classes of the target.
-        public: number of public identities, disjoint from the private ones; the prior learns from them.
+        public: number of public identities, disjoint from the private ones; the prior learns from them. 0 where priors
+            come from files and nothing else is trained on public images.
         train: images per private identity that train the target and form the gallery.
         val: images per identity for choosing parameters.
         test: images per identity that are reported on.
         private_from: which end of the permuted identities is private. The validation variant takes the back, so that
             parameters are chosen on people on whom nothing is reported.
+        assigned: whether the dataset says which image trains, validates and tests (``Dataset.parts``), as published
+            splits do. Then all of its images take part, and ``train``, ``val`` and ``test`` are the fewest of an
+            identity.
         listed: take identities in the order in which the dataset has them, so that they are not permuted: the first
             ones are private, the next ones public.
     """
 
     seed: int = 0
     private: Annotated[int, Ge(2)]
-    public: Annotated[int, Ge(1)]
+    public: Annotated[int, Ge(0)]
     train: Annotated[int, Ge(1)]
     val: Annotated[int, Ge(0)]
     test: Annotated[int, Ge(1)]
     private_from: Literal["front", "back"] = "front"
+    assigned: bool = False
     listed: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
-        return dump(self) if self.listed else without(dump(self), "listed")
+        return without(dump(self), *(name for name in ("assigned", "listed") if not getattr(self, name)))
 
 
 class Gallery(Frozen):

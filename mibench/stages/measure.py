@@ -69,14 +69,12 @@ def _evidence(ctx: StageContext[MeasureInputs], metric: Metric) -> MetricInputs:
 def _people(ctx: StageContext[MeasureInputs], gallery: Ref) -> IdentityGallery:
     """Return the people among whom the right one has to be found."""
     found, distractors = ctx.artifact(gallery), ctx.inputs.distractors
-    if are_portraits(found):
-        private = load_images(ctx.components, found)
-    else:
-        private = load_private(ctx, gallery, ctx.inputs.split).train
+    portraits = are_portraits(found)
+    private = load_images(found) if portraits else load_private(ctx, gallery, ctx.inputs.split).train
     if distractors is None:
         return IdentityGallery(private, truth=load_truth(found))
     others = ctx.artifact(distractors)
-    return IdentityGallery(private, load_images(ctx.components, others), load_truth(found), load_truth(others))
+    return IdentityGallery(private, load_images(others), load_truth(found), load_truth(others))
 
 
 def _classifier(ctx: StageContext[MeasureInputs], ref: Ref) -> Classifier:

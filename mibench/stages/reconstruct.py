@@ -65,7 +65,7 @@ def _attack(
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
     if inputs.public:
-        context.public = load_images(ctx.components, ctx.artifact(inputs.public))
+        context.public = load_images(ctx.artifact(inputs.public))
     if inputs.judge:
         context.evaluator = load_classifier(ctx.components, ctx.artifact(inputs.evaluators[inputs.judge]), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
@@ -156,7 +156,7 @@ def run_gold(ctx: StageContext[GoldInputs]) -> None:
     """Put held-out private images, or second portraits, where reconstructions would be."""
     private = ctx.artifact(ctx.inputs.private)
     if are_portraits(private):
-        heldout = load_images(ctx.components, private)
+        heldout = load_images(private)
     else:
         heldout = load_private(ctx, ctx.inputs.private, ctx.inputs.split).split(ctx.inputs.split_name)
     order = torch.argsort(heldout.labels_N, stable=True)

@@ -29,6 +29,11 @@ DATASETS = (
         summary="Faces rendered from a CC0 head model: any number of identities with exact ground truth",
         licence="CC0-1.0",
     ),
+    DatasetSpec(
+        name="image-folder",
+        factory="mibench_datasets.image_folder:ImageFolder",
+        summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
+    ),
 )
 PRIORS = (
     PriorSpec(
