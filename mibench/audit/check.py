@@ -93,7 +93,7 @@ def check_network(
         share = _share(order[labels_N], answers_N)
         if share >= REORDERED and share > found[words] + BETTER:
             told = ", ".join(f"output {int(order[k])} is {names[k]!r}" for k in range(min(3, len(names))))
-            how = f"its outputs stand for the people in another order ({told} ...): name them in order with --classes FILE"
+            how = f"its outputs are in another order than the folders ({told} ...): state theirs with --classes FILE"
             found[f"{words}, and {how}" if words else how] = share
     return Sanity(stated, len(labels_N), _best(found, stated))
 

@@ -1,8 +1,8 @@
 """From what a user says of a network to the parameters of the model that stands for it.
 
 Those parameters are the same for every model that audits use: ``network``, ``code``, ``code_sha256``, ``weights``,
-``outputs``, ``order`` and, in the group ``feed``, ``mean``, ``std``, ``channels`` and ``channel_order``. A model that is
-trained afresh takes ``network``, ``code`` and ``feed`` alone.
+``outputs``, ``order`` and, in the group ``feed``, ``mean``, ``std``, ``channels`` and ``channel_order``. A model that
+is trained afresh takes ``network``, ``code`` and ``feed`` alone.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _source(request: AuditRequest) -> dict[str, Any]:
     if given.is_file() and given.suffix != ".py":
         if request.weights is not None:
             raise UsageError(
-                f"--model {request.model} is a file, which holds network and weights; leave --weights out, or say how the"
-                f" network is made: {_SOURCES}"
+                f"--model {request.model} is a file, which holds network and weights; leave --weights out, or say how"
+                f" the network is made: {_SOURCES}"
             )
         return {"network": WHOLE, "weights": str(given.absolute())}
     place, colon, name = request.model.rpartition(":")

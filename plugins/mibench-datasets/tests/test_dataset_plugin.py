@@ -10,6 +10,7 @@ import pytest
 from mibench_datasets.image_folder import ImageFolder
 from mibench_datasets.orl import Orl
 from mibench_datasets.rendered_faces.dataset import RenderedFaces
+from mibench_datasets.two_folders import TwoFolders
 
 from mibench.api import Dataset
 from mibench.api.params import build, canonical
@@ -21,9 +22,9 @@ from mibench.protocol.split import split_images
 from mibench.registry.registry import load_registry
 
 DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
-PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols()}
+PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols() if not spec.audit}
 EMBEDDED = {"orl": Orl, "rendered-faces": RenderedFaces}
-CLASSES = {**EMBEDDED, "image-folder": ImageFolder}
+CLASSES = {**EMBEDDED, "image-folder": ImageFolder, "two-folders": TwoFolders}
 every_protocol = pytest.mark.parametrize("name", PROTOCOLS)
 
 
