@@ -42,8 +42,8 @@ def limits(prepared: Prepared, found: Findings) -> Iterator[str]:
     if request.heldout is None:
         yield (
             f"No photographs were named that the network was not trained on, so {people.images[1]} of those in"
-            " --private were held out here. If it was trained on these, its accuracy is too good to be true; --heldout FOLDER"
-            " avoids that."
+            " --private were held out here. If it was trained on these, its accuracy is too good to be true; --heldout"
+            " FOLDER avoids that."
         )
     if request.access != "white-box":
         yield f"The attacker was granted {request.access} alone; somebody who gets hold of the weights can do more."

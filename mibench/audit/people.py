@@ -55,8 +55,8 @@ def count_people(dataset: Dataset) -> People:
         few = [names[identity] for identity, parts in counted.items() if not parts[part]]
         if few:
             raise UsageError(
-                f"{len(few)} of {len(private)} private people have no photograph {what}, the first is {few[0]!r}. Give at"
-                " least two photographs of each in --private, or one there and one in --heldout."
+                f"{len(few)} of {len(private)} private people have no photograph {what}, the first is {few[0]!r}. Give"
+                " at least two photographs of each in --private, or one there and one in --heldout."
             )
     total: Counter[str] = sum(counted.values(), Counter())
     fewest = {part: min(parts[part] for parts in counted.values()) for part in ("train", "test")}

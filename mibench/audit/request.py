@@ -23,8 +23,8 @@ class AuditRequest(BaseModel):
     """A trained classifier, photographs, and how to attack it.
 
     Attributes:
-        model: ``PACKAGE.MODULE:FUNCTION``, ``FILE.py:FUNCTION``, ``torchvision:NAME`` or ``timm:NAME``; or the path of a
-            file that holds a whole network.
+        model: ``PACKAGE.MODULE:FUNCTION``, ``FILE.py:FUNCTION``, ``torchvision:NAME`` or ``timm:NAME``; or the path
+            of a file that holds a whole network.
         weights: the trained weights, unless ``model`` is such a file.
         private: folder of the people that the network knows, one folder for each, which the attacker never sees.
         public: folder of other people, one folder for each, which the attacker has.

@@ -1,4 +1,4 @@
-"""``mibench audit``: what a classifier that somebody has trained gives away. Everything but the result goes to stderr."""
+"""``mibench audit``: what a trained classifier gives away. Everything but the result goes to stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path)
 SAME = "same"
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType[tuple[float, ...]]):
     """Numbers with commas between."""
 
     name = "numbers"

@@ -66,7 +66,7 @@ class Feed:
             if len(mean) > self.channels:
                 mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
             for order in ("rgb", "bgr") if self.channels > 1 else ("rgb",):
-                fed = replace(self, mean=mean, std=std, channel_order=order)  # type: ignore[arg-type]
+                fed = replace(self, mean=mean, std=std, channel_order=order)
                 found.setdefault(fed.options(), fed)
         return {words: fed for words, fed in found.items() if fed != self}
 
