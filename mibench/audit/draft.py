@@ -54,16 +54,21 @@ class Template:
 def find_template(registry: Registry, name: str | None) -> Template:
     """Return the protocol that an audit fills in.
 
+    Args:
+        registry: where installed ones are found.
+        name: of one, or a YAML file; ``None`` for the only one that is made for audits.
+
     Raises:
-        UsageError: if none is installed, or several are and none was named.
+        UsageError: if none is installed, or several are and none was named, or for a file that is no protocol.
     """
     known = [entry.name for entry in registry.entries("protocol") if getattr(entry.spec, "audit", False)]
     if name is None and len(known) != 1:
         told = f"choose one of {', '.join(known)} with --template" if known else 'run: pip install "mibench[all]"'
         raise UsageError(f"{len(known) or 'no'} protocols for audits are installed; {told}")
+    if name is not None and name not in known and not name.lower().endswith((".yaml", ".yml")):
+        listed = ", ".join(known) or "none"
+        raise UsageError(f"--template {name}: it is made for no audit; expected a YAML file, or one of: {listed}")
     loaded = load_protocol(registry, name or known[0])
-    if name is not None and name not in known:
-        raise UsageError(f"--template {name}: it is made for no audit; expected one of {', '.join(known) or 'none'}")
     raw = parse_yaml(loaded.text, loaded.id)
     return Template(loaded, dict(raw))
 
@@ -132,7 +137,7 @@ def draft(
         "split": {**raw["split"], **split},
         "model": {"name": template.model, "params": dict(params)},
         "suite": list(attacks),
-        "presets": {"like": template.loaded.protocol.name, **presets},
+        "presets": presets,
     }
     if request.prior is not None:
         choice = parse_choice(request.prior)

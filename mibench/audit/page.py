@@ -59,20 +59,16 @@ def counts(found: Findings) -> list[Row]:
     of, best = found.people, found.attacks[0] if found.attacks else None
     rows = [("this network", len(found.recognised), "in images of at least one attack")]
     if best is not None and len(found.attacks) > 1:
-        rows.append(
-            (f"this network, {best.name} alone", len(best.recognised), "in images of the attack that finds most")
-        )
+        rows.append((f"this network, {best.name} alone", len(best.recognised), "by the attack that finds most"))
     if best is not None and best.twin is not None:
         most = max(one.twin for one in found.attacks if one.twin is not None)
         rows.append(
-            ("undefended twin", most, f"the attack that finds most, on {found.twin}, trained here without any defense")
+            ("undefended twin", most, f"by the attack that finds most, in {found.twin}, trained without defense")
         )
     rows.append(("floor", found.floor, "by chance: pictures that the network likes, and that nobody optimised"))
     if found.lookalike is not None:
         rows.append(("look-alikes", found.lookalike, "photographs of public people that the network takes for them"))
-    rows.append(
-        ("gold", found.gold, "on held-out photographs of themselves: as much as the judge can recognise at all")
-    )
+    rows.append(("gold", found.gold, "on held-out photographs of themselves: the most that the judge can recognise"))
     return [(name, [f"{number} of {of}", meaning]) for name, number, meaning in rows]
 
 
@@ -95,13 +91,8 @@ def subject(prepared: Prepared, found: Findings) -> list[tuple[str, str]]:
 
 def _attack(one: AttackFound, found: Findings) -> list[str]:
     minus = difference(*one.above_floor) if one.above_floor else short(None)
-    cells = [
-        one.access,
-        f"{len(one.recognised)} of {found.people}",
-        with_interval(one.share.value, one.share.ci95),
-        minus,
-    ]
-    cells.append(short(one.evaluators))
+    cells = [one.access, f"{len(one.recognised)} of {found.people}"]
+    cells += [with_interval(one.share.value, one.share.ci95), minus, short(one.evaluators)]
     cells += ["–" if one.twin is None else f"{one.twin} of {found.people}"] if found.twin else []
     return [*cells, _time(one.seconds), f"{one.forward:,}".replace(",", " "), f"{one.backward:,}".replace(",", " ")]
 

@@ -53,7 +53,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--twin", is_flag=False, flag_value=SAME, metavar="[MODEL]", help="Train an undefended twin beside it.")
 @click.option("--any-accuracy", is_flag=True, help="Go on whatever the check of its accuracy finds.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the attacks.")
-@click.option("--template", metavar="PROTOCOL", help="Settings to begin with.")
+@click.option("--template", metavar="NAME|FILE.yaml", help="Settings to begin with.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--executor", metavar="NAME", help="How to run the stages.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes, for executors that have them.")

@@ -22,6 +22,8 @@ NORMALISATIONS = {
 }
 """How pictures usually enter networks: mean and standard deviation in [0, 1] units."""
 
+_ORDERS: tuple[Literal["rgb", "bgr"], ...] = ("rgb", "bgr")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
@@ -44,7 +46,7 @@ class Feed:
     input_size: Annotated[int | None, Ge(1)] = None
 
     def normalisation(self, source: str) -> tuple[list[float], list[float]]:
-        """Return mean and standard deviation for each channel.
+        """Return mean and standard deviation for each channel of an image, red first.
 
         Raises:
             UsageError: for numbers that are neither one nor one for each channel, or a deviation that is not positive.
@@ -57,21 +59,27 @@ class Feed:
                 raise UsageError(f"--{name}: expected 1 or {self.channels} numbers, got {len(numbers)}")
         if min(std) <= 0:
             raise UsageError(f"--std: expected positive numbers, got {min(std):g}")
-        return [*mean] * (self.channels // len(mean)), [*std] * (self.channels // len(std))
+        full = [[*mean] * (self.channels // len(mean)), [*std] * (self.channels // len(std))]
+        if self.channel_order == "bgr":  # images are turned around behind the normalisation
+            full = [numbers[::-1] for numbers in full]
+        return full[0], full[1]
 
     def others(self) -> Mapping[str, Feed]:
-        """Return the other usual ways to feed a network, by the options that state them."""
+        """Return the other usual ways to feed a network, by the options of ``mibench audit`` that state them."""
         found: dict[str, Feed] = {}
         for mean, std in [(self.mean, self.std), *NORMALISATIONS.values()]:
             if len(mean) > self.channels:
                 mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
-            for order in ("rgb", "bgr") if self.channels > 1 else ("rgb",):
+            for order in _ORDERS if self.channels > 1 else _ORDERS[:1]:
                 fed = replace(self, mean=mean, std=std, channel_order=order)
-                found.setdefault(fed.options(), fed)
-        return {words: fed for words, fed in found.items() if fed != self}
+                found.setdefault(self._words(fed), fed)
+        return {words: fed for words, fed in found.items() if words}
 
-    def options(self) -> str:
-        """Return the options of ``mibench audit`` that state this."""
-        words = [f"--{name} {','.join(f'{n:.6g}' for n in getattr(self, name))}" for name in ("mean", "std")]
-        words = [word for word in words if not word.endswith(" ")] + [f"--channel-order {self.channel_order}"]
+    def _words(self, other: Feed) -> str:
+        """Return the options that state another feed than this one; empty if it is the same."""
+        words = []
+        if (other.mean, other.std) != (self.mean, self.std):
+            words += [f"--{name} {','.join(f'{n:.6g}' for n in getattr(other, name))}" for name in ("mean", "std")]
+        if other.channel_order != self.channel_order:
+            words.append(f"--channel-order {other.channel_order}")
         return " ".join(words)

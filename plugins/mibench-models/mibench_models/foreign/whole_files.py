@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,9 @@ def load_whole(file: Path) -> nn.Module:
             _check_export(file)
             exported: nn.Module = torch.export.load(file).module()
             return exported
-        scripted: nn.Module = torch.jit.load(str(file), map_location="cpu").eval()
+        with warnings.catch_warnings():  # that others should write another format helps nobody who has this one
+            warnings.simplefilter("ignore", FutureWarning)
+            scripted: nn.Module = torch.jit.load(str(file), map_location="cpu").eval()
     except (RuntimeError, ValueError, KeyError, AssertionError, OSError) as error:
         raise DataError(f"{file} cannot be read as a network ({_first_line(error)}). Write it again.") from error
     return scripted
