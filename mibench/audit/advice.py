@@ -12,6 +12,9 @@ from mibench.audit.findings import Findings
 from mibench.audit.prepare import Prepared
 from mibench.registry.registry import Registry
 
+EXPERIMENT = "experiment"
+"""Family of defenses that nobody would deploy."""
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -67,11 +70,12 @@ def limits(prepared: Prepared, found: Findings) -> Iterator[str]:
 def suggestions(prepared: Prepared, template: Template, registry: Registry) -> list[Suggestion]:
     """Return the installed defenses that are meant to hold against this attacker.
 
-    An attacker who sees the weights looks through those that are meant against others.
+    An attacker who sees the weights looks through those that are meant against others. Experiments are left out.
     """
     plain = template.loaded.protocol.undefended.name
     seen = prepared.request.access == "white-box"
     specs = [entry.spec for entry in registry.entries("defense") if entry.name != plain]
+    specs = [spec for spec in specs if getattr(spec, "family", "") != EXPERIMENT]
     held = [spec for spec in specs if getattr(spec, "threat_model", "") == "white-box" or not seen]
     return [Suggestion(spec.name, spec.summary, tuple(getattr(spec, "limits", ()))) for spec in held]
 

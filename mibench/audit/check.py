@@ -99,12 +99,12 @@ def check_network(
 
 
 def _best(found: Mapping[str, float], stated: float) -> tuple[str, float] | None:
-    """Return the best other reading, of equals the simplest, if it is clearly better than what was stated."""
+    """Return the best other reading, of equals the simplest, if it is good and clearly better than what was stated."""
     others = [(-share, len(words), words) for words, share in found.items() if words]
     if not others:
         return None
     share, _, words = min(others)
-    return (words, -share) if -share > stated + BETTER else None
+    return (words, -share) if -share >= max(GOOD, stated + BETTER) else None
 
 
 def _predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def draft(
     if request.prior is not None:
         choice = parse_choice(request.prior)
         filled["prior"] = {"name": choice.name, **({"preset": choice.preset} if choice.preset else {})}
-    text: str = yaml.safe_dump({**raw, **filled}, sort_keys=False, allow_unicode=True, width=110)
+    plain = json.loads(json.dumps({**raw, **filled}))  # what stands in two places is written twice, without aliases
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return f"# Made by mibench audit. To repeat it: mibench run --protocol {FILE}\n{text}"
 
 

@@ -9,6 +9,7 @@ from mibench.audit.prepare import Prepared
 from mibench.results.columns import attack_accuracies, clean_accuracy
 from mibench.results.differences import to_control
 from mibench.results.display import short
+from mibench.results.flags import FOREIGN
 from mibench.results.normalize import control, headline
 from mibench.results.record import MetricValue, Record
 
@@ -31,7 +32,7 @@ class AttackFound:
         seconds: that it took.
         forward: images that it passed through the network.
         backward: images whose gradient it took.
-        flags: warnings.
+        flags: warnings, but for the one that every audit raises.
     """
 
     name: str
@@ -132,7 +133,7 @@ def _attack(record: Record, twin: Record | None) -> AttackFound:
         seconds=record.timings.get("reconstruct", 0.0),
         forward=queries.forward if queries else 0,
         backward=queries.backward if queries else 0,
-        flags=[flag.text for flag in record.flags],
+        flags=[flag.text for flag in record.flags if flag.id != FOREIGN],
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ def _made_by(place: str, name: str) -> dict[str, str]:
 
 
 def _digest_of_module(name: str) -> str:
-    """Return the sha256 of a module's file; empty if there is none, which the model itself explains."""
+    """Return the sha256 of a user's own module; empty for what is installed, whose version records state.
+
+    Empty too if there is no such module, which the model itself explains.
+    """
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
@@ -88,7 +92,13 @@ def _digest_of_module(name: str) -> str:
         if added:
             sys.path.remove(here)
     file = Path(spec.origin) if spec and spec.origin else None
-    return sha256_of_file(file) if file and file.is_file() else ""
+    if file is None or not file.is_file() or any(file.is_relative_to(place) for place in _installed()):
+        return ""
+    return sha256_of_file(file)
+
+
+def _installed() -> set[str]:
+    return {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
 
 
 def _plain(value: Any) -> Any:
