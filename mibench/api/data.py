@@ -6,18 +6,22 @@ Shapes: N images, B of a batch, C channels (1 or 3), H = W the protocol's side i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from mibench.api.copies import PARTS as PARTS
+from mibench.api.copies import Copy as Copy
+from mibench.api.copies import FileNote as FileNote
 from mibench.api.errors import UsageError
 from mibench.api.images import from_uint8, to_uint8
 
-PARTS = ("train", "val", "test", "unused")
-"""What an image can be for, where a dataset and not the protocol decides it."""
+Told = Callable[[int, int], None]
+"""``told(done, total)``: files that were looked at."""
 
 
 class ImageSet(ABC):
@@ -125,22 +129,6 @@ class IndexedImages(ImageSet):
     def relabel(self, labels_N: Tensor) -> IndexedImages:
         """Return the same images under other labels."""
         return replace(self, labels_N=labels_N)
-
-
-@dataclass(frozen=True)
-class FileNote:
-    """What is to be said about one file of a dataset.
-
-    Attributes:
-        name: of the file, below the dataset's folder.
-        kind: ``"unusable"``, ``"ignored"`` (the settings say so), ``"converted"`` (used, but changed when it is read),
-            ``"duplicate"``, or another word of the dataset's.
-        reason: in words.
-    """
-
-    name: str
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -258,6 +246,24 @@ class Dataset(ABC):
             identities: identity numbers, as for ``load``.
         """
         return None
+
+    def prepare(self, source: Path, work: Path, *, split: Path | None = None, told: Told = lambda *_: None) -> Copy:
+        """Look through the copy of this dataset that a user has, as ``mibench data prepare`` asks.
+
+        A dataset with copies has a parameter ``copy: Annotated[str, InputFile(copy_of="its name")] = ""``, which names
+        the description of the copy that ``load`` reads. Default: there is nothing to prepare.
+
+        Args:
+            source: folder with the copy; nothing in it is changed.
+            work: folder that survives an interruption, so that no file has to be looked at twice.
+            split: list of what each image is for, by SHA-256; ``None`` for the split that papers use.
+            told: is told how far the work is.
+
+        Raises:
+            UsageError: if the dataset has no copies.
+            DataError: if the folder does not hold the dataset.
+        """
+        raise UsageError(f"{type(self).__name__} needs no copy of yours; there is nothing to prepare")
 
     def notes(self) -> Sequence[FileNote]:
         """Return what is to be said about single files, as ``mibench data check`` shows it. Default: nothing."""

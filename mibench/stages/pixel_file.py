@@ -17,6 +17,7 @@ from torch import Tensor
 from mibench.api.data import ImageSet
 from mibench.api.errors import MibenchError
 from mibench.nodes.data import DataFiles
+from mibench.stages.files import header
 from mibench.store.drafts import share
 from mibench.training.checkpoints import load_json, save_json
 from mibench.training.loop import Progress
@@ -41,12 +42,12 @@ def write_pixels(images: ImageSet, shape: tuple[int, int, int], work: Path, path
         MibenchError: if the set delivers images of another shape.
     """
     unfinished, note = DataFiles(work).pixels, work / "pixels.json"
-    header, each, total = _header(len(images), shape), shape[0] * shape[1] * shape[2], len(images)
-    done = _resume(unfinished, note, len(header), each)
+    begin, each, total = header([], "pixels", (len(images), *shape)), shape[0] * shape[1] * shape[2], len(images)
+    done = _resume(unfinished, note, len(begin), each)
     with unfinished.open("r+b" if done else "wb") as file:
         if not done:
-            file.write(header)
-        file.seek(len(header) + done * each)
+            file.write(begin)
+        file.seek(len(begin) + done * each)
         file.truncate()
         for number, indices_B in enumerate(torch.arange(done, total).split(CHUNK)):
             file.write(_batch(images, indices_B, shape).numpy().data)
@@ -90,10 +91,3 @@ def _resume(unfinished: Path, note: Path, header: int, each: int) -> int:
 
 def _flush(descriptor: int) -> None:
     os.fsync(descriptor)
-
-
-def _header(count: int, shape: tuple[int, int, int]) -> bytes:
-    entry = {"dtype": "U8", "shape": [count, *shape], "data_offsets": [0, count * shape[0] * shape[1] * shape[2]]}
-    text = json.dumps({"pixels": entry}).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text

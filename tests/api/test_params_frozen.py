@@ -14,7 +14,7 @@ FROZEN = "30375a466e2b26acd633593ac77ffd47580293238b6607cd40f0fe0612ffcac2"
 YOUNGER = {
     *("dataset two-folders", "model foreign", "model foreign-fresh"),
     *("model efficientnet-lite0", "model mobilenet-v2/imagenet", "prior head-model"),
-    "dataset image-folder",
+    *("dataset celeba", "dataset facescrub", "dataset image-folder", "dataset stanford-dogs"),
     *("attack cma", "attack map", "attack random-search", "metric face-shape", "metric identity-bits"),
     *("defense atat/no-delta", "defense atat/random-delta", "defense negls/ls-half"),
     *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),

@@ -35,6 +35,27 @@ DATASETS = (
         summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
     ),
     DatasetSpec(
+        name="facescrub",
+        factory="mibench_datasets.facescrub:FaceScrub",
+        summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
+        paper="facescrub.bib",
+        licence="LicenseRef-FaceScrub",
+    ),
+    DatasetSpec(
+        name="celeba",
+        factory="mibench_datasets.celeba:CelebA",
+        summary="CelebA: the 1 000 people with most pictures, in your copy (mibench data prepare celeba --from FOLDER)",
+        paper="celeba.bib",
+        licence="LicenseRef-CelebA",
+    ),
+    DatasetSpec(
+        name="stanford-dogs",
+        factory="mibench_datasets.stanford_dogs:StanfordDogs",
+        summary="Stanford Dogs: 120 breeds, in your copy (mibench data prepare stanford-dogs --from FOLDER)",
+        paper="stanford-dogs.bib",
+        licence="LicenseRef-Stanford-Dogs",
+    ),
+    DatasetSpec(
         name="two-folders",
         factory="mibench_datasets.two_folders:TwoFolders",
         summary="your own images of private and of public people in two folders, as mibench audit has them",
@@ -87,6 +108,24 @@ PROTOCOLS = (
         version="1.0",
         file="mibench_datasets:protocols/rendered64.yaml",
         summary="rendered faces of 24 people at 64 pixels, colour",
+    ),
+    ProtocolSpec(
+        name="facescrub224",
+        version="1.0",
+        file="mibench_datasets:protocols/facescrub224.yaml",
+        summary="faces of 530 actors and actresses at 224 pixels, ResNet-152, FFHQ prior; your copy of FaceScrub",
+    ),
+    ProtocolSpec(
+        name="celeba224",
+        version="1.0",
+        file="mibench_datasets:protocols/celeba224.yaml",
+        summary="the 1 000 people with most pictures in CelebA at 224 pixels, ResNet-152, FFHQ prior; your copy of CelebA",
+    ),
+    ProtocolSpec(
+        name="dogs224",
+        version="1.0",
+        file="mibench_datasets:protocols/dogs224.yaml",
+        summary="120 breeds of dogs at 224 pixels, ResNet-152, AFHQ prior; your copy of Stanford Dogs",
     ),
 )
 

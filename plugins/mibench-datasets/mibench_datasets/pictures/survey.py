@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from mibench.api import FileNote
 from mibench_datasets.pictures.decode import Box
-from mibench_datasets.pictures.examine import examine
+from mibench_datasets.pictures.examine import Verdict, examine
+from mibench_datasets.pictures.journal import Journal
 from mibench_datasets.pictures.picture_set import Picture, in_threads
 from mibench_datasets.pictures.tree import Found
 
@@ -84,7 +84,14 @@ class Survey:
         return self
 
 
-def look_at(candidates: Iterable[Candidate], *, exif: bool, min_side: int = 1, told: Told = lambda _: None) -> Survey:
+def look_at(
+    candidates: Iterable[Candidate],
+    *,
+    exif: bool,
+    min_side: int = 1,
+    told: Told = lambda _: None,
+    journal: Journal | None = None,
+) -> Survey:
     """Read, digest and decode each file.
 
     Args:
@@ -92,12 +99,12 @@ def look_at(candidates: Iterable[Candidate], *, exif: bool, min_side: int = 1, t
         exif: whether a camera's orientation will be applied.
         min_side: the fewest pixels that either side of a usable picture (or of its box) has.
         told: is told how many files were looked at.
+        journal: of what was seen before, and is not looked at again.
     """
     survey, waiting, done = Survey(), iter(candidates), 0
     while chunk := list(islice(waiting, CHUNK)):
-        for candidate, (picture, notes) in zip(
-            chunk, in_threads(lambda one: _look(one, exif, min_side), chunk), strict=True
-        ):
+        for candidate, looked in zip(chunk, _seen(chunk, exif, journal), strict=True):
+            picture, notes = _judge(candidate, looked, min_side)
             survey.notes += notes
             if picture is not None:
                 survey.pictures.setdefault(candidate.owner, []).append(picture)
@@ -107,23 +114,35 @@ def look_at(candidates: Iterable[Candidate], *, exif: bool, min_side: int = 1, t
     return survey
 
 
-def _look(candidate: Candidate, exif: bool, min_side: int) -> tuple[Picture | None, list[FileNote]]:
-    name, path = candidate.found.name, candidate.found.path
-    if candidate.found.trouble:
-        return None, [FileNote(name, "unusable", candidate.found.trouble)]
+def _seen(chunk: Sequence[Candidate], exif: bool, journal: Journal | None) -> list[tuple[str, Verdict]]:
+    """Return digest and verdict of each file."""
+    paths = [candidate.found.path for candidate in chunk if not candidate.found.trouble]
+    known = {path: old for path in paths if journal and (old := journal.recall(path, exif))}
+    fresh = [path for path in paths if path not in known]
+    looked = dict(zip(fresh, in_threads(lambda path: _look(path, exif), fresh), strict=True))
+    if journal:
+        journal.keep({path: found for path, found in looked.items() if found[0]}, exif)
+    known |= looked
+    return [known.get(candidate.found.path, ("", Verdict(candidate.found.trouble))) for candidate in chunk]
+
+
+def _look(path: Path, exif: bool) -> tuple[str, Verdict]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return None, [FileNote(name, "unusable", f"it cannot be read: {error.strerror or error}")]
-    found = hashlib.sha256(content).hexdigest()
-    verdict = examine(content, path.suffix, exif=exif)
+        return "", Verdict(f"it cannot be read: {error.strerror or error}")
+    return hashlib.sha256(content).hexdigest(), examine(content, path.suffix, exif=exif)
+
+
+def _judge(candidate: Candidate, looked: tuple[str, Verdict], min_side: int) -> tuple[Picture | None, list[FileNote]]:
+    name, (found, verdict) = candidate.found.name, looked
     fault = verdict.fault or _small(verdict.size, candidate.box, min_side)
     if fault:
         return None, [FileNote(name, "unusable", fault)]
     notes = [FileNote(name, "converted", reason) for reason in verdict.conversions]
     if candidate.sha256 and found != candidate.sha256:
         notes.append(FileNote(name, "other bytes", "its SHA-256 is not the one that the list of its source states"))
-    return Picture(path, found, candidate.box), notes
+    return Picture(candidate.found.path, found, candidate.box), notes
 
 
 def _small(size: tuple[int, int], box: Box | None, min_side: int) -> str:
@@ -148,13 +167,3 @@ def summary(notes: Sequence[FileNote]) -> list[str]:
     if len(notes) > SHOWN:
         lines.append(f"and {len(notes) - SHOWN} more")
     return lines
-
-
-def counted(notes: Sequence[FileNote]) -> dict[str, int]:
-    """Return how many notes there are of each kind."""
-    return dict(sorted(Counter(note.kind for note in notes).items()))
-
-
-def relative(path: Path, root: Path) -> str:
-    """Return a path below a folder, with slashes."""
-    return path.relative_to(root).as_posix()
