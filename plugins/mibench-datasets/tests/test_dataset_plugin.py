@@ -13,6 +13,7 @@ from mibench_datasets.image_folder import ImageFolder
 from mibench_datasets.orl import Orl
 from mibench_datasets.rendered_faces.dataset import RenderedFaces
 from mibench_datasets.stanford_dogs import StanfordDogs
+from mibench_datasets.two_folders import TwoFolders
 
 from mibench.api import Dataset
 from mibench.api.params import build, canonical
@@ -32,7 +33,6 @@ PAPER = ("facescrub224", "celeba224", "dogs224")
 """Of copies that users have, and whose splits are the datasets'."""
 every_protocol = pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in PAPER])
 all_protocols = pytest.mark.parametrize("name", PROTOCOLS)
-from mibench_datasets.two_folders import TwoFolders
 
 
 def test_specs_tell_the_truth():
