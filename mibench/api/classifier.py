@@ -49,6 +49,7 @@ class Classifier(nn.Module):
         input_size: side that the network wants; ``None`` accepts any.
         channels: channels that the network wants; grey images are repeated to 3.
         aux_weight: loss weight of auxiliary heads.
+        num_classes: K, of a network whose head is no linear layer; ``features`` are then what enters that head.
     """
 
     mean_C11: Tensor
@@ -65,6 +66,7 @@ class Classifier(nn.Module):
         input_size: int | None = None,
         channels: int = 3,
         aux_weight: float = 0.4,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.body = body
@@ -73,6 +75,7 @@ class Classifier(nn.Module):
         self.input_size = input_size
         self.channels = channels
         self.aux_weight = aux_weight
+        self._num_classes = num_classes
         self.register_buffer("mean_C11", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std_C11", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -83,13 +86,17 @@ class Classifier(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes K, read from the last linear layer of the head."""
+        """Number of classes K: what was stated, else read from the last linear layer of the head."""
+        if self._num_classes is not None:
+            return self._num_classes
         linear = [module for module in self.head.modules() if isinstance(module, nn.Linear)]
         return linear[-1].out_features
 
     @property
     def feature_dim(self) -> int:
-        """Number of features D that enter the head."""
+        """Number of features D that enter the head; without a linear layer there, the features are the logits."""
+        if self._num_classes is not None:
+            return self._num_classes
         linear = [module for module in self.head.modules() if isinstance(module, nn.Linear)]
         return linear[0].in_features
 
@@ -190,9 +197,24 @@ class Model(ABC):
 
     Attributes:
         presets: named parameter sets.
+        comes_trained: whether ``build`` returns a network that somebody else has trained on the private classes.
+            Nothing trains it any more, and only plain training goes with it; no leaderboard takes its results.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    comes_trained: ClassVar[bool] = False
+
+    def other_readings(self) -> Mapping[str, Model]:
+        """Return how else a trained network could be meant, for a check of its accuracy that fails.
+
+        Returns:
+            The same network fed otherwise (with another normalisation, say), by what one would have to state for it.
+        """
+        return {}
+
+    def usual_side(self) -> int | None:
+        """Return the side in pixels of the images that a trained network takes; ``None`` if nothing states it."""
+        return None
 
     def missing(self) -> list[str]:
         """Return what has to be there before ``build`` can work and is not, one line each; empty if nothing."""

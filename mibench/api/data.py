@@ -233,6 +233,10 @@ class Dataset(ABC):
         """
         return {}
 
+    def class_names(self) -> Sequence[str]:
+        """Return what people call each of the ``num_identities`` identities. Default: their numbers."""
+        return [str(identity) for identity in range(self.num_identities())]
+
     def parts(self, identities: Sequence[int]) -> Sequence[str] | None:
         """Return what each image that ``load`` delivers is for, one of ``PARTS``, where the dataset has a split.
 

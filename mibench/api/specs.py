@@ -154,6 +154,9 @@ class ProtocolSpec(Spec):
         trial: whether it only shows that everything works, and its numbers mean nothing; it is never chosen by its
             dataset alone.
         superseded: whether this is an older version of a protocol, which is asked for as ``name@version`` alone.
+        audit: whether it is what ``mibench audit`` fills in: the settings for networks that come trained, without data.
+            Its dataset takes the folders ``private``, ``heldout`` and ``public``; its model the parameters of
+            ``mibench.audit.network``, and so does every model that its presets name.
     """
 
     kind: ClassVar[Kind] = "protocol"
@@ -161,6 +164,7 @@ class ProtocolSpec(Spec):
     factory: str = "mibench.protocol.schema:Protocol"
     trial: bool = False
     superseded: bool = False
+    audit: bool = False
 
     @property
     def asked_as(self) -> str:

@@ -5,6 +5,7 @@ Shapes: N images, C channels, H = W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from mibench.store.store import Store
 CLASSES, IMAGES = 12, 4
 
 
-def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
-    """Collect the pictures of one cell: up to 12 classes with up to 4 reconstructions each.
+def make_gallery(cell: Cell, record: Record, store: Store, labels: Sequence[int] | None = None) -> Gallery:
+    """Collect the pictures of one cell: up to 12 classes, or those that are named, with up to 4 reconstructions each.
 
     The private image is the training image that the headline's judge finds nearest to the best reconstruction; if the
     metric names none, the class's first one.
@@ -41,7 +42,7 @@ def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
     evidence = ReconstructFiles(store.get(node.stage, node.key).path).read_evidence(load_file)
     details = record.metrics[record.protocol.headline].details if record.protocol.headline in record.metrics else {}
     rows = []
-    for label in np.unique(evidence.labels).tolist()[:CLASSES]:
+    for label in np.unique(evidence.labels).tolist()[:CLASSES] if labels is None else labels:
         own = np.flatnonzero(evidence.labels == label).tolist()[:IMAGES]
         first = int(np.flatnonzero(owners_N == label)[0])
         nearest = details["nearest"][own[0]] if "nearest" in details else first

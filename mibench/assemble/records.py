@@ -167,6 +167,7 @@ def component_ref(resolved: Resolved, registry: Registry) -> ComponentRef:
         overridden=resolved.overridden,
         access=_access(resolved),
         baseline=getattr(resolved.registered.spec, "baseline", False),
+        comes_trained=resolved.traits.comes_trained,
     )
 
 

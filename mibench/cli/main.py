@@ -18,6 +18,7 @@ from mibench.store.trouble import disk_trouble
 
 COMMANDS = {
     "run": LazyCommand("mibench.cli.run:run", "Run defenses against attacks under a frozen protocol."),
+    "audit": LazyCommand("mibench.cli.audit:audit", "Attack a classifier that you have trained, and report."),
     "list": LazyCommand("mibench.cli.list:list_components", "List what is installed, broken plugins included."),
     "show": LazyCommand("mibench.cli.show:show", "Show one component: parameters, presets, paper, licence."),
     "study": LazyCommand("mibench.cli.study:study", "Put a claim to the test: arms, records, a page with a verdict."),

@@ -86,6 +86,14 @@ def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
         yield Problem("components.model", found, "use a preset, or register the model under a name of its own")
 
 
+def model_is_trained_here(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
+    """Anybody can train the target again."""
+    model = record.components.get("model")
+    if model is not None and model.comes_trained:
+        found = f"the model {model.name!r} was trained elsewhere"
+        yield Problem("components.model", found, "keep the record: an audit of one network has no row on any board")
+
+
 def headline_is_there(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The ranking metric was measured, and it is the protocol's."""
     wanted = protocol.protocol.headline

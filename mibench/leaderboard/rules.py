@@ -34,6 +34,7 @@ RULES: tuple[BoardRule, ...] = (
     BoardRule("MB303", frozen.attack_is_frozen),
     BoardRule("MB304", frozen.headline_is_there),
     BoardRule("MB305", frozen.model_is_plain),
+    BoardRule("MB306", frozen.model_is_trained_here),
     BoardRule("MB311", frozen.attacked_classes_fit),
     BoardRule("MB312", frozen.prior_is_frozen),
     BoardRule("MB501", frozen.controls_are_there),

@@ -157,6 +157,7 @@ class _Cells:
 
     def make(self, model: Resolved, defense: Resolved, attack: Resolved, seed: int) -> Cell:
         graph, undefended = self._graph, self._chooser.undefended
+        _check_trainable(model, defense, undefended)
         prior = self._prior(attack)
         attack = replace(attack, overridden=attack.overridden or prior.overridden)
         target, plain = graph.target(model, defense, seed), graph.target(model, undefended, seed)
@@ -218,6 +219,15 @@ class _Cells:
             fixed = self._graph.fixed
             check_compatibility(self._chooser.facts, attack, prior, fixed.protocol.image, len(fixed.identities.private))
             self._compatible.add(pair)
+
+
+def _check_trainable(model: Resolved, defense: Resolved, undefended: Resolved) -> None:
+    """Refuse a defense on a network that nobody trains any more."""
+    if model.traits.comes_trained and defense.entry() != undefended.entry():
+        raise UsageError(
+            f"the model {model.name!r} comes trained, so the defense {defense.requested!r} has nothing to train. Name"
+            " another model with --model, to see what that defense does for the same people."
+        )
 
 
 def _label(model: Resolved, defense: str, seed: int) -> str:

@@ -47,6 +47,7 @@ class Traits:
         states_missing: whether it may lack files.
         has_portraits: whether a dataset has portraits of its identities.
         has_truth: whether a dataset may know more of its identities than their pictures.
+        comes_trained: whether a model is a network that somebody else has trained.
     """
 
     fields: list[str]
@@ -65,6 +66,7 @@ class Traits:
     states_missing: bool
     has_portraits: bool
     has_truth: bool
+    comes_trained: bool
 
     def names(self) -> Names:
         """Return what its parameters are called."""
@@ -330,6 +332,7 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
         states_missing=getattr(component, "missing", PriorModel.missing) not in silent,
         has_portraits=getattr(component, "portraits", Dataset.portraits) is not Dataset.portraits,
         has_truth=getattr(component, "truth", Dataset.truth) is not Dataset.truth,
+        comes_trained=bool(getattr(component, "comes_trained", False)),
     )
     return dataclasses.asdict(found)
 

@@ -24,6 +24,11 @@ def permutation(n: int, *purpose: str | int) -> list[int]:
     return sorted(range(n), key=rank)
 
 
+def order_of_identities(split: Split, available: int) -> list[int]:
+    """Return all identities in the order in which a protocol takes them."""
+    return list(range(available)) if split.listed else permutation(available, "identities", split.seed)
+
+
 @dataclass(frozen=True)
 class Identities:
     """Disjoint identities of a protocol.
@@ -49,7 +54,7 @@ def split_identities(split: Split, available: int) -> Identities:
     Identities(private=[0, 2], public=[1, 3], distractors=[])
     """
     _require(split, available)
-    order = permutation(available, "identities", split.seed)
+    order = order_of_identities(split, available)
     private = set(order[: split.private] if split.private_from == "front" else order[-split.private :])
     # Public identities start behind the front ones in both variants, so that they share a prior where there are enough.
     others = [i for i in order[split.private :] + order[: split.private] if i not in private]
@@ -81,7 +86,7 @@ class Folded:
                 f"the protocol wants {wanted} private identities in each of {self.folds} folds, nobody in two of them;"
                 f" the dataset has {available}"
             )
-        order = permutation(available, "identities", split.seed)
+        order = order_of_identities(split, available)
         order = order if split.private_from == "front" else order[::-1]
         return [set(order[fold * wanted : (fold + 1) * wanted]) for fold in range(self.folds)]
 
@@ -117,7 +122,7 @@ def fold_identities(
             " validation.split.private_from to 'back', with fewer private people if need be"
         )
     ever = on_reported.union(*(tuned.private(available) if tuned else ()))
-    order = [i for i in permutation(available, "identities", own.split.seed) if i not in private]
+    order = [i for i in order_of_identities(own.split, available) if i not in private]
     public = _first(order, ever, own.split.public)
     left = [i for i in reversed(order) if i not in public and not (validation and i in on_reported)]
     if len(left) < distractors:

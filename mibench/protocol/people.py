@@ -26,6 +26,8 @@ class Split(Frozen):
         assigned: whether the dataset says which image trains, validates and tests (``Dataset.parts``), as published
             splits do. Then all of its images take part, and ``train``, ``val`` and ``test`` are the fewest of an
             identity.
+        listed: take identities in the order in which the dataset has them, so that they are not permuted: the first
+            ones are private, the next ones public.
     """
 
     seed: int = 0
@@ -36,11 +38,12 @@ class Split(Frozen):
     test: Annotated[int, Ge(1)]
     private_from: Literal["front", "back"] = "front"
     assigned: bool = False
+    listed: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
-        return without(dump(self), *([] if self.assigned else ["assigned"]))
+        return without(dump(self), *(name for name in ("assigned", "listed") if not getattr(self, name)))
 
 
 class Gallery(Frozen):

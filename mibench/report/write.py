@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mibench.base.files import write_atomic
 from mibench.base.version import __version__
@@ -49,8 +50,8 @@ def render_report(
     done = [record for record in records if record.status == "done"]
     waiting = list(galleries)
     sections = [section(record, _take(waiting, label(record))) for record in done]
-    return _template().render(
-        version=__version__,
+    return render_page(
+        "report.html",
         summaries=summaries(done),
         sections=sections,
         galleries=[(gallery.title, strips(gallery)) for gallery in waiting],
@@ -73,12 +74,16 @@ def _failures(records: Sequence[Record], stated: Sequence[tuple[str, str]]) -> l
     return [(printable(name), printable(reason, 2000)) for name, reason in dict.fromkeys([*found, *stated])]
 
 
-def _template() -> Template:
-    environment = Environment(
+def render_page(template: str, **context: Any) -> str:
+    """Return the HTML of one of this room's templates; whatever enters it is escaped."""
+    return _environment().get_template(template).render(version=__version__, **context)
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("mibench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")

@@ -21,9 +21,10 @@ FEW_CLASSES = 10
 MAX_METRIC_FLAGS = 20
 OUTSIDE, INACTIVE, USELESS = "outside-threat-model", "defense-inactive", "target-useless"
 PEEKED, FEW = "chosen-by-evaluator", "few-classes"
-UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED}
-"""Flags of what is no result of a working defense within its threat model, or was chosen by what judges it; boards show
-such rows without a rank."""
+FOREIGN = "trained-elsewhere"
+UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED, FOREIGN}
+"""Flags of what is no result of a working defense within its threat model, was chosen by what judges it, or is of a
+network that nobody can train again; boards show such rows without a rank, and those of the last kind not at all."""
 USELESS_BELOW = 0.1
 """Accuracy between chance (0) and perfect (1) from which a target is of some use."""
 
@@ -88,6 +89,14 @@ def chosen_by_evaluator(record: Record) -> str | None:
     """The attack saw an evaluator and chose by it, as some released code does."""
     judge = record.ledger.chosen_by
     return f"{record.cell.attack} chose its images by {judge}, which also judges them" if judge is not None else None
+
+
+def trained_elsewhere(record: Record) -> str | None:
+    """The target is a network that somebody else has trained."""
+    model = record.components.get("model")
+    if model is None or not model.comes_trained:
+        return None
+    return "the target was trained elsewhere, in a way that is not known here: an audit of one network, for no board"
 
 
 def classes_failed(record: Record) -> str | None:
@@ -175,6 +184,7 @@ RULES: tuple[FlagRule, ...] = (
     FlagRule(OUTSIDE, outside_threat_model),
     FlagRule(USELESS, target_useless),
     FlagRule(PEEKED, chosen_by_evaluator),
+    FlagRule(FOREIGN, trained_elsewhere),
     FlagRule("classes-failed", classes_failed),
     FlagRule("accuracy-order", accuracy_order_broken),
     FlagRule("robust-rises-with-eps", robust_rises),

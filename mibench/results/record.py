@@ -55,6 +55,7 @@ class ComponentRef(Part):
         access: of an attack, what of the target it uses; of a defense, the attacker it is meant to hold against
             ("black-box" if one who sees the weights looks through it); ``None`` for other kinds and in old records.
         baseline: an attack that optimises nothing and serves as a control; no board counts it as a worst case.
+        comes_trained: a model that somebody else has trained, in a way that nobody here can repeat.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class ComponentRef(Part):
     licence: str = "MIT"
     access: str | None = None
     baseline: bool = False
+    comes_trained: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -78,6 +80,8 @@ class ComponentRef(Part):
             dumped.pop("access", None)
         if not self.baseline:
             dumped.pop("baseline", None)
+        if not self.comes_trained:
+            dumped.pop("comes_trained", None)
         return dumped
 
 

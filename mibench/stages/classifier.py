@@ -37,13 +37,13 @@ from mibench.training.signals import printable
 
 
 def run(ctx: StageContext[ClassifierInputs]) -> None:
-    """Train a classifier and save its weights, its history and the defense's own verdict."""
+    """Train a classifier and save its weights, its history and the defense's own verdict.
+
+    A network that somebody else has trained is taken as it is.
+    """
     data, seed = _data(ctx), ctx.inputs.seed
     with full_precision():
-        training = _training(ctx, data)
-        if not training.restore():
-            training = _training(ctx, data)
-        training.run(ctx.progress)
+        training = _trained(ctx, data)
         model, defense, train_ctx = training.model, training.defense, training.ctx
         hooks.finish(defense, model, training.train, train_ctx, seed)
         check = hooks.self_check(defense, model, train_ctx, seed)
@@ -60,6 +60,17 @@ def run(ctx: StageContext[ClassifierInputs]) -> None:
     if chosen := training.rule.report():
         report["checkpoint"] = chosen
     files.write_report(report)
+
+
+def _trained(ctx: StageContext[ClassifierInputs], data: PrivateData) -> Training:
+    """Return a training that is over."""
+    training = _training(ctx, data)
+    if ctx.component("model", ctx.inputs.model).comes_trained:
+        return training
+    if not training.restore():
+        training = _training(ctx, data)
+    training.run(ctx.progress)
+    return training
 
 
 def _training(ctx: StageContext[ClassifierInputs], data: PrivateData) -> Training:

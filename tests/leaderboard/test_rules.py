@@ -19,6 +19,7 @@ PROTOCOL = parse_protocol(PROTOCOL_TEXT)
 SOUND = make_record()
 
 OTHER_MODEL = component("model", "smallcnn", width=1).model_copy(update={"overridden": True})
+FOREIGN_MODEL = component("model", "smallcnn", width=1).model_copy(update={"comes_trained": True})
 
 
 def with_attack(**params: Any) -> dict[str, Any]:
@@ -79,6 +80,7 @@ BROKEN: list[tuple[str, Record]] = [
     ("MB304", make_record(protocol=with_protocol(headline="attack_acc@1/net"))),
     ("MB304", make_record(metrics={}).model_copy(update={"metrics": {"reid@1": metric(0.3)}})),
     ("MB305", make_record(components={**SOUND.components, "model": OTHER_MODEL})),
+    ("MB306", make_record(components={**SOUND.components, "model": FOREIGN_MODEL})),
     ("MB311", SOUND.model_copy(update={"attacked": [0, 1]})),
     ("MB312", make_record(components={**SOUND.components, "prior": component("prior", "gan", width=4)})),
     ("MB312", make_record(components={**SOUND.components, "prior": component("prior", "gan")})),

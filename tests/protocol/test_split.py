@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mibench.api import UsageError
-from mibench.protocol.identities import permutation, split_identities
+from mibench.protocol.identities import Folded, fold_identities, permutation, split_identities
 from mibench.protocol.schema import Split
 from mibench.protocol.split import (
     ImageSplit,
@@ -108,3 +108,19 @@ def test_too_few_people_or_images_are_explained():
         split_identities(Split(private=2, public=2, train=1, val=0, test=1), 3)
     with pytest.raises(UsageError, match="identity 4 has 2 images"):
         split_images(Split(private=2, public=1, train=2, val=0, test=1), [0, 0], [4])
+
+
+LISTED = Split(private=2, public=2, train=2, val=1, test=1, listed=True)
+
+
+def test_a_listed_split_takes_identities_in_the_order_of_the_dataset():
+    found = split_identities(LISTED, 5)
+    assert (found.private, found.public) == ([0, 1], [2, 3])
+    found = fold_identities(Folded(LISTED), None, fold=0, available=6, distractors=1)
+    assert (found.private, found.public, found.distractors) == ([0, 1], [2, 3], [5])
+
+
+def test_a_split_that_is_not_listed_has_the_json_that_it_always_had():
+    plain = Split(private=2, public=2, train=2, val=1, test=1)
+    assert "listed" not in plain.model_dump(mode="json")
+    assert LISTED.model_dump(mode="json")["listed"] is True

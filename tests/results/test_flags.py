@@ -43,6 +43,9 @@ RAISED: dict[str, Record] = {
     ),
     "target-useless": make_record(metrics={"accuracy": metric(0.15, group="utility", up=True, n=24), **low_robust()}),
     "chosen-by-evaluator": make_record(ledger={"chosen_by": "evaluator:net"}),
+    "trained-elsewhere": make_record(
+        components={"model": component("model", "smallcnn").model_copy(update={"comes_trained": True})}
+    ),
     "classes-failed": make_record(ledger={"failed": {"10": "late", "2": "no finite candidate"}}),
     "accuracy-order": make_record(metrics={"attack_acc@5/net": metric(0.5)}),
     "robust-rises-with-eps": make_record(metrics=robust(0.3)),

@@ -69,6 +69,11 @@ DATASETS = (
         paper="stanford-dogs.bib",
         licence="LicenseRef-Stanford-Dogs",
     ),
+    DatasetSpec(
+        name="two-folders",
+        factory="mibench_datasets.two_folders:TwoFolders",
+        summary="your own images of private and of public people in two folders, as mibench audit has them",
+    ),
 )
 PRIORS = (
     PriorSpec(
@@ -104,6 +109,13 @@ PROTOCOLS = (
         version="1.0",
         file="mibench_datasets:protocols/faces64.yaml",
         summary="rendered faces of 100 people among 1 000 others; the attacker knows the renderer",
+    ),
+    ProtocolSpec(
+        name="own-model",
+        version="1.0",
+        file="mibench_datasets:protocols/own-model.yaml",
+        summary="what mibench audit fills in for a network that somebody else has trained",
+        audit=True,
     ),
     ProtocolSpec(
         name="rendered64",

@@ -127,6 +127,16 @@ MODELS = (
         paper="bib/convnext.bib",
     ),
     ModelSpec(
+        name="foreign",
+        factory="mibench_models.foreign.component:Foreign",
+        summary="a classifier that somebody else has trained; see mibench audit",
+    ),
+    ModelSpec(
+        name="foreign-fresh",
+        factory="mibench_models.foreign.component:ForeignFresh",
+        summary="the structure of such a classifier with fresh weights, to be trained here",
+    ),
+    ModelSpec(
         name="sface",
         factory="mibench_models.sface:SFace",
         role="embedder",
