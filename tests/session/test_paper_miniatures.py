@@ -137,6 +137,12 @@ def test_a_miniature_needs_its_copy(tmp_path):
     assert [node.key for node in plan_request(request).nodes] == keys
 
 
+def test_whom_a_copy_lacks_is_among_what_is_missing(tmp_path):
+    prepare("facescrub224", tmp_path)
+    request = Request(protocols=("facescrub224",), defenses=("none",), attacks=("ppa",), store=tmp_path / "store")
+    assert "pictures of 524 of 530 people" in "\n".join(plan_request(request, lenient=True).missing)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_dry_run_lists_all_that_is_missing(name, tmp_path):
     request = Request(protocols=(name,), defenses=("atat",), attacks=("ppa",), store=tmp_path / "store")

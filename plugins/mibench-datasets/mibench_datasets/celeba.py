@@ -72,13 +72,17 @@ class CelebA(Dataset):
     def _reader(self) -> Reader:
         return Reader("celeba", self.copy)
 
+    @cached_property
+    def _complete(self) -> bool:
+        return not self.missing()
+
     def num_identities(self) -> int:
         """Return ``people``."""
         return self.people
 
     def num_images(self, identity: int) -> int | None:
-        """Return how many pictures the copy has of a person; ``None`` without one."""
-        return len(self._reader.images(identity)) if not self.missing() else None
+        """Return how many pictures the copy has of a person; ``None`` while something is missing."""
+        return len(self._reader.images(identity)) if self._complete else None
 
     def notes(self) -> Sequence[FileNote]:
         """Return what was noticed of the copy's files."""
@@ -138,14 +142,14 @@ class CelebA(Dataset):
         classes = [_label(person) for person in ranked]
         digest = hashlib.sha256("\n".join(map(str, ranked)).encode()).hexdigest()
         facts = {"crop": crop, "people": f"the {len(ranked)} with the most pictures, sha256 {digest}"}
-        place = {"lists": f"official: {', '.join(checked)}" if checked else "not compared"}
+        here = {"lists": f"official: {', '.join(checked)}" if checked else "not compared"}
         return describe(
             "celeba",
             root,
             looked.finish(),
             classes=classes,
             facts=facts,
-            place=place,
+            place=here,
             divide=published_split,
             split=split,
             order=order,
