@@ -25,7 +25,7 @@ def test_a_copy_is_described_and_checked(mibench, tmp_path, data):
     assert "found    12 images of 530 classes, 0 to 2 of each" in made.out
     assert "pictures of 524 of 530 people" in made.out
     assert sorted(path.name for path in (data / "facescrub").iterdir()) == [
-        *("copy.json", "notes.json", "where.json", "work")
+        *("copy.json", "notes.json", "split.txt", "where.json", "work")
     ]
     checked = mibench("data", "check", "facescrub")
     assert checked.code == 0

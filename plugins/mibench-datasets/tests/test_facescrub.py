@@ -204,6 +204,17 @@ def test_a_list_of_digests_takes_the_place_of_the_split(tmp_path):
     assert again.digest != copy.digest
 
 
+def test_the_split_of_a_copy_can_be_given_to_others(tmp_path):
+    root = facescrub(tmp_path / "root", count=3)
+    same = next(root.rglob("*Allen_0_0.jpeg"))
+    write(same.with_name("again.jpeg"), same.read_bytes())
+    copy, path = prepared(root, tmp_path / "made")
+    split = path.parent / "split.txt"
+    again, _ = prepared(root, tmp_path / "elsewhere", split=split)
+    assert again.digest == copy.digest
+    assert len(split.read_text().splitlines()) == 1 + 19
+
+
 def test_an_interrupted_look_continues(tmp_path, monkeypatch):
     root, looked = facescrub(tmp_path / "root", count=4), []
     honest = survey.examine
