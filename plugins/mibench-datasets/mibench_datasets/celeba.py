@@ -211,7 +211,7 @@ def _check_lists(root: Path) -> Iterator[str]:
 
 
 def _pictures(root: Path, wanted: str) -> tuple[Path, str]:
-    """Return a folder of pictures, and ``"aligned"`` or ``"hd"``; of several, one of the wanted crop if there is one."""
+    """Return a folder of pictures, and ``"aligned"`` or ``"hd"``; of several, one of the wanted crop."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
     folders += [inner for path in folders for inner in sorted(path.iterdir()) if inner.is_dir()]
     found = {crop: folder for folder in reversed(folders) if (crop := _crop(folder))}
