@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from mibench.api import IndexedImages, MibenchError, TensorImages
+from mibench.nodes.classifier import TargetInputs
 from mibench.stages import pixel_file
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
@@ -54,9 +55,9 @@ def test_parts_of_the_dataset_are_kept_and_followed(monkeypatch):
         artifact = stages.make(node)
         assert load_file(artifact.file("images.safetensors"))["parts"].tolist() == [3, 0, 2, 1] * 3
         target = stages.cell.target
-        ctx = StageContext(
-            target, stages_store(stages), stages.registry, CPU, stages.root, stages.root, lambda *_: None
-        )
+        assert isinstance(target.inputs, TargetInputs)
+        world = (stages.registry, CPU, stages.root, stages.root, lambda *_: None)
+        ctx = StageContext(target, Store(stages.root), *world)
         data = load_private(ctx, target.inputs.private, target.inputs.split)
         assert [len(data.split(name)) for name in ("train", "val", "test")] == [3, 3, 3]
         assert torch.equal(data.train.all_images(), load_images(artifact).all_images()[[1, 5, 9]])
