@@ -9,6 +9,7 @@ from mibench.nodes.classifier import TargetInputs
 from mibench.stages import pixel_file
 from mibench.stages.context import StageContext
 from mibench.stages.data import load_images, load_private
+from mibench.store.store import Store
 from mibench.testing.tiny_components import TinyFaces
 from mibench.testing.tiny_stages import tiny_stages
 from mibench.testing.tiny_world import TinyWorld
