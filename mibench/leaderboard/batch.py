@@ -8,6 +8,7 @@ from pathlib import Path
 from mibench.api.errors import UsageError
 from mibench.base.files import write_atomic
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
@@ -79,6 +80,9 @@ class Batch:
         if not taken:
             for path, old in board.records():
                 taken[slot(old)] = taken[old.cell.key] = (path, old)
+        for path, old in list(taken.values())[:1]:
+            if found := other_copy(record, old, path.name):
+                return found
         existing = taken.get(slot(record)) or taken.get(record.cell.key)
         if existing is None:
             entry = board.entry_folder(record.cell.defense) / file_name(record)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mibench.leaderboard.batch import Recheck, check_all, slot
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
@@ -56,6 +57,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     if loaded is None:  # choose() lists boards by this very file
         return
     taken: dict[str, Path] = {}
+    first: tuple[Path, Record] | None = None
     readable = True
     for path in board.files():
         try:
@@ -64,7 +66,9 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
             readable = False
             yield Checked(path, [unreadable(error, path)])
         else:
-            yield Checked(path, _findings(path, record, loaded, taken, recheck))
+            first = first or (path, record)
+            found = _findings(path, record, loaded, taken, recheck)
+            yield Checked(path, found + other_copy(record, first[1], first[0].name))
     if readable:
         yield Checked(board.table_file, _table(folder, board))
 

@@ -23,7 +23,7 @@ from mibench_models.priors.stylegan2_file.importer import StyleGanImporter  # no
 from network_pickles import random_networks, write_network_pickle  # noqa: E402
 from official_copies import celeba, dogs, facescrub  # noqa: E402
 
-from mibench.api import copy_file  # noqa: E402
+from mibench.api import ImageSet, copy_file  # noqa: E402
 from mibench.assemble.recheck import Recheck, Verdict  # noqa: E402
 from mibench.plan.facts import Facts  # noqa: E402
 from mibench.protocol.load import load_protocol, protocol_path  # noqa: E402
@@ -94,7 +94,9 @@ def with_enough(name, copy, tmp_path):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_miniature_runs_from_files_to_a_record(name, tmp_path):
+def test_a_miniature_runs_from_files_to_a_record(name, tmp_path, monkeypatch):
+    whole = "all images of a set were made at once"
+    monkeypatch.setattr(ImageSet, "all_images", lambda self: pytest.fail(whole))
     copy = with_enough(name, prepare(name, tmp_path), tmp_path)
     request = Request(
         protocols=(miniature(name, tmp_path),),
@@ -135,6 +137,12 @@ def test_a_miniature_needs_its_copy(tmp_path):
     raw["dataset"]["params"]["copy"] = f"sha256:{here}"
     Path(path).write_text(yaml.safe_dump(raw))
     assert [node.key for node in plan_request(request).nodes] == keys
+
+
+def test_whom_a_copy_lacks_is_among_what_is_missing(tmp_path):
+    prepare("facescrub224", tmp_path)
+    request = Request(protocols=("facescrub224",), defenses=("none",), attacks=("ppa",), store=tmp_path / "store")
+    assert "pictures of 524 of 530 people" in "\n".join(plan_request(request, lenient=True).missing)
 
 
 @pytest.mark.parametrize("name", PARTS)

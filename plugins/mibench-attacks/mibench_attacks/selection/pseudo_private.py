@@ -95,6 +95,6 @@ def joined(public: ImageSet | None, pixels_MCSS: Tensor, labels_M: Tensor, class
     """
     if public is None:
         raise UsageError("attack 'ppdg-vanilla' needs public images")
-    pixels = torch.cat([to_uint8(public.all_images()), pixels_MCSS])
+    pixels = torch.cat([public.pixels(torch.arange(len(public))), pixels_MCSS])
     labels = torch.cat([public.labels_N + classes, labels_M])
     return TensorImages(pixels, labels, classes + public.num_classes)
