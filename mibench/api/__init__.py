@@ -28,11 +28,21 @@ if TYPE_CHECKING:  # `as` says that a name is meant to be imported from here
         load_backbone as load_backbone,
     )
     from mibench.api.columns import Column as Column, MetricFlag as MetricFlag
+    from mibench.api.copies import (
+        PARTS as PARTS,
+        CopiedImage as CopiedImage,
+        Copy as Copy,
+        FileNote as FileNote,
+        copy_file as copy_file,
+        read_copy as read_copy,
+    )
     from mibench.api.data import (
         Dataset as Dataset,
         GroundTruth as GroundTruth,
         ImageSet as ImageSet,
+        IndexedImages as IndexedImages,
         TensorImages as TensorImages,
+        Told as Told,
     )
     from mibench.api.defense import (
         Defense as Defense,
@@ -133,7 +143,8 @@ _NAMES = {
     "attack": "Attack AttackContext ClassResult run_attack",
     "classifier": "Classifier Embedder Model Outputs evaluating freeze load_backbone",
     "columns": "Column MetricFlag",
-    "data": "Dataset GroundTruth ImageSet TensorImages",
+    "copies": "PARTS CopiedImage Copy FileNote copy_file read_copy",
+    "data": "Dataset GroundTruth ImageSet IndexedImages TensorImages Told",
     "defense": "Defense SelfCheck Step TrainContext Transform WarmStart loss_of",
     "errors": "AccessError BudgetError ClassFailed DataError MibenchError PluginError StoreError UsageError unknown",
     "files": "sha256_of_file",

@@ -6,15 +6,22 @@ Shapes: N images, B of a batch, C channels (1 or 3), H = W the protocol's side i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from mibench.api.copies import PARTS as PARTS
+from mibench.api.copies import Copy as Copy
+from mibench.api.copies import FileNote as FileNote
 from mibench.api.errors import UsageError
-from mibench.api.images import from_uint8
+from mibench.api.images import from_uint8, to_uint8
+
+Told = Callable[[int, int], None]
+"""``told(done, total)``: files that were looked at."""
 
 
 class ImageSet(ABC):
@@ -32,6 +39,10 @@ class ImageSet(ABC):
     def images(self, indices_B: Tensor) -> Tensor:
         """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
 
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return to_uint8(self.images(indices_B))
+
     @abstractmethod
     def subset(self, indices_M: Tensor) -> ImageSet:
         """Return the images at these indices as a set of its own."""
@@ -44,7 +55,7 @@ class ImageSet(ABC):
         return len(self.labels_N)
 
     def all_images(self) -> Tensor:
-        """Return every image: float32 (N, C, H, W) in [0, 1]."""
+        """Return every image: float32 (N, C, H, W) in [0, 1]. For sets that are known to be small."""
         return self.images(torch.arange(len(self)))
 
 
@@ -72,13 +83,53 @@ class TensorImages(ImageSet):
 
     def images(self, indices_B: Tensor) -> Tensor:
         """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
-        return from_uint8(self.pixels_NCHW[indices_B])
+        return from_uint8(self.pixels(indices_B))
+
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return self.pixels_NCHW[indices_B]
 
     def subset(self, indices_M: Tensor) -> TensorImages:
         """Return the images at these indices as a set of its own."""
         return replace(self, pixels_NCHW=self.pixels_NCHW[indices_M], labels_N=self.labels_N[indices_M])
 
     def relabel(self, labels_N: Tensor) -> TensorImages:
+        """Return the same images under other labels."""
+        return replace(self, labels_N=labels_N)
+
+
+@dataclass(frozen=True)
+class IndexedImages(ImageSet):
+    """Some of the images of a file that is too large for memory: subsets share its pixels and copy none.
+
+    Attributes:
+        pixels_MCHW: uint8 images, mapped from the file; only what is asked for is read.
+        rows_N: which of the M images these are, in order.
+        labels_N: int64 classes.
+        num_classes: number of classes.
+        content: digest of the file, so that what was computed of some of its rows can be found again; empty if it is
+            not known.
+    """
+
+    pixels_MCHW: Tensor
+    rows_N: Tensor
+    labels_N: Tensor
+    num_classes: int
+    content: str = ""
+
+    def images(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""
+        return from_uint8(self.pixels(indices_B))
+
+    def pixels(self, indices_B: Tensor) -> Tensor:
+        """Return the images at these indices with 8 bits: uint8 (B, C, H, W)."""
+        return self.pixels_MCHW[self.rows_N[indices_B]]
+
+    def subset(self, indices_M: Tensor) -> IndexedImages:
+        """Return the images at these indices as a set of its own."""
+        return replace(self, rows_N=self.rows_N[indices_M], labels_N=self.labels_N[indices_M])
+
+    def relabel(self, labels_N: Tensor) -> IndexedImages:
         """Return the same images under other labels."""
         return replace(self, labels_N=labels_N)
 
@@ -113,7 +164,9 @@ class Dataset(ABC):
 
     Attributes:
         presets: named parameter sets.
-        in_memory: whether ``load`` returns ``TensorImages``, which the store then keeps ready-made.
+        in_memory: whether ``load`` returns ``TensorImages``. If not, what it returns reads images when they are asked
+            for (decodes files, say); it is asked for each of them once, a few at a time, and the store keeps the pixels
+            in a file that stages map into memory.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -182,6 +235,38 @@ class Dataset(ABC):
         the images. Default: nothing is known of the identities.
         """
         return {}
+
+    def parts(self, identities: Sequence[int]) -> Sequence[str] | None:
+        """Return what each image that ``load`` delivers is for, one of ``PARTS``, where the dataset has a split.
+
+        A protocol whose ``split.assigned`` is true follows it. Default: ``None``, there is none.
+
+        Args:
+            identities: identity numbers, as for ``load``.
+        """
+        return None
+
+    def prepare(self, source: Path, work: Path, *, split: Path | None = None, told: Told = lambda *_: None) -> Copy:
+        """Look through the copy of this dataset that a user has, as ``mibench data prepare`` asks.
+
+        A dataset with copies has a parameter ``copy: Annotated[str, InputFile(copy_of="its name")] = ""``, which names
+        the description of the copy that ``load`` reads. Default: there is nothing to prepare.
+
+        Args:
+            source: folder with the copy; nothing in it is changed.
+            work: folder that survives an interruption, so that no file has to be looked at twice.
+            split: list of what each image is for, by SHA-256; ``None`` for the split that papers use.
+            told: is told how far the work is.
+
+        Raises:
+            UsageError: if the dataset has no copies.
+            DataError: if the folder does not hold the dataset.
+        """
+        raise UsageError(f"{type(self).__name__} needs no copy of yours; there is nothing to prepare")
+
+    def notes(self) -> Sequence[FileNote]:
+        """Return what is to be said about single files, as ``mibench data check`` shows it. Default: nothing."""
+        return ()
 
     def missing(self) -> list[str]:
         """Return what has to be obtained before ``load`` can work, one line each; empty if nothing."""

@@ -66,6 +66,19 @@ def _check_people(images: ImageSet, truth: GroundTruth | None, what: str) -> Non
         )
 
 
+class _Images:
+    """A field that is given images, or through ``judge`` a set of them, and read as images."""
+
+    def __get__(self, owner: MetricInputs | None, kind: type | None = None) -> Tensor:
+        if owner is None:
+            raise AttributeError("images_NCHW is of instances; the class has no default")
+        given = owner.reconstructions
+        return given if isinstance(given, Tensor) else given.all_images()
+
+    def __set__(self, owner: MetricInputs, given: Tensor) -> None:
+        vars(owner)["reconstructions"] = given
+
+
 @dataclass
 class MetricInputs:
     """All that a metric may read. What it did not ask for in ``needs`` is absent.
@@ -74,7 +87,8 @@ class MetricInputs:
         num_classes: K.
         heldout: private images that no training saw (test split; validation split when tuning).
         gallery: the private training images.
-        images_NCHW: reconstructions, float32 in [0, 1] after the 8-bit round trip; empty for target metrics.
+        images_NCHW: reconstructions, float32 in [0, 1] after the 8-bit round trip; empty for target metrics. All of
+            them are made when they are read: a metric that looks at a batch at a time reads ``reconstructions``.
         labels_N: the class each reconstruction was made for. A class without any that is not in ``failed`` was not
             attacked and counts for nothing.
         target: the deployed classifier, frozen.
@@ -97,6 +111,20 @@ class MetricInputs:
     failed: Sequence[int] = ()
     validation: ImageSet | None = None
     identities: IdentityGallery | None = None
+
+    @property
+    def reconstructions(self) -> ImageSet | Tensor:
+        """The reconstructions as they were given: a set that is read batch by batch, or the images themselves."""
+        found: ImageSet | Tensor = vars(self)["reconstructions"]
+        return found
+
+    def judge(self, images: ImageSet) -> None:
+        """Take a set of images with their classes as the reconstructions, without making all of them."""
+        vars(self)["reconstructions"], self.labels_N = images, images.labels_N
+
+
+# A field in all but how it is kept; given in the class, it would be its default.
+MetricInputs.images_NCHW = _Images()  # type: ignore[assignment]
 
 
 @dataclass

@@ -30,7 +30,10 @@ def read_plain(path: str, *, sha256: str = "") -> Any:
     """
     file = _ordinary(path)
     if file is None:
-        raise DataError(f"weights file {path!r} does not exist. Give the path of a state dict, or weights=none.")
+        raise DataError(
+            f"weights file {path!r} does not exist. Give the path of a state dict, or"
+            " weights=none; for a file that torchvision publishes: mibench data import-torchvision FILE.pth"
+        )
     try:
         if sha256 and (got := sha256_of_file(file)) != sha256:
             raise DataError(f"weights file {path!r} has sha256 {got}, expected {sha256}. Fetch the right file again.")

@@ -5,10 +5,14 @@ Shapes: N images, C channels, H = W pixels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from mibench.nodes.data import DataFiles
+from mibench.nodes.data import DataFiles, StoredImages
 from mibench.nodes.reconstruct import ReconstructFiles
 from mibench.plan.cells import Cell
 from mibench.protocol.split import private_indices
@@ -23,14 +27,16 @@ def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
     """Collect the pictures of one cell: up to 12 classes with up to 4 reconstructions each.
 
     The private image is the training image that the headline's judge finds nearest to the best reconstruction; if the
-    metric names none, the class's first one. Datasets that do not fit into memory have no gallery.
+    metric names none, the class's first one.
     """
     data = cell.graph.data("private")
-    images = DataFiles(store.get(data.stage, data.key).path).read_images(load_file)
-    if images.pixels is None or images.labels is None:
+    files = DataFiles(store.get(data.stage, data.key).path)
+    images = files.read_images(load_file)
+    if images.labels is None:
         return Gallery(cell.label, [])
-    train = private_indices(cell.graph.split, images.labels.tolist()).train
-    pixels_NCHW, owners_N = images.pixels[train], images.labels[train]
+    parts = None if images.parts is None else images.parts.tolist()
+    train = private_indices(cell.graph.split, images.labels.tolist(), parts).train
+    owners_N = images.labels[train]
     node = cell.reconstructions
     evidence = ReconstructFiles(store.get(node.stage, node.key).path).read_evidence(load_file)
     details = record.metrics[record.protocol.headline].details if record.protocol.headline in record.metrics else {}
@@ -43,10 +49,20 @@ def make_gallery(cell: Cell, record: Record, store: Store) -> Gallery:
         rows.append(
             GalleryRow(
                 f"class {label}",
-                pixels_NCHW[nearest].transpose(1, 2, 0),
+                _picture(files, images, train[nearest]).transpose(1, 2, 0),
                 [evidence.pixels[i].transpose(1, 2, 0) for i in own],
                 captions=[f"rank {rank + 1}" for rank in ranks],
                 identified=[rank == 0 for rank in ranks],
             )
         )
     return Gallery(cell.label, rows)
+
+
+def _picture(files: DataFiles, images: StoredImages[NDArray[Any]], index: int) -> NDArray[np.uint8]:
+    """Return one image (C, H, W); pixels that are too many for memory are not read for it."""
+    if images.pixels is not None:
+        found: NDArray[np.uint8] = images.pixels[index]
+        return found
+    with safe_open(files.pixels, framework="np") as opened:
+        one: NDArray[np.uint8] = opened.get_slice("pixels")[index : index + 1][0]
+    return one

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError
+from mibench.cli.folder import FOLDER
 from mibench.cli.imports import ImportGroup
 from mibench.cli.terminal import echo, echo_json, echo_table
+from mibench.execute.streams import aside
 from mibench.registry.registry import Registry, load_registry
 
 if TYPE_CHECKING:
@@ -40,15 +44,71 @@ def list_datasets(as_json: bool) -> None:
 
 @data.command()
 @click.argument("name")
+@click.option("--from", "source", type=FOLDER, metavar="FOLDER", help="Your copy of it, unpacked; it is not changed.")
+@click.option("--split", type=click.Path(path_type=Path), help="List of what each image is for, by SHA-256.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of the dataset; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Show every note, not the first of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def prepare(ctx: click.Context, name: str) -> None:
-    """Say what dataset NAME still needs, with the commands that get it."""
-    row = _state(load_registry(), name)
-    for line in row["missing"]:
-        echo(f"{name}: {line}")
-    if not row["missing"]:
-        echo(f"{name}: ready, nothing is missing")
-    ctx.exit(EXIT_FAILED_CELLS if row["missing"] else EXIT_OK)
+def prepare(
+    ctx: click.Context,
+    name: str,
+    source: Path | None,
+    split: Path | None,
+    settings: tuple[str, ...],
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Look through your copy of dataset NAME, and describe it for runs; without --from, say what NAME still needs.
+
+    Every file is read and decoded. What cannot be used is named. The same command continues where an interrupted one
+    stopped.
+    """
+    registry = load_registry()
+    if source is None:
+        row = _state(registry, name)
+        for line in row["missing"]:
+            echo(f"{name}: {line}")
+        if not row["missing"]:
+            echo(f"{name}: ready, nothing is missing")
+        ctx.exit(EXIT_FAILED_CELLS if row["missing"] else EXIT_OK)
+    from mibench.cli import copies
+
+    with aside():
+        dataset = _dataset(registry, name, settings)
+        copy = copies.prepare_copy(name, dataset, copies.require_folder(source), split)
+    missing = _dataset(registry, name, settings, copied=True).missing()
+    if as_json:
+        echo_json({**copies.copy_document(copy), "missing": missing})
+    else:
+        copies.show(copies.describe(copy, everything=everything))
+        copies.show([f"{name}: {line}" for line in missing] or [f"{name}: ready"])
+    ctx.exit(EXIT_FAILED_CELLS if missing else EXIT_OK)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of the dataset; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Show every note, not the first of each kind.")
+@click.pass_context
+def check(ctx: click.Context, name: str, settings: tuple[str, ...], everything: bool) -> None:
+    """Read every file of dataset NAME again: of a prepared copy, or of a folder (--set root=FOLDER)."""
+    from mibench.cli import copies
+
+    registry = load_registry()
+    dataset = _dataset(registry, name, settings, copied=True)
+    if not settings and copies.has_copy(name):
+        lines, code = copies.check_copy(name, everything=everything)
+        copies.show(lines)
+        ctx.exit(code)
+    missing = dataset.missing()
+    copies.show([f"{name}: {line}" for line in missing])
+    if not missing or dataset.num_identities():
+        people = range(dataset.num_identities())
+        counts = [count for identity in people if (count := dataset.num_images(identity)) is not None]
+        copies.show([f"found    {sum(counts)} images of {len(people)} classes"])
+        copies.show(copies.note_lines(dataset.notes(), everything=everything))
+    ctx.exit(EXIT_FAILED_CELLS if missing else EXIT_OK)
 
 
 @data.command()
@@ -69,16 +129,24 @@ def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     ctx.exit(EXIT_FAILED_CELLS if bad else EXIT_OK)
 
 
-def _dataset(registry: Registry, name: str) -> Dataset:
+def _dataset(registry: Registry, name: str, settings: Sequence[str] = (), *, copied: bool = False) -> Dataset:
+    """Build a dataset; one with copies reads the prepared one, if that is wanted and there is one."""
     from mibench.api import params
+    from mibench.api.copies import copy_file
+    from mibench.cli.request import parse_settings
 
-    made: Dataset = params.build(registry.component("dataset", name), {}, owner=f"dataset {name!r}")
+    component = registry.component("dataset", name)
+    values = dict(parse_settings(settings))
+    for parameter, of in params.copy_parameters(component).items() if copied else ():
+        if copy_file(of).is_file():
+            values.setdefault(parameter, str(copy_file(of)))
+    made: Dataset = params.build(component, values, owner=f"dataset {name!r}")
     return made
 
 
 def _state(registry: Registry, name: str) -> dict[str, Any]:
     entry = registry.get("dataset", name)
-    missing = _dataset(registry, name).missing()
+    missing = _dataset(registry, name, copied=True).missing()
     return {
         "name": name,
         "state": "missing" if missing else "ready",
@@ -92,7 +160,7 @@ def _state(registry: Registry, name: str) -> dict[str, Any]:
 def _verify(registry: Registry, name: str) -> dict[str, str]:
     from mibench.api import check_images
 
-    dataset = _dataset(registry, name)
+    dataset = _dataset(registry, name, copied=True)
     missing = dataset.missing()
     if missing:
         return {"name": name, "result": "missing", "detail": "; ".join(missing)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mibench.api.errors import EXIT_OK
+from mibench.api.errors import EXIT_OK, EXIT_USAGE
 from mibench.cli.folder import FOLDER
 
 if TYPE_CHECKING:
@@ -65,17 +65,22 @@ def run(ctx: click.Context, /, matrix: Path | None, dry_run: bool, as_json: bool
 
 def _plan_only(request: Request, *, as_json: bool) -> int:
     from mibench.cli.tables import plan_rows
-    from mibench.cli.terminal import echo_json, echo_table
+    from mibench.cli.terminal import echo, echo_json, echo_table
     from mibench.registry.registry import load_registry
     from mibench.session.run import plan_request
 
-    plan = plan_request(request, load_registry())
+    plan = plan_request(request, load_registry(), lenient=True)
+    code = EXIT_USAGE if plan.missing else EXIT_OK
     if as_json:
         echo_json(_plan_document(plan))
-        return EXIT_OK
+        return code
     _header(request, plan)
     echo_table(["stage", "what", "action", "time", "key", "why"], plan_rows(plan))
-    return EXIT_OK
+    for what, words in plan.resources.items():
+        echo(f"needs    {what}: {words}")
+    for line in plan.missing:
+        echo(f"missing  {line}")
+    return code
 
 
 def _run(request: Request, *, as_json: bool, quiet: bool) -> int:
@@ -191,4 +196,6 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
         "protocols": list(plan.protocol_ids),
         "cells": len(plan.cells),
         "nodes": [{name: getattr(node, name) for name in names} for node in plan.nodes],
+        **({"needs": plan.resources} if plan.resources else {}),
+        **({"missing": list(plan.missing)} if plan.missing else {}),
     }

@@ -59,6 +59,10 @@ class ResultTable:
     gaps: tuple[str, ...] = ()
 
 
+TWO_CORES = "two CPU cores"
+"""What estimates are of unless a protocol says otherwise."""
+
+
 def result_tables(records: Sequence[Record]) -> Iterator[ResultTable]:
     """Yield one table per (protocol, model, attack), in the order of the records."""
     ordered = sorted(records, key=lambda record: [str(part) for part in _block(record)])
@@ -171,7 +175,8 @@ def plan_summary(plan: Plan) -> str:
         return text
     if not known:
         return f"{text}, time unknown"
-    return f"{text}, {'about' if len(known) == len(todo) else 'at least'} {duration(sum(known))}"
+    other = f" on {' or '.join(plan.machines)}" if set(plan.machines) - {TWO_CORES} else ""
+    return f"{text}, {'about' if len(known) == len(todo) else 'at least'} {duration(sum(known))}{other}"
 
 
 def plan_rows(plan: Plan) -> list[list[str]]:

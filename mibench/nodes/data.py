@@ -44,20 +44,21 @@ class StoredImages(Generic[T]):
 
     Attributes:
         classes: number of classes, a scalar.
-        pixels: uint8 (N, C, H, W); ``None`` if the images are too many for memory and stay with their dataset.
-        labels: class of each (N,); ``None`` likewise.
+        pixels: uint8 (N, C, H, W); ``None`` if they are too many for memory and lie in a file of their own.
+        labels: class of each (N,).
         truth: what else is known of the identities, float32 (K, D); ``None`` if nothing is, or it was not asked for.
+        parts: what each is for (N,), an index of ``mibench.api.PARTS``; ``None`` if the dataset does not say.
     """
 
     classes: T
     pixels: T | None = None
     labels: T | None = None
     truth: T | None = None
+    parts: T | None = None
 
     def tensors(self) -> dict[str, T]:
         """Return what the file holds."""
-        found = {"classes": self.classes, "pixels": self.pixels, "labels": self.labels, "truth": self.truth}
-        return {name: tensor for name, tensor in found.items() if tensor is not None}
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
 
 class DataFiles(Files):
@@ -68,10 +69,15 @@ class DataFiles(Files):
         """The images."""
         return self.folder / "images.safetensors"
 
+    @property
+    def pixels(self) -> Path:
+        """Pixels of images that are too many for memory: safetensors, ``pixels`` uint8 (N, C, H, W)."""
+        return self.folder / "pixels.safetensors"
+
     def read_images(self, load: Load[T]) -> StoredImages[T]:
         """Return the images."""
         found = load(self.images)
-        return StoredImages(found["classes"], found.get("pixels"), found.get("labels"), found.get("truth"))
+        return StoredImages(**found)
 
     def unit(self) -> str:
         """Return the unit of what else is known, where something is."""

@@ -34,7 +34,7 @@ class Durations:
         }
 
     def of(self, node: Node) -> float | None:
-        """Return expected seconds on two CPU cores; ``None`` if nothing is known."""
+        """Return expected seconds on the protocol's ``expected_on``; ``None`` if nothing is known."""
         inputs = node.inputs
         if inputs.timed_by_component:
             return self._named(inputs)

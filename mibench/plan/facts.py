@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mibench.api import params
+from mibench.api.copies import copy_file
 from mibench.api.errors import UsageError
 from mibench.api.params import Names
 from mibench.plan.memo import Memo
@@ -36,6 +37,7 @@ class Traits:
         presets: named parameter sets of the class, by the names that keys hold; protocols may have more.
         deployed: parameters that only act in deployment (:class:`mibench.api.InferenceOnly`).
         files: parameters that name files, each with the values that name none.
+        copies: those of them that stand for a prepared copy, each with the name of its dataset.
         access: what an attack sees of the target.
         needs_public: whether an attack reads the public images.
         needs_target: whether a prior's training asks the target.
@@ -53,6 +55,7 @@ class Traits:
     presets: dict[str, dict[str, Any]]
     deployed: list[str]
     files: dict[str, list[str]]
+    copies: dict[str, str]
     access: str | None
     needs_public: bool
     needs_target: bool
@@ -101,22 +104,35 @@ class Facts:
     Args:
         registry: where components are found.
         memo: of earlier answers.
+        lenient: whether files that are not there are only noted, so that a plan can say all that is missing.
 
     Attributes:
+        absent: what was noted, one sentence each.
         presets: finds presets of components in protocols.
         components: those that had to be asked.
     """
 
-    def __init__(self, registry: Registry, memo: Memo | None = None) -> None:
+    def __init__(self, registry: Registry, memo: Memo | None = None, *, lenient: bool = False) -> None:
         self.registry, self.memo = registry, memo or Memo()
+        self.lenient, self.absent = lenient, list[str]()
         self.presets = Presets(registry)
         self.components = Components(registry)
 
     @classmethod
-    def beside(cls, registry: Registry, store: Path) -> Facts:
+    def beside(cls, registry: Registry, store: Path, *, lenient: bool = False) -> Facts:
         """Return the facts that are remembered beside a store."""
         fingerprint, packages = registry.fingerprint()
-        return cls(registry, Memo(store / "facts", fingerprint, packages))
+        return cls(registry, Memo(store / "facts", fingerprint, packages), lenient=lenient)
+
+    def lacks(self, sentence: str) -> None:
+        """Say that a file is not there.
+
+        Raises:
+            UsageError: unless that is only noted.
+        """
+        if not self.lenient:
+            raise UsageError(sentence)
+        self.absent += [] if sentence in self.absent else [sentence]
 
     def traits(self, kind: str, name: str) -> Traits:
         """Return what a component's class says.
@@ -140,11 +156,15 @@ class Facts:
         Raises:
             UsageError: for an unknown name or key, a value out of range, or a file that is not there.
         """
-        settings = self.traits(kind, name).names().flatten(settings, f"{kind} {name!r}")
+        traits = self.traits(kind, name)
+        settings = traits.names().flatten(settings, f"{kind} {name!r}")
+        settings |= {parameter: found for parameter, found in self._copies(traits.copies, settings).items() if found}
         places = self._places(kind, name, settings)
         files = {found: path for found, path in places.values() if found}
         named = {parameter: found for parameter, (found, _) in places.items()}
         question = {"ask": "settle", "kind": kind, "name": name, "settings": settings, "files": named}
+        if self.lenient and not all(named.values()):
+            return Settled(**self._settle(kind, name, settings, named), files=files)
         answer = self.memo.ask(question, lambda: self._settle(kind, name, settings, named))
         return Settled(**answer, files=files)
 
@@ -227,6 +247,28 @@ class Facts:
 
         self.memo.ask({"ask": "recipe", "name": entry.name, "params": dict(entry.params), **recipe}, accepted)
 
+    def _copies(self, copies: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return where the prepared copies are that parameters stand for: one that is there, or the one that is named.
+
+        Raises:
+            UsageError: if the copy that is named by its digest is another than the one that was prepared.
+        """
+        found = {}
+        for parameter, dataset in copies.items():
+            wanted = str(settings.get(parameter, ""))
+            if wanted and not (wanted.startswith(PREFIX) and wanted not in self.registry.files):
+                continue
+            place = copy_file(dataset)
+            here = digest_of_path(place) if place.is_file() else ""
+            if wanted and here != wanted:
+                self.lacks(
+                    f"the copy of {dataset} that is wanted has {wanted[:19]}..., and "
+                    + (f"the one in {place.parent} has {here[:19]}..." if here else "none was prepared")
+                    + f"; prepare it: mibench data prepare {dataset} --from FOLDER"
+                )
+            found[parameter] = str(place) if here else ""
+        return found
+
     def _places(self, kind: str, name: str, settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Return digest and path of each parameter that names a file; no digest if there is none."""
         found = {}
@@ -249,8 +291,9 @@ class Facts:
         made = params.build(self.registry.component(kind, name), settings, owner=owner)
         for parameter, found in files.items():
             if not found:
-                raise UsageError(_absent(made, owner, parameter, settings[parameter]))
-        answer: dict[str, Any] = {"params": {**params.canonical(made), **files}}
+                self.lacks(_absent(made, owner, parameter, settings[parameter]))
+        there = {parameter: found for parameter, found in files.items() if found}
+        answer: dict[str, Any] = {"params": {**params.canonical(made), **there}}
         self.components.remember(kind, Entry(name, "", answer["params"]), made)
         if kind == "attack":
             return {**answer, "prior": made.prior_choice(), "uses_evaluator": bool(made.uses_evaluator())}
@@ -277,6 +320,7 @@ def _traits(kind: str, component: Any) -> dict[str, Any]:
         presets=json.loads(json.dumps(presets, default=str)),
         deployed=params.inference_only_names(component),
         files={name: list(none) for name, none in params.file_parameters(component).items()},
+        copies=params.copy_parameters(component),
         access=str(component.access) if hasattr(component, "access") else None,
         needs_public=bool(getattr(component, "needs_public", False)),
         needs_target=bool(getattr(component, "needs_target", False)),

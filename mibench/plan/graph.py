@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NoReturn
 
+from mibench.api.errors import UsageError
 from mibench.nodes.classifier import EvaluatorInputs, PretrainInputs, TargetInputs
 from mibench.nodes.data import DataInputs
 from mibench.nodes.gold import GoldInputs
@@ -106,7 +107,7 @@ class Graph:
         inputs = ReconstructInputs(
             target=target.ref,
             prior=self.prior(prior, target).ref,
-            public=self._prior_images().ref if attack.traits.needs_public else None,
+            public=self._public_for(f"the attack {attack.name!r}").ref if attack.traits.needs_public else None,
             evaluators=self._judges() if attack.settled.uses_evaluator else {},
             attack=attack.entry(),
             seed=seed,
@@ -149,6 +150,15 @@ class Graph:
 
     def _judges(self) -> dict[str, Ref]:
         return {name: node.ref for name, node in self.evaluators().items()}
+
+    def _public_for(self, who: str) -> Node:
+        """Return the public images that something cannot do without."""
+        if self.fixed.source is None and not self.fixed.identities.public:
+            self._no_public(f"{who} needs their images")
+        return self._prior_images()
+
+    def _no_public(self, why: str) -> NoReturn:
+        raise UsageError(f"{self.fixed.protocol.id} has no public people (split.public is 0), and {why}")
 
     def _prior_images(self) -> Node:
         source, choice = self.fixed.source, self.fixed.protocol.prior.source
@@ -202,6 +212,8 @@ class Graph:
         """Plain training on the public identities; one for all seeds and defenses."""
         plain = recipe.before_another().model_copy(update={"start": "random"})
         split = self.fixed.protocol.split
+        if not self.fixed.identities.public:
+            self._no_public("a training on public people comes first")
         inputs = PretrainInputs(
             public=self.data("public", judged=judged).ref,
             model=model.entry(),

@@ -34,17 +34,16 @@ def check_images(fixed: ProtocolContext, facts: Facts) -> None:
             raise UsageError(f"prior.source wants {source.identities} identities; the dataset has {available}")
 
 
-def check_node(node: Node, facts: Facts) -> None:
-    """Refuse a node that has to run and cannot.
+def check_node(node: Node, facts: Facts) -> list[str]:
+    """Return what a node that has to run lacks: files that are missing or unreadable.
 
     Raises:
-        UsageError: if files are missing or unreadable, or a defense finds that it cannot train as the protocol does.
+        UsageError: if a defense finds that it cannot train as the protocol does.
     """
     reading = [(kind, entry) for kind, entry in node.inputs.components().values() if kind in READS_FILES]
     missing = [line for kind, entry in reading for line in facts.missing(kind, entry)]
-    if missing:
-        raise UsageError(" ".join(missing))
     if isinstance(node.inputs, TargetInputs):
         recipe, split = node.inputs.recipe, node.inputs.split
         images = len(split.identities) * split.train
         facts.check_recipe(node.inputs.defense, num_images=images, batch=recipe.batch, epochs=recipe.epochs)
+    return missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mibench.api.errors import UsageError
 from mibench.nodes.node import Node
 from mibench.plan.cells import Cell, expand
 from mibench.plan.durations import Durations
@@ -63,11 +64,13 @@ class Plan:
         cells: what was asked for, with its controls.
         nodes: inputs before what needs them.
         store: where the nodes were looked up; it need not verify their checksums again when the plan is executed.
+        missing: what has to be obtained before it can be run, one sentence each.
     """
 
     cells: Sequence[Cell]
     nodes: Sequence[PlannedNode]
     store: Store
+    missing: Sequence[str] = ()
 
     @property
     def protocol_ids(self) -> list[str]:
@@ -76,18 +79,41 @@ class Plan:
         return list(ids.values())
 
     @property
+    def machines(self) -> list[str]:
+        """The machines that the protocols' estimates are of."""
+        return sorted({cell.loaded.protocol.expected_on for cell in self.cells})
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """What runs under the protocols take, in words, by what is taken."""
+        found: dict[str, list[str]] = {}
+        for protocol in {cell.loaded.id: cell.loaded.protocol for cell in self.cells}.values():
+            for what, words in protocol.resources.items():
+                found.setdefault(what, []).append(words)
+        return {what: "; ".join(dict.fromkeys(words)) for what, words in found.items()}
+
+    @property
     def to_run(self) -> list[Node]:
         """Nodes without an artifact, inputs first."""
         return [planned.node for planned in self.nodes if not planned.reused]
 
 
-def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
+def make_plan(request: Request, registry: Registry, store: Store, *, lenient: bool = False) -> Plan:
     """Expand a request and look up what exists already.
 
     An input is only planned if something that needs it has to run: a shipped prior is enough, its training images
     are not rendered.
+
+    Args:
+        request: what to run.
+        registry: where components are found.
+        store: where artifacts are.
+        lenient: whether files that are not there are listed in ``missing``; such a plan cannot be run.
+
+    Raises:
+        UsageError: for a request that cannot be served; it names every file that is missing.
     """
-    facts = Facts.beside(registry, store.root)
+    facts = Facts.beside(registry, store.root, lenient=lenient)
     cells = expand(request, registry, facts)
     known: dict[str, Node] = {}
     durations: dict[str, Durations] = {}
@@ -96,10 +122,14 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
         durations |= dict.fromkeys(cell.graph.nodes, Durations(cell.loaded.protocol, facts))
     wanted = {node.key: node for cell in cells for node in _answers(cell)}
     planned: dict[str, PlannedNode] = {}
+    lacking: list[str] = []
     for node in wanted.values():
-        _visit(node, known, store, planned, durations, facts)
+        _visit(node, known, store, planned, durations, facts, lacking)
     facts.memo.save()
-    return Plan(cells, list(planned.values()), store)
+    missing = list(dict.fromkeys([*facts.absent, *lacking]))
+    if missing and not lenient:
+        raise UsageError(" ".join(missing))
+    return Plan(cells, list(planned.values()), store, missing)
 
 
 def _answers(cell: Cell) -> Iterable[Node]:
@@ -116,6 +146,7 @@ def _visit(
     planned: dict[str, PlannedNode],
     durations: Mapping[str, Durations],
     facts: Facts,
+    lacking: list[str],
 ) -> None:
     if node.key in planned:
         return
@@ -126,9 +157,9 @@ def _visit(
             reason += f", made by other source code of {changed}; raise its version if the numbers differ"
         planned[node.key] = PlannedNode(node, True, reason, 0.0)
         return
-    check_node(node, facts)
+    lacking += check_node(node, facts)
     for key in node.needs.values():
-        _visit(known[key], known, store, planned, durations, facts)
+        _visit(known[key], known, store, planned, durations, facts, lacking)
     planned[node.key] = PlannedNode(node, False, _why(node, store, facts.registry), durations[node.key].of(node))
 
 

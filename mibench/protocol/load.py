@@ -33,6 +33,10 @@ class Finder(Interface):
         """Return the registered components of a kind."""
 
 
+OUTSIDE = {"expected_on", "expected_seconds", "presets", "resources"}
+"""Fields of a protocol that change no number, and are left out of its digest."""
+
+
 @dataclass(frozen=True)
 class LoadedProtocol:
     """A protocol with its digest.
@@ -40,7 +44,7 @@ class LoadedProtocol:
     Attributes:
         protocol: its content, with the overrides of the validation variant applied if asked for.
         variant: ``"test"`` or ``"validation"``.
-        digest: sha256 of the canonical JSON of what it freezes: all but ``presets`` and ``expected_seconds``.
+        digest: sha256 of the canonical JSON of what it freezes: all but what only helps (``OUTSIDE``).
         text: the YAML as it was written.
         requested: what to give ``--protocol`` to get it again: ``name@version``, or the path of a file.
     """
@@ -126,7 +130,7 @@ def _parse(text: str, variant: Variant, source: str, requested: str | None) -> L
     if wrong := list(misread(raw, protocol)):
         told = "; ".join(f"{'.'.join(problem.path)} = {brief(problem.given)}: {problem.reason}" for problem in wrong)
         raise UsageError(f"{source} is not a valid protocol: {told}")
-    found = digest(protocol.model_dump(mode="json", exclude={"expected_seconds", "presets"}))
+    found = digest(protocol.model_dump(mode="json", exclude=OUTSIDE))
     return LoadedProtocol(protocol, variant, found, text, requested or protocol.id)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mibench.protocol.frozen import Frozen
+from mibench.protocol.frozen import Frozen, without
 
 
 class Split(Frozen):
@@ -16,21 +16,31 @@ class Split(Frozen):
     Attributes:
         seed: seed of the permutations.
         private: number of private identities, the classes of the target.
-        public: number of public identities, disjoint from the private ones; the prior learns from them.
+        public: number of public identities, disjoint from the private ones; the prior learns from them. 0 where priors
+            come from files and nothing else is trained on public images.
         train: images per private identity that train the target and form the gallery.
         val: images per identity for choosing parameters.
         test: images per identity that are reported on.
         private_from: which end of the permuted identities is private. The validation variant takes the back, so that
             parameters are chosen on people on whom nothing is reported.
+        assigned: whether the dataset says which image trains, validates and tests (``Dataset.parts``), as published
+            splits do. Then all of its images take part, and ``train``, ``val`` and ``test`` are the fewest of an
+            identity.
     """
 
     seed: int = 0
     private: Annotated[int, Ge(2)]
-    public: Annotated[int, Ge(1)]
+    public: Annotated[int, Ge(0)]
     train: Annotated[int, Ge(1)]
     val: Annotated[int, Ge(0)]
     test: Annotated[int, Ge(1)]
     private_from: Literal["front", "back"] = "front"
+    assigned: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
+        return without(dump(self), *([] if self.assigned else ["assigned"]))
 
 
 class Gallery(Frozen):

@@ -65,9 +65,12 @@ class Protocol(Frozen):
         seeds: target seeds that a complete entry has.
         precision: arithmetic of training and perturbations.
         validation: overrides that turn the protocol into its tuning variant, whose results are never published.
-        expected_seconds: rough durations on two CPU cores, for estimates before anything has run: by stage, and as
+        expected_seconds: rough durations on one machine, for estimates before anything has run: by stage, and as
             ``"prior/<name>"``, ``"reconstruct/<name>"``, ``"measure/<name>"``, with ``"/<preset>"`` if it is another
             than this protocol's; outside of the digest.
+        expected_on: the machine that ``expected_seconds`` are of; outside of the digest.
+        resources: what such a run takes, in words, by what is taken (``"GPU memory"``, ``"disk"``); outside of the
+            digest.
     """
 
     name: str
@@ -97,6 +100,8 @@ class Protocol(Frozen):
     validation: dict[str, Any] = Field(default_factory=dict)
     presets: ProtocolPresets = ProtocolPresets()
     expected_seconds: dict[str, float] = Field(default_factory=dict)
+    expected_on: str = "two CPU cores"
+    resources: dict[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from mibench.api.errors import UsageError
+from mibench.protocol.frozen import without
 from mibench.protocol.identities import permutation
 from mibench.protocol.people import Split
 
@@ -58,6 +63,7 @@ class PrivateSplit:
         val: images per identity for choosing parameters.
         test: images per identity that are reported on.
         identities: identity of each class.
+        assigned: whether the dataset says what each image is for; then the three numbers are the fewest per identity.
     """
 
     seed: int
@@ -65,22 +71,53 @@ class PrivateSplit:
     val: int
     test: int
     identities: list[int]
+    assigned: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first keys while it is unset."""
+        return without(dump(self), *([] if self.assigned else ["assigned"]))
 
     @classmethod
     def of(cls, split: Split, identities: Sequence[int]) -> PrivateSplit:
         """Return that part of a protocol's split."""
-        return cls(split.seed, split.train, split.val, split.test, list(identities))
+        return cls(split.seed, split.train, split.val, split.test, list(identities), split.assigned)
 
 
-def private_indices(split: PrivateSplit, labels: Sequence[int]) -> ImageSplit:
+def private_indices(split: PrivateSplit, labels: Sequence[int], parts: Sequence[int] | None = None) -> ImageSplit:
     """Return which private images train, validate and test.
 
+    Args:
+        split: what decides it.
+        labels: class of each private image.
+        parts: what each image is for, where the dataset says it: 0 to train, 1 to validate, 2 to test, 3 for nothing.
+
     Raises:
-        UsageError: if a class has too few images.
+        UsageError: if a class has too few images, or the dataset should say what images are for and does not.
     """
+    if split.assigned:
+        return _assigned(split, labels, parts)
     people = len(split.identities)
     whole = Split(seed=split.seed, private=people, public=1, train=split.train, val=split.val, test=split.test)
     return split_images(whole, labels, split.identities)
+
+
+def _assigned(split: PrivateSplit, labels: Sequence[int], parts: Sequence[int] | None) -> ImageSplit:
+    if parts is None:
+        raise UsageError(
+            "the protocol leaves it to the dataset which images train and test (split.assigned), and the dataset does"
+            " not say; give it a split file, or set split.assigned to false"
+        )
+    found = ImageSplit(*([index for index, part in enumerate(parts) if part == wanted] for wanted in range(3)))
+    for name, fewest in (("train", split.train), ("val", split.val), ("test", split.test)):
+        counts = Counter(labels[index] for index in getattr(found, name))
+        for label, identity in enumerate(split.identities):
+            if counts[label] < fewest:
+                raise UsageError(
+                    f"identity {identity} has {counts[label]} images for {name!r} in the dataset's split; the protocol"
+                    f" wants at least {fewest}"
+                )
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mibench.api.errors import UsageError
@@ -24,11 +24,21 @@ def digest_of_path(path: Path) -> str:
     if not path.is_dir():
         return PREFIX + sha256_of_file(path)
     total = hashlib.sha256()
-    for inside in sorted(path.rglob("*")):
+    for inside in sorted(_below(path)):
         name = inside.relative_to(path)
         if inside.is_file() and not any(part.startswith(".") for part in name.parts):
-            total.update(f"{name.as_posix()}\0{sha256_of_file(inside)}\0".encode())
+            total.update(f"{name.as_posix()}\0{sha256_of_file(inside)}\0".encode("utf-8", "surrogateescape"))
     return PREFIX + total.hexdigest()
+
+
+def _below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all files below a folder, through links to folders, which rglob does not follow; loops end."""
+    real = folder.resolve()
+    for inside in () if real in above else folder.iterdir():
+        if inside.is_dir():
+            yield from _below(inside, (*above, real))
+        else:
+            yield inside
 
 
 def locate(value: str, files: Mapping[str, str]) -> str:

@@ -62,8 +62,13 @@ def open_store(request: Request, registry: Registry) -> Store:
     return Store(request.store or default_root(), layers)
 
 
-def plan_request(request: Request, registry: Registry | None = None) -> Plan:
+def plan_request(request: Request, registry: Registry | None = None, *, lenient: bool = False) -> Plan:
     """Check a request and plan it without running anything.
+
+    Args:
+        request: what to run.
+        registry: where components are found.
+        lenient: whether files that are not there are listed in the plan's ``missing``; such a plan cannot be run.
 
     Raises:
         UsageError: if the request itself is wrong.
@@ -79,7 +84,7 @@ def plan_request(request: Request, registry: Registry | None = None) -> Plan:
     store = open_store(request, registry)
     with watched_signals() as ended:
         try:
-            return make_plan(request, registry, store)
+            return make_plan(request, registry, store, lenient=lenient)
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             if (end := ended()) is not None:
                 raise end from None

@@ -79,7 +79,7 @@ def _data(ctx: StageContext[ClassifierInputs]) -> PrivateData:
         return load_private(ctx, inputs.private, inputs.split)
     if not isinstance(inputs, PretrainInputs):
         raise TypeError(f"the stage {inputs.stage!r} trains no classifier")
-    public = load_images(ctx.components, ctx.artifact(inputs.public))
+    public = load_images(ctx.artifact(inputs.public))
     settings = inputs.validation or HoldOut(images=0, seed=0)
     parts = hold_out(public.labels_N.tolist(), settings.images, settings.seed)
     train, val = (public.subset(torch.tensor(part, dtype=torch.long)) for part in (parts.train, parts.val))

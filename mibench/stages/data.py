@@ -7,54 +7,49 @@ from typing import Any
 
 import torch
 
-from mibench.api.data import Dataset, GroundTruth, ImageSet, TensorImages
+from mibench.api.data import PARTS, Dataset, GroundTruth, ImageSet, IndexedImages, TensorImages
 from mibench.api.errors import MibenchError
 from mibench.api.plain import brief
 from mibench.api.rng import seeded
 from mibench.nodes.data import DataFiles, DataInputs, StoredImages
 from mibench.nodes.marks import Ref
 from mibench.protocol.split import PrivateSplit, private_indices
-from mibench.registry.build import Components
 from mibench.stages.context import StageContext
 from mibench.stages.files import load_tensors, save_tensors
+from mibench.stages.pixel_file import map_pixels, write_pixels
 from mibench.store.artifact import Artifact
 
 
 def run(ctx: StageContext[DataInputs]) -> None:
-    """Load the pictures through the dataset component and save them as 8-bit tensors, and what else is known."""
+    """Load the pictures through the dataset component and save them as 8-bit pixels, and what else is known."""
     inputs, files = ctx.inputs, DataFiles(ctx.draft)
     dataset: Dataset = ctx.component("dataset", inputs.dataset)
-    stored = StoredImages(torch.tensor(len(inputs.identities)))
-    if dataset.in_memory or inputs.portraits is not None:
-        images = _load(dataset, inputs)
-        stored = replace(stored, pixels=images.pixels_NCHW, labels=images.labels_N)
+    images = _load(dataset, inputs)
+    stored = StoredImages(torch.tensor(len(inputs.identities)), labels=images.labels_N)
+    if isinstance(images, TensorImages):
+        stored = replace(stored, pixels=images.pixels_NCHW)
+    else:
+        shape = (inputs.image.channels, inputs.image.size, inputs.image.size)
+        with seeded("dataset", inputs.dataset.name):
+            write_pixels(images, shape, ctx.work, files.pixels, ctx.progress)
     if inputs.truth and (truth := _truth(dataset, inputs)):
         stored = replace(stored, truth=truth.values_KD)
         files.write_unit(truth.unit)
+    if inputs.portraits is None and (parts := _parts(dataset, inputs, len(images))):
+        stored = replace(stored, parts=torch.tensor(parts, dtype=torch.uint8))
     save_tensors(files.images, stored.tensors())
 
 
-def load_images(components: Components, artifact: Artifact) -> ImageSet:
-    """Return the images of a data artifact; those that are too many for memory come from their dataset.
-
-    Args:
-        components: builds the dataset, if it has to be asked.
-        artifact: of the stage ``data``.
-    """
-    kept = kept_images(artifact)
-    if kept is not None:
-        return kept
-    inputs = DataInputs.read(artifact.payload)
-    images: ImageSet = _load(components.build("dataset", inputs.dataset), inputs)
-    return images
-
-
-def kept_images(artifact: Artifact) -> TensorImages | None:
-    """Return the images that a data artifact holds; ``None`` if they were too many to keep."""
+def load_images(artifact: Artifact) -> ImageSet:
+    """Return the images of a data artifact; pixels that are too many for memory are read when they are used."""
     stored = DataFiles(artifact.path).read_images(load_tensors)
-    if stored.pixels is None or stored.labels is None:
-        return None
-    return TensorImages(stored.pixels, stored.labels, int(stored.classes))
+    if stored.labels is None:
+        raise MibenchError(f"the data artifact {artifact.path} was made by an older version; remove it")
+    if stored.pixels is not None:
+        return TensorImages(stored.pixels, stored.labels, int(stored.classes))
+    mapped_NCHW = map_pixels(DataFiles(artifact.path).pixels)
+    rows_N, classes = torch.arange(len(mapped_NCHW)), int(stored.classes)
+    return IndexedImages(mapped_NCHW, rows_N, stored.labels, classes, artifact.content)
 
 
 def load_truth(artifact: Artifact) -> GroundTruth | None:
@@ -81,6 +76,19 @@ def _load(dataset: Dataset, inputs: DataInputs) -> Any:
             f" expected one of each of {len(identities)} identities, in order"
         )
     return found
+
+
+def _parts(dataset: Dataset, inputs: DataInputs, count: int) -> list[int]:
+    with seeded("dataset", inputs.dataset.name):
+        parts = dataset.parts(inputs.identities)
+    if parts is None:
+        return []
+    if len(parts) != count or not set(parts) <= set(PARTS):
+        raise MibenchError(
+            f"the dataset {inputs.dataset.name!r} told parts {brief(sorted(set(parts)))} of {len(parts)} images;"
+            f" expected one of {', '.join(PARTS)} for each of {count}"
+        )
+    return [PARTS.index(part) for part in parts]
 
 
 def _truth(dataset: Dataset, inputs: DataInputs) -> GroundTruth | None:
@@ -110,8 +118,10 @@ class PrivateData:
 
 def load_private(ctx: StageContext[Any], private: Ref, split: PrivateSplit) -> PrivateData:
     """Return the private images, split."""
-    images = load_images(ctx.components, ctx.artifact(private))
-    parts = private_indices(split, images.labels_N.tolist())
+    artifact = ctx.artifact(private)
+    images = load_images(artifact)
+    stored = DataFiles(artifact.path).read_images(load_tensors).parts
+    parts = private_indices(split, images.labels_N.tolist(), None if stored is None else stored.tolist())
     return PrivateData(
         *(images.subset(torch.tensor(i, dtype=torch.long)) for i in (parts.train, parts.val, parts.test))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mibench.api.classifier import Classifier
-from mibench.api.images import from_uint8
+from mibench.api.data import TensorImages
 from mibench.api.metric import IdentityGallery, Metric, MetricContext, MetricInputs
 from mibench.api.precision import full_precision
 from mibench.api.rng import seeded
@@ -50,7 +50,7 @@ def _evidence(ctx: StageContext[MeasureInputs], metric: Metric) -> MetricInputs:
         found = ctx.artifact(inputs.evidence)
         files = ReconstructFiles(found.path)
         images = files.read_evidence(load_tensors)
-        evidence.images_NCHW, evidence.labels_N = from_uint8(images.pixels), images.labels
+        evidence.judge(TensorImages(images.pixels, images.labels, evidence.num_classes))
         if found.stage == ReconstructInputs.stage:
             evidence.failed = files.failed()
     if inputs.target:
@@ -69,14 +69,12 @@ def _evidence(ctx: StageContext[MeasureInputs], metric: Metric) -> MetricInputs:
 def _people(ctx: StageContext[MeasureInputs], gallery: Ref) -> IdentityGallery:
     """Return the people among whom the right one has to be found."""
     found, distractors = ctx.artifact(gallery), ctx.inputs.distractors
-    if are_portraits(found):
-        private = load_images(ctx.components, found)
-    else:
-        private = load_private(ctx, gallery, ctx.inputs.split).train
+    portraits = are_portraits(found)
+    private = load_images(found) if portraits else load_private(ctx, gallery, ctx.inputs.split).train
     if distractors is None:
         return IdentityGallery(private, truth=load_truth(found))
     others = ctx.artifact(distractors)
-    return IdentityGallery(private, load_images(ctx.components, others), load_truth(found), load_truth(others))
+    return IdentityGallery(private, load_images(others), load_truth(found), load_truth(others))
 
 
 def _classifier(ctx: StageContext[MeasureInputs], ref: Ref) -> Classifier:

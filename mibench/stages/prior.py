@@ -35,7 +35,7 @@ REPORT_SECONDS = 1.0
 
 def run(ctx: StageContext[PriorInputs]) -> None:
     """Train the prior and save its weights."""
-    images = load_images(ctx.components, ctx.artifact(ctx.inputs.public))
+    images = load_images(ctx.artifact(ctx.inputs.public))
     begun = _begin(ctx, images)
     while not begun.restore(ctx.work / CHECKPOINT):
         begun = _begin(ctx, images)

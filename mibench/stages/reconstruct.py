@@ -5,7 +5,7 @@ The artifact holds images after the 8-bit round trip, since that is what an atta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ from mibench.nodes.gold import GoldFiles, GoldInputs
 from mibench.nodes.prior import PriorFiles
 from mibench.nodes.reconstruct import ReconstructFiles, ReconstructInputs, ReconstructWork, evaluator_role
 from mibench.protocol.schema import ImageShape
-from mibench.stages.classes import load_class, save_class
+from mibench.stages.classes import ClassCheckpoint, load_class, save_class
 from mibench.stages.classifier import load_classifier
 from mibench.stages.compute_cache import ComputeCache
 from mibench.stages.context import StageContext
 from mibench.stages.data import are_portraits, load_images, load_private
-from mibench.stages.files import save_tensors
+from mibench.stages.files import save_streamed, save_tensors
 from mibench.stages.handover import counts, curves
 from mibench.stages.prior import continue_training, load_prior
 from mibench.training.checkpoints import load_json, save_json
@@ -42,15 +42,15 @@ def run(ctx: StageContext[ReconstructInputs]) -> None:
     attack: Attack = ctx.component("attack", ctx.inputs.attack)
     classifier = load_classifier(ctx.components, ctx.artifact(ctx.inputs.target), ctx.device)
     classes = ctx.inputs.attacked or list(range(classifier.num_classes))
-    done = {label: found for label in classes if (found := load_class(ctx.work, label))}
+    done = {label: found.info for label in classes if (found := load_class(ctx.work, label))}
     todo = [label for label in classes if label not in done]
     ctx.progress(len(done), len(classes), "classes", {})
     if todo or load_json(ReconstructWork(ctx.work).shared) is None:
         view = TargetView(
             classifier, attack.access, classes=len(classes), budget=Budget(**ctx.inputs.budget.model_dump())
         )
-        for found in done.values():
-            view.ledger.add(Ledger(**found.info["spent"]))  # the budget holds over restarts
+        for info in done.values():
+            view.ledger.add(Ledger(**info["spent"]))  # the budget holds over restarts
         _attack(ctx, attack, view, todo, len(classes))
     _assemble(ctx, classes)
 
@@ -65,7 +65,7 @@ def _attack(
     context.cached = ComputeCache(ctx.work, view, seed, ctx.device)
     context.train_prior = partial(continue_training, ctx, view)
     if inputs.public:
-        context.public = load_images(ctx.components, ctx.artifact(inputs.public))
+        context.public = load_images(ctx.artifact(inputs.public))
     if inputs.judge:
         context.evaluator = load_classifier(ctx.components, ctx.artifact(inputs.evaluators[inputs.judge]), ctx.device)
     # A target that answers at random draws from torch's generator: each class has draws of its own, also when resumed.
@@ -114,22 +114,33 @@ def _check(result: object, label: int, image: ImageShape, where: str) -> None:
 
 
 def _assemble(ctx: StageContext[ReconstructInputs], classes: list[int]) -> None:
-    found = {label: load_class(ctx.work, label) for label in classes}
-    lost = [label for label, part in found.items() if part is None]
-    if lost:
-        raise MibenchError(f"class {lost[0]} was damaged while others were attacked; the same command attacks it again")
-    parts = {label: part for label, part in found.items() if part is not None}
-    infos = {label: part.info for label, part in parts.items()}
+    infos: dict[int, Mapping[str, Any]] = {}
+    scores: list[Tensor] = []
+    labels: list[int] = []
+    shape: Sequence[int] = ()
+    for label in classes:  # one at a time: all images of all classes may be more than memory holds
+        part = _done(ctx.work, label)
+        infos[label] = part.info
+        if "failed" not in part.info:
+            scores.append(part.tensors["scores"])
+            labels += [label] * len(scores[-1])
+            shape = part.tensors["images"].shape[1:]
     failed = {str(label): info["failed"] for label, info in infos.items() if "failed" in info}
     if len(failed) == len(classes):
         raise MibenchError(f"the attack failed on every class; on class {classes[0]}: {failed[str(classes[0])]}")
-    done = [part.tensors for label, part in parts.items() if str(label) not in failed]
-    labels = [label for label, part in parts.items() if str(label) not in failed for _ in part.tensors["images"]]
-    images, scores = (torch.cat([tensors[name] for tensors in done]) for name in ("images", "scores"))
-    save_evidence(ctx.draft, images, torch.tensor(labels), scores)
     files = ReconstructFiles(ctx.draft)
+    small = {"labels": torch.tensor(labels), "scores": torch.cat(scores)}
+    images = (_done(ctx.work, label).tensors["images"] for label in classes if str(label) not in failed)
+    save_streamed(files.evidence, small, "pixels", (len(labels), *shape), images)
     files.write_ledger(_ledger(ctx, infos, failed))
     files.write_trace({str(label): info["trace"] for label, info in infos.items()})
+
+
+def _done(work: Path, label: int) -> ClassCheckpoint:
+    found = load_class(work, label)
+    if found is None:
+        raise MibenchError(f"class {label} was damaged while others were attacked; the same command attacks it again")
+    return found
 
 
 def _ledger(
@@ -156,13 +167,13 @@ def run_gold(ctx: StageContext[GoldInputs]) -> None:
     """Put held-out private images, or second portraits, where reconstructions would be."""
     private = ctx.artifact(ctx.inputs.private)
     if are_portraits(private):
-        heldout = load_images(ctx.components, private)
+        heldout = load_images(private)
     else:
         heldout = load_private(ctx, ctx.inputs.private, ctx.inputs.split).split(ctx.inputs.split_name)
     order = torch.argsort(heldout.labels_N, stable=True)
     if attacked := ctx.inputs.attacked:
         order = order[torch.isin(heldout.labels_N[order], torch.tensor(attacked))]
-    images = to_uint8(heldout.images(order))
+    images = heldout.pixels(order)
     save_evidence(ctx.draft, images, heldout.labels_N[order], torch.zeros(len(images)))
 
 

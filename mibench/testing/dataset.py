@@ -15,7 +15,6 @@ from mibench.api.data import Dataset, ImageSet, TensorImages
 from mibench.api.errors import MibenchError
 from mibench.api.images import check_images
 from mibench.api.rng import seeded
-from mibench.registry.build import Components
 from mibench.stages.data import load_images
 from mibench.testing.checks import require
 from mibench.testing.component import ComponentContract
@@ -156,7 +155,7 @@ class DatasetContract(ComponentContract):
         parts = {"dataset": self.entry(), "image": {"size": self.size, "channels": self.channels[0]}, "split": split}
         with tiny_stages(self.world, {("dataset", TESTED): self.component}, **parts) as stages:
             artifact = stages.same_bytes(stages.cell.graph.data("private"), stop=None)
-            kept = load_images(Components(stages.registry), artifact)
+            kept = load_images(artifact)
             asked = self.load(list(stages.cell.graph.fixed.identities.private))
         require(torch.equal(kept.all_images(), asked.all_images()), "the stage delivers other images than load")
         require(torch.equal(kept.labels_N, asked.labels_N), "the stage delivers other labels than load")

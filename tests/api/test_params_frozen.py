@@ -13,6 +13,14 @@ FROZEN = "30375a466e2b26acd633593ac77ffd47580293238b6607cd40f0fe0612ffcac2"
 """Of the components as they were before any of them had groups."""
 YOUNGER = {
     *("model efficientnet-lite0", "model mobilenet-v2/imagenet", "prior head-model"),
+    *(
+        "dataset celeba",
+        "dataset facescrub",
+        "dataset fashion-mnist",
+        "dataset image-folder",
+        "dataset mnist",
+        "dataset stanford-dogs",
+    ),
     *("attack cma", "attack map", "attack random-search", "metric face-shape", "metric identity-bits"),
     *("defense atat/no-delta", "defense atat/random-delta", "defense negls/ls-half"),
     *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),

@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fake_plugin import PROTOCOL, parts
 from safetensors.numpy import load_file
 
+from mibench.api import TensorImages
 from mibench.assemble import galleries
 from mibench.assemble.galleries import make_gallery
 from mibench.nodes.data import DataFiles
 from mibench.protocol.identities import split_identities
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.split import split_images
+from mibench.stages.pixel_file import write_pixels
 from mibench.store.store import Store
 
 # Two reconstructions of each of three classes; four training images of each. None is the first one of its class.
@@ -77,9 +80,21 @@ def test_no_more_is_shown_than_fits(shown, monkeypatch):
         np.testing.assert_array_equal(row.private, private_NHWC[NEAREST[2 * label]])
 
 
-def test_a_dataset_that_is_not_in_memory_has_no_gallery(shown, monkeypatch):
-    honest = DataFiles.read_images
-    monkeypatch.setattr(DataFiles, "read_images", lambda self, load: replace(honest(self, load), pixels=None))
+def test_pixels_in_a_file_of_their_own_make_the_same_gallery(shown, monkeypatch, tmp_path):
+    honest, held = DataFiles.read_images, []
+
+    def kept_apart(self, load):
+        found = honest(self, load)
+        held.append(torch.from_numpy(found.pixels))
+        return replace(found, pixels=None)
+
+    expected, _, _ = shown(nearest=NEAREST)
+    monkeypatch.setattr(DataFiles, "read_images", kept_apart)
+    monkeypatch.setattr(DataFiles, "pixels", tmp_path / "pixels.safetensors")
+    with pytest.raises(FileNotFoundError):
+        shown(nearest=NEAREST)
+    whole = TensorImages(held[0], torch.zeros(len(held[0]), dtype=torch.long), 1)
+    write_pixels(whole, tuple(held[0].shape[1:]), tmp_path, tmp_path / "pixels.safetensors", lambda *_: None)
     gallery, _, _ = shown(nearest=NEAREST)
-    assert gallery.rows == []
-    assert gallery.title == "toy@1.0 · tiny · plain × guess · seed 3"
+    for row, wanted in zip(gallery.rows, expected.rows, strict=True):
+        np.testing.assert_array_equal(row.private, wanted.private)

@@ -180,6 +180,6 @@ def test_the_keys_of_whole_plans_are_those_that_were_published(toy_registry, fie
 
 def test_a_split_is_part_of_many_payloads_and_the_same_in_all():
     split = {"seed": 7, "train": 4, "val": 1, "test": 2, "identities": [1, 4, 5]}
-    assert vars(SPLIT) == split
+    assert vars(SPLIT) == {**split, "assigned": False}
     assert all(inputs(stage).payload()["split"] == split for stage in ("target", "evaluator", "gold", "measure"))
     assert PRIOR.stage == "prior"

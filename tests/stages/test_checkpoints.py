@@ -115,7 +115,7 @@ def test_a_damaged_share_is_made_again_when_all_classes_are_done(
     plan = _plan(toy_registry, tmp_path / "store")
     node = plan.cells[0].reconstructions
     with monkeypatch.context() as patch, pytest.raises(_Killed):
-        patch.setattr("mibench.stages.reconstruct.save_evidence", lambda *_: (_ for _ in ()).throw(_Killed))
+        patch.setattr("mibench.stages.reconstruct.save_streamed", lambda *_: (_ for _ in ()).throw(_Killed))
         _make(Store(tmp_path / "store"), toy_registry, plan, node)
     harm(tmp_path / "store" / "work" / node.key / name)
     assert _make(Store(tmp_path / "store"), toy_registry, plan, node).files == honest.files

@@ -16,7 +16,7 @@ from mibench.registry.build import Components
 from mibench.session.run import plan_request
 from mibench.stages import prior
 from mibench.stages.classifier import load_classifier
-from mibench.stages.data import kept_images
+from mibench.stages.data import load_images
 from mibench.stages.files import load_tensors
 from mibench.stages.run import pick_device, run_node
 from mibench.store.store import Store
@@ -70,8 +70,8 @@ def test_an_attack_is_handed_nothing_private(toy_run, tmp_path, attack):
     if attack == "guess":
         assert context.public is None
         return
-    private = kept_images(store.get("data", graph.data("private").key)).pixels_NCHW
-    public = kept_images(store.get("data", graph.data("public").key)).pixels_NCHW
+    private = load_images(store.get("data", graph.data("private").key)).pixels_NCHW
+    public = load_images(store.get("data", graph.data("public").key)).pixels_NCHW
     seen = (context.public.all_images() * 255).round().to(torch.uint8)
     assert torch.equal(seen, public)
     as_bytes = {image.numpy().tobytes() for image in private}
@@ -127,7 +127,7 @@ def test_gold_holds_the_held_out_images(toy_run, tmp_path):
     graph = toy_run().planned.cells[0].graph
     store = Store(tmp_path / "store")
     gold = load_tensors(store.get("gold", graph.gold().key).file("evidence.safetensors"))
-    private = kept_images(store.get("data", graph.data("private").key))
+    private = load_images(store.get("data", graph.data("private").key))
     assert gold["labels"].tolist() == [0, 0, 1, 1, 2, 2]
     for pixels, label in zip(gold["pixels"], gold["labels"], strict=True):
         same = [torch.equal(pixels, other) for other in private.pixels_NCHW]
@@ -269,7 +269,7 @@ def test_a_loaded_target_is_the_trained_one(toy_run, toy_registry, tmp_path):
     cell = result.planned.cells[-1]
     artifact = Store(tmp_path / "store").get("target", cell.target.key)
     model = load_classifier(Components(toy_registry), artifact, CPU)
-    private = kept_images(Store(tmp_path / "store").get("data", cell.graph.data("private").key))
+    private = load_images(Store(tmp_path / "store").get("data", cell.graph.data("private").key))
     from mibench.stages.data import private_indices
 
     chosen = torch.tensor(private_indices(cell.graph.split, private.labels_N.tolist()).train)

@@ -13,7 +13,7 @@ import typing
 from mibench.api.deprecated import module_getattr
 from mibench.api.params.building import STRICT, build, canonical, replaced, values_of
 from mibench.api.params.describing import Parameter, describe, docs_of_groups
-from mibench.api.params.layout import file_parameters, inference_only_names, names_of, presets_of
+from mibench.api.params.layout import copy_parameters, file_parameters, inference_only_names, names_of, presets_of
 from mibench.api.params.marks import FlatNames, InferenceOnly, InputFile, OmitIfDefault
 from mibench.api.params.names import Names
 
@@ -27,6 +27,7 @@ __all__ = [
     "Parameter",
     "build",
     "canonical",
+    "copy_parameters",
     "describe",
     "docs_of_groups",
     "file_parameters",

@@ -104,6 +104,12 @@ def file_parameters(component: type) -> dict[str, tuple[str, ...]]:
     return {leaf.key: mark.none for leaf in leaves_of(component) for mark in leaf.marks(InputFile)}
 
 
+def copy_parameters(component: type) -> dict[str, str]:
+    """Return the parameters that stand for a prepared copy of a dataset, each with the name of the dataset."""
+    found = ((leaf.key, mark.copy_of) for leaf in leaves_of(component) for mark in leaf.marks(InputFile))
+    return {key: dataset for key, dataset in found if dataset}
+
+
 def leaves_of(component: type) -> tuple[Leaf, ...]:
     """Return the parameters of a component class; none if it is no dataclass."""
     return layout_of(component).leaves if dataclasses.is_dataclass(component) else ()

@@ -30,10 +30,12 @@ class InputFile:
 
     Args:
         none: values that name no file; the empty text never does.
+        copy_of: name of a dataset. Where the parameter names no file, it is the description of the copy that
+            ``mibench data prepare`` made of this dataset, if there is one; a digest stands for that copy alone.
     """
 
-    def __init__(self, *none: str) -> None:
-        self.none = ("", *none)
+    def __init__(self, *none: str, copy_of: str = "") -> None:
+        self.none, self.copy_of = ("", *none), copy_of
 
 
 class FlatNames:

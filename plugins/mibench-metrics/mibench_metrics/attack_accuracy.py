@@ -54,7 +54,7 @@ class AttackAccuracy(Metric):
         found: list[Measurement] = []
         sure: list[Measurement] = []
         for name in sorted(evaluators):
-            logits_NK = logits_of(evaluators[name], evidence.images_NCHW, ctx)
+            logits_NK = logits_of(evaluators[name], evidence.reconstructions, ctx)
             ranks_N = label_ranks(logits_NK, evidence.labels_N)
             found += _of_one(name, ranks_N, evidence)
             sure += _confidence(name, logits_NK, ranks_N < 1, evidence) if self.confidences else []

@@ -68,7 +68,7 @@ class FaceShape(Metric):
         pictures, known, truth_KV = _known(gallery)
         x_MD, shapes = centroids_of(embedder, pictures, ctx), Shapes.of(known)
         regression, labels_N = fit(x_MD, shapes.parts_MQ), evidence.labels_N
-        estimated_NV = shapes.faces(regression.predict(embed(embedder, evidence.images_NCHW, ctx)))
+        estimated_NV = shapes.faces(regression.predict(embed(embedder, evidence.reconstructions, ctx)))
         blind_K = distances(shapes.mean_V[None], truth_KV)
         details = {
             "own_error": own_error(x_MD, shapes).mean().item(),

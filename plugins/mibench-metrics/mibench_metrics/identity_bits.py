@@ -78,7 +78,7 @@ class IdentityBits(Metric):
         _check(gallery, evidence.num_classes)
         sets = [gallery.private, *([gallery.distractors] if gallery.distractors else [])]
         people_PD = torch.cat([centroids_of(embedder, images, ctx) for images in sets])
-        similarity_NP = embed(embedder, evidence.images_NCHW, ctx) @ people_PD.T
+        similarity_NP = embed(embedder, evidence.reconstructions, ctx) @ people_PD.T
         return _measurements(similarity_NP, people_PD, evidence)
 
 

@@ -50,7 +50,7 @@ class ReIdentification(Metric):
         embedder = required(evidence.embedder, "an embedder", "re-identification")
         labels_N, classes = evidence.labels_N, evidence.num_classes
         gallery_GD = embed(embedder, evidence.gallery, ctx)
-        probes_ND = embed(embedder, evidence.images_NCHW, ctx)
+        probes_ND = embed(embedder, evidence.reconstructions, ctx)
         own_labels_G = evidence.gallery.labels_N
         _check_gallery(own_labels_G, labels_N)
         similarity_NK = probes_ND @ centroids(gallery_GD, own_labels_G, classes).T

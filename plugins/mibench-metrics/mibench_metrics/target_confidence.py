@@ -31,7 +31,7 @@ class TargetConfidence(Metric):
         """
         target = required(evidence.target, "the target", "target-confidence")
         labels_N = evidence.labels_N
-        logits_NK = logits_of(target, evidence.images_NCHW, ctx)
+        logits_NK = logits_of(target, evidence.reconstructions, ctx)
         own_N = logits_NK.softmax(1).gather(1, labels_N.view(-1, 1)).squeeze(1).nan_to_num(0.0)
         hits_N = label_ranks(logits_NK, labels_N) < 1
         classes, failed = evidence.num_classes, evidence.failed

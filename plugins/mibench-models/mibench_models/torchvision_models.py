@@ -119,7 +119,7 @@ class TorchvisionModel(Model):
         body = _network(self.arch, num_classes, side)
         _check_side(self.arch, side or size)
         head = _renew_head(self.arch, body, num_classes)
-        _keep_activations(body)
+        keep_activations(body)
         return body, head, side
 
     def _wrapped(self, body: nn.Module, head: str, side: int | None) -> Classifier:
@@ -177,7 +177,8 @@ def _renew_head(arch: str, body: nn.Module, num_classes: int) -> str:
     return path
 
 
-def _keep_activations(body: nn.Module) -> None:
+def keep_activations(body: nn.Module) -> None:
+    """Switch in-place activations off, so that no stage is overwritten after it was taken."""
     for module in body.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
