@@ -91,7 +91,7 @@ def _delta(quantity: Quantity, features: Features, evidence: MetricInputs) -> Me
     labels_N = evidence.labels_N
     gallery = of_attacked(evidence.gallery, evidence, quantity.base)
     heldout = of_classes(evidence.heldout, set(labels_N.tolist()))
-    made_ND, trained_GD = features(evidence.images_NCHW), features(gallery)
+    made_ND, trained_GD = features(evidence.reconstructions), features(gallery)
     nearest_N = nearest_of_class(made_ND, labels_N, trained_GD, gallery.labels_N)
     details = {}
     if set(labels_N.tolist()) <= set(heldout.labels_N.tolist()):

@@ -58,8 +58,13 @@ def batches(images: ImageSet | Tensor, ctx: MetricContext) -> Iterator[Tensor]:
     if total == 0:
         raise MibenchError("there are no images to measure; the split or the attack delivered nothing")
     for indices_B in torch.split(torch.arange(total), BATCH):
-        yield images[indices_B] if isinstance(images, Tensor) else images.images(indices_B)
+        yield some_of(images, indices_B)
         ctx.progress(int(indices_B[-1]) + 1, total, "images", {})
+
+
+def some_of(images: ImageSet | Tensor, indices_B: Tensor) -> Tensor:
+    """Return the images at these indices (B, C, H, W)."""
+    return images[indices_B] if isinstance(images, Tensor) else images.images(indices_B)
 
 
 def label_ranks(scores_NK: Tensor, labels_N: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mibench.api import ImageSet, Measurement, MetricContext, MetricInputs, Quantity
 from mibench_metrics.feature_distances import squared
-from mibench_metrics.inference import BATCH
+from mibench_metrics.inference import BATCH, some_of
 from mibench_metrics.measurements import average
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -38,16 +38,14 @@ def look_alike(
         ctx: device and progress.
     """
     near_N = nearest(made_ND, evidence.labels_N, real_GD, real.labels_N)
-    values_N = torch.cat(
-        [
-            distance(evidence.images_NCHW[index_B].to(ctx.device), real.images(near_N[index_B]).to(ctx.device)).cpu()
-            for index_B in torch.arange(len(near_N)).split(BATCH)
-        ]
-    )
+    values = []
+    for index_B in torch.arange(len(near_N)).split(BATCH):
+        pair = some_of(evidence.reconstructions, index_B), real.images(near_N[index_B])
+        values.append(distance(*(x_BCHW.to(ctx.device) for x_BCHW in pair)).cpu())
     details: dict[str, Any] = {"real": len(real), "nearest": near_N.tolist()}
     return average(
         Quantity(base="lpips"),
-        values_N,
+        torch.cat(values),
         evidence.labels_N,
         evidence.num_classes,
         higher_is_better=True,

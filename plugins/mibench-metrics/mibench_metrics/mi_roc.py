@@ -73,7 +73,7 @@ class MiRoc(Metric):
         impostors = Impostors.of(scores_RK, owners_R)
         if impostors.fewest(labels_N) == 0:
             raise MibenchError("mi-roc: there is no photograph of anybody else; it takes two people or more")
-        own_N = (embed(embedder, evidence.images_NCHW, ctx) * people_KD[labels_N]).sum(1)
+        own_N = (embed(embedder, evidence.reconstructions, ctx) * people_KD[labels_N]).sum(1)
         mean = partial(average, labels_N=labels_N, num_classes=classes, higher_is_better=False)
         blind = dict.fromkeys(evidence.failed, 0.5)
         curve = _curve(impostors, own_N, labels_N, scores_RK, owners_R)

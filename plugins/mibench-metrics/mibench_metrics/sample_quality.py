@@ -104,13 +104,13 @@ class SampleQuality(Metric):
         """
         embedder = required(evidence.embedder, "an embedder", "sample-quality")
         real = of_attacked(evidence.gallery, evidence, "sample-quality")
-        made_ND, real_GD = embed(embedder, evidence.images_NCHW, ctx), embed(embedder, real, ctx)
+        made_ND, real_GD = embed(embedder, evidence.reconstructions, ctx), embed(embedder, real, ctx)
         rows = self._four("prdc", real_GD, made_ND, real, evidence)
         if not rows:
             raise MibenchError(f"sample-quality needs a class with more than {self.neighbours} images of either kind")
         if self.inception not in ("none", ""):
             network = load_network(self.inception, sha256=self.inception_sha256)
-            real_GF, made_NF = _features(network, real, ctx), _features(network, evidence.images_NCHW, ctx)
+            real_GF, made_NF = _features(network, real, ctx), _features(network, evidence.reconstructions, ctx)
             rows += self._four("inception", real_GF, made_NF, real, evidence)
             rows += self._distances(real_GF, made_NF, evidence.num_classes)
         if self.backbone not in ("none", ""):

@@ -56,7 +56,7 @@ class TrainingLeakage(Metric):
             of_attacked(images, evidence, "training-leakage", what)
             for what, images in (("private training", evidence.gallery), ("held-out", evidence.heldout))
         )
-        made_ND, seen_GD, unseen_HD = (embed(embedder, one, ctx) for one in (evidence.images_NCHW, seen, unseen))
+        made_ND, seen_GD, unseen_HD = (embed(embedder, one, ctx) for one in (evidence.reconstructions, seen, unseen))
         shares, owners = [], []
         for person in people:
             seen_MD = seen_GD[seen.labels_N == person]
