@@ -1,9 +1,9 @@
 """A user's copy of a dataset that cannot be shipped: looked through once, by ``mibench data prepare``, and described.
 
-Three files lie in the folder of a copy. ``copy.json`` is what the copy *is*: classes, the SHA-256 of every image, what
+These files lie in the folder of a copy. ``copy.json`` is what the copy *is*: classes, the SHA-256 of every image, what
 each is for, and which part of a picture counts. It names no place and no file, so equal copies have equal bytes, and
 its digest stands in keys and records. ``where.json`` says where the images lie here, ``notes.json`` what was noticed of
-single files.
+single files. ``split.txt`` lists what each image is for, to be given to others who have the same pictures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mibench.api.errors import DataError, UsageError
 from mibench.api.folders import home_folder, named_folder
 
 VARIABLE = "MIBENCH_DATA"
-COPY, WHERE, NOTES = "copy.json", "where.json", "notes.json"
+COPY, WHERE, NOTES, SPLIT = "copy.json", "where.json", "notes.json", "split.txt"
 VERSION = 1
 
 PARTS = ("train", "val", "test", "unused")
@@ -107,8 +107,17 @@ class Copy:
         """The SHA-256 of ``copy.json``: of what the copy is, wherever it lies."""
         return hashlib.sha256(self.content()).hexdigest()
 
+    def _split(self) -> Iterator[str]:
+        """Yield a line for each image; where equal files are for different things, by their names."""
+        images = [image for own in self.classes.values() for image in own if image.part]
+        parts: dict[str, set[str]] = {}
+        for image in images:
+            parts.setdefault(image.sha256, set()).add(image.part)
+        for image in images:
+            yield f"{image.part} {image.sha256 if len(parts[image.sha256]) == 1 else image.name}"
+
     def write(self, folder: Path) -> Path:
-        """Write the three files, each whole, and return the path of ``copy.json``."""
+        """Write the files, each whole, and return the path of ``copy.json``."""
         folder.mkdir(parents=True, exist_ok=True)
         names = [[image.name for image in images] for images in self.classes.values()]
         _replace(folder / NOTES, _text([asdict(note) for note in self.notes]))
@@ -116,6 +125,7 @@ class Copy:
             folder / WHERE,
             _text({"copy": self.digest, "root": str(self.root), "place": dict(self.place), "names": names}),
         )
+        _replace(folder / SPLIT, "\n".join(["# part, SHA-256 of the file (or its name)", *self._split(), ""]).encode())
         _replace(folder / COPY, self.content())
         return folder / COPY
 

@@ -107,12 +107,15 @@ class IndexedImages(ImageSet):
         rows_N: which of the M images these are, in order.
         labels_N: int64 classes.
         num_classes: number of classes.
+        content: digest of the file, so that what was computed of some of its rows can be found again; empty if it is
+            not known.
     """
 
     pixels_MCHW: Tensor
     rows_N: Tensor
     labels_N: Tensor
     num_classes: int
+    content: str = ""
 
     def images(self, indices_B: Tensor) -> Tensor:
         """Return the images at these indices: float32 (B, C, H, W) in [0, 1]."""

@@ -97,7 +97,8 @@ class Recheck:
         unknown, older = _versions(record, installed)
         if unknown or not set(absent) <= {*CELL, "prior"}:
             return Verdict(unknown, [] if unknown else [*record.components, "key"])
-        replay = _Replay(record, protocol, Facts(_Stated(self._registry, older), self._memo), absent)
+        facts = Facts(_Stated(self._registry, older), self._memo, lenient=True)
+        replay = _Replay(record, protocol, facts, absent)
         aged = [role for role, part in record.components.items() if (part.kind, part.name) in older]
         try:
             cell = replay.cell()
@@ -105,6 +106,8 @@ class Recheck:
             return Verdict([], [*record.components, "key"])
         except MibenchError as error:
             return Verdict([], [*aged, "key"]) if aged else Verdict([Finding("MB111", f"{error}; {UPDATE}")], [])
+        if facts.absent or _of_another_copy(record, cell, facts):  # weights or pictures that are not on this machine
+            return Verdict([], [*record.components, "key"])
         believed = [role for role in record.components if role in absent or ("attack" in absent and role == "prior")]
         found = list(_differences(record, cell, self._registry, {*believed, *aged}))
         found += check_columns(record, cell, {part for part in aged if part.startswith("metric:")})
@@ -121,6 +124,15 @@ class Recheck:
             return [self._registry.get(part.kind, name) for name in split_names(part.name)]
         except (UsageError, PluginError):
             return []
+
+
+def _of_another_copy(record: Record, cell: Cell, facts: Facts) -> bool:
+    """Tell whether a record was made with a copy of a dataset that was not prepared here."""
+    stated, here = record.components.get("dataset"), cell.graph.fixed.dataset
+    if stated is None or stated.name != here.name:
+        return False
+    copies = facts.traits("dataset", here.name).copies
+    return any(stated.params.get(parameter) != here.params.get(parameter) for parameter in copies)
 
 
 class _Stated(Registry):

@@ -76,20 +76,11 @@ def _plan_only(request: Request, *, as_json: bool) -> int:
         return code
     _header(request, plan)
     echo_table(["stage", "what", "action", "time", "key", "why"], plan_rows(plan))
-    for what, words in _resources(plan).items():
+    for what, words in plan.resources.items():
         echo(f"needs    {what}: {words}")
     for line in plan.missing:
         echo(f"missing  {line}")
     return code
-
-
-def _resources(plan: Plan) -> dict[str, str]:
-    """Return what the protocols of a plan take, those of several behind each other."""
-    found: dict[str, list[str]] = {}
-    for protocol in {cell.loaded.id: cell.loaded.protocol for cell in plan.cells}.values():
-        for what, words in protocol.resources.items():
-            found.setdefault(what, []).append(words)
-    return {what: "; ".join(dict.fromkeys(words)) for what, words in found.items()}
 
 
 def _run(request: Request, *, as_json: bool, quiet: bool) -> int:
@@ -205,6 +196,6 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
         "protocols": list(plan.protocol_ids),
         "cells": len(plan.cells),
         "nodes": [{name: getattr(node, name) for name in names} for node in plan.nodes],
-        **({"needs": _resources(plan)} if _resources(plan) else {}),
+        **({"needs": plan.resources} if plan.resources else {}),
         **({"missing": list(plan.missing)} if plan.missing else {}),
     }

@@ -175,8 +175,7 @@ def plan_summary(plan: Plan) -> str:
         return text
     if not known:
         return f"{text}, time unknown"
-    machines = {cell.loaded.protocol.expected_on for cell in plan.cells}
-    other = f" on {' or '.join(sorted(machines))}" if machines - {TWO_CORES} else ""
+    other = f" on {' or '.join(plan.machines)}" if set(plan.machines) - {TWO_CORES} else ""
     return f"{text}, {'about' if len(known) == len(todo) else 'at least'} {duration(sum(known))}{other}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from mibench.api.errors import MibenchError
 from mibench.base.files import write_atomic
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
@@ -113,6 +114,8 @@ class _Batch:
         if not taken:
             for path, old in board.records():
                 taken[slot(old)] = taken[old.cell.key] = (path, old)
+        if taken and (told := other_copy(record, (first := next(iter(taken.values())))[1], first[0].name)):
+            return [told]
         existing = taken.get(slot(record)) or taken.get(record.cell.key)
         if existing is None:
             entry = board.entry_folder(record.cell.defense) / file_name(record)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mibench.leaderboard.add import Recheck, slot
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
@@ -35,11 +36,14 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     if loaded is None:  # choose() lists boards by this very file
         return
     taken: dict[str, Path] = {}
+    first: tuple[Path, Record] | None = None
     for path, record in board.records():
         problems = _problems(record, loaded, recheck)
         if slot(record) in taken:
             problems.append(f"MB801 {taken[slot(record)].name} holds the same cell; remove one of them")
         taken.setdefault(slot(record), path)
+        first = first or (path, record)
+        problems += [told] if (told := other_copy(record, first[1], first[0].name)) else []
         yield path, "; ".join(problems)
     stated = board.table_file.read_text(encoding="utf-8") if board.table_file.is_file() else ""
     made = to_csv(load_board(folder, board.id))

@@ -79,6 +79,20 @@ class Plan:
         return list(ids.values())
 
     @property
+    def machines(self) -> list[str]:
+        """The machines that the protocols' estimates are of."""
+        return sorted({cell.loaded.protocol.expected_on for cell in self.cells})
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """What runs under the protocols take, in words, by what is taken."""
+        found: dict[str, list[str]] = {}
+        for protocol in {cell.loaded.id: cell.loaded.protocol for cell in self.cells}.values():
+            for what, words in protocol.resources.items():
+                found.setdefault(what, []).append(words)
+        return {what: "; ".join(dict.fromkeys(words)) for what, words in found.items()}
+
+    @property
     def to_run(self) -> list[Node]:
         """Nodes without an artifact, inputs first."""
         return [planned.node for planned in self.nodes if not planned.reused]

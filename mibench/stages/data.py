@@ -48,7 +48,8 @@ def load_images(artifact: Artifact) -> ImageSet:
     if stored.pixels is not None:
         return TensorImages(stored.pixels, stored.labels, int(stored.classes))
     mapped_NCHW = map_pixels(DataFiles(artifact.path).pixels)
-    return IndexedImages(mapped_NCHW, torch.arange(len(mapped_NCHW)), stored.labels, int(stored.classes))
+    rows_N, classes = torch.arange(len(mapped_NCHW)), int(stored.classes)
+    return IndexedImages(mapped_NCHW, rows_N, stored.labels, classes, artifact.content)
 
 
 def load_truth(artifact: Artifact) -> GroundTruth | None:

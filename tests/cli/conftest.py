@@ -66,6 +66,9 @@ class Pretence:
     plan: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
             protocol_ids=["tiny@1.0 (3f2a9c)"],
+            machines=["two CPU cores"],
+            resources={},
+            missing=[],
             cells=[object(), object()],
             nodes=[
                 planned("prior", "pca on public identities", reused=True, seconds=0.0),
@@ -86,7 +89,7 @@ class Pretence:
         ]
         self.failures.append((f"{defense} · smallcnn · seed 0", "loss is NaN"))
 
-    def plan_request(self, request: Request, registry: object) -> SimpleNamespace:
+    def plan_request(self, request: Request, registry: object, *, lenient: bool = False) -> SimpleNamespace:
         self.requests.append(request)
         return self.plan
 

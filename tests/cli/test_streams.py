@@ -60,7 +60,9 @@ def run(request, registry, plan=None):
                            published=[], exit_code=1)
 pretended = ModuleType("mibench.session.run")
 pretended.run = run
-pretended.plan_request = lambda request, registry: SimpleNamespace(protocol_ids=["toy@1"], cells=[], nodes=[])
+pretended.plan_request = lambda request, registry: SimpleNamespace(
+    protocol_ids=["toy@1"], cells=[], nodes=[], machines=[], resources={}, missing=[]
+)
 sys.modules["mibench.session.run"] = pretended
 sys.exit(main())
 """

@@ -11,6 +11,7 @@ from record_factory import PROTOCOL_TEXT, make_record
 from mibench.api.errors import MibenchError, UsageError
 from mibench.leaderboard import add_records, load_board, verify
 from mibench.results.io import RecordError, save_record
+from mibench.results.record import Record
 
 TEXTS = {"tiny@1.0": PROTOCOL_TEXT}
 LITTER = [".DS_Store", "._record.json", ".#record.json", "Thumbs.db", ".nfs0001.json", "record.json~", "#record.json#"]
@@ -92,3 +93,26 @@ def test_verify_finds_entries_that_came_past_the_door(boards: Path) -> None:
     found = {path.name: problem for path, problem in verify(boards) if problem}
     assert sorted(problem[:5] for problem in found.values()) == ["MB109", "MB801", "MB802"]
     assert found["board.csv"].startswith("MB802")
+
+
+def of_copy(digest: str, seed: int) -> Record:
+    made = make_record(seed=seed)
+    dataset = made.components["dataset"].model_copy(update={"params": {"copy": digest}})
+    return make_record(seed=seed, components={**made.components, "dataset": dataset})
+
+
+def test_rows_of_one_board_are_of_one_copy_of_the_dataset(tmp_path: Path) -> None:
+    one, other = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    boards = tmp_path / "boards"
+    add_records([save_record(of_copy(one, 0), tmp_path / "a")], boards, TEXTS)
+    add_records([save_record(of_copy(one, 1), tmp_path / "b")], boards, TEXTS)
+    with pytest.raises(MibenchError, match=r"MB803 its dataset was another copy \(copy sha256:2{12}\) than that of"):
+        add_records([save_record(of_copy(other, 2), tmp_path / "c")], boards, TEXTS)
+    with pytest.raises(MibenchError, match="MB803"):
+        add_records([save_record(make_record(seed=2), tmp_path / "d")], boards, TEXTS)
+    save_record(of_copy(other, 2), only_entry_folder(boards))
+    assert any("MB803" in problem for _, problem in verify(boards))
+
+
+def only_entry_folder(boards: Path) -> Path:
+    return boards / "tiny" / "1.0" / "entries" / "atat"

@@ -23,9 +23,10 @@ from mibench_models.priors.stylegan2_file.importer import StyleGanImporter  # no
 from network_pickles import random_networks, write_network_pickle  # noqa: E402
 from official_copies import celeba, dogs, facescrub  # noqa: E402
 
-from mibench.api import copy_file  # noqa: E402
+from mibench.api import ImageSet, copy_file  # noqa: E402
+from mibench.assemble.recheck import Recheck, Verdict  # noqa: E402
 from mibench.plan.facts import Facts  # noqa: E402
-from mibench.protocol.load import protocol_path  # noqa: E402
+from mibench.protocol.load import load_protocol, protocol_path  # noqa: E402
 from mibench.protocol.request import Request  # noqa: E402
 from mibench.registry.registry import load_registry  # noqa: E402
 from mibench.session.run import plan_request, run  # noqa: E402
@@ -93,7 +94,9 @@ def with_enough(name, copy, tmp_path):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_miniature_runs_from_files_to_a_record(name, tmp_path):
+def test_a_miniature_runs_from_files_to_a_record(name, tmp_path, monkeypatch):
+    whole = "all images of a set were made at once"
+    monkeypatch.setattr(ImageSet, "all_images", lambda self: pytest.fail(whole))
     copy = with_enough(name, prepare(name, tmp_path), tmp_path)
     request = Request(
         protocols=(miniature(name, tmp_path),),
@@ -136,6 +139,12 @@ def test_a_miniature_needs_its_copy(tmp_path):
     assert [node.key for node in plan_request(request).nodes] == keys
 
 
+def test_whom_a_copy_lacks_is_among_what_is_missing(tmp_path):
+    prepare("facescrub224", tmp_path)
+    request = Request(protocols=("facescrub224",), defenses=("none",), attacks=("ppa",), store=tmp_path / "store")
+    assert "pictures of 524 of 530 people" in "\n".join(plan_request(request, lenient=True).missing)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_dry_run_lists_all_that_is_missing(name, tmp_path):
     request = Request(protocols=(name,), defenses=("atat",), attacks=("ppa",), store=tmp_path / "store")
@@ -162,11 +171,12 @@ def test_the_alternative_architectures_have_weights_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_presets_of_the_papers_defenses_exist(name, tmp_path):
-    defenses = ("at", "mid", "negls", "trap-mid", "rolss", "bido", "unseen-pixels", "random-labels")
+    defenses = ("at", "mid", "negls", "tl-dmi", "trap-mid", "rolss", "bido", "unseen-pixels", "random-labels")
     request = Request(protocols=(name,), defenses=defenses, attacks=("ppa",), store=tmp_path / "store")
     plan = plan_request(request, lenient=True)
     params = {cell.defense.name: cell.defense.params for cell in plan.cells}
     assert params["mid"]["beta"] == 0.03
+    assert params["tl-dmi"]["start"] == "model"
     assert params["rolss"]["stage3_tail"] is True
     assert params["trap-mid"]["step"] == 0.005
     torch.testing.assert_close(params["at"]["eps"], 5e-3)
@@ -186,3 +196,17 @@ def test_another_copy_has_other_keys(tmp_path):
     assert facts.settle("dataset", "facescrub", {}).params["copy"] == ""
     copy = prepare("facescrub224", tmp_path)
     assert facts.settle("dataset", "facescrub", {}).params["copy"] == f"sha256:{copy.digest}"
+
+
+def test_a_board_believes_what_was_made_with_a_copy_that_it_lacks(tmp_path, monkeypatch):
+    with_enough("celeba224", prepare("celeba224", tmp_path), tmp_path)
+    path = miniature("celeba224", tmp_path)
+    places = {"store": tmp_path / "store", "output": tmp_path / "out"}
+    request = Request(protocols=(path,), defenses=("none",), attacks=("ppa",), seeds=(0,), device="cpu", **places)
+    (record,) = run(request).records
+    loaded = load_protocol(load_registry(), path)
+    assert Recheck(load_registry()).verdict(record, loaded) == Verdict([], [])
+    monkeypatch.setenv("MIBENCH_DATA", str(tmp_path / "no data"))
+    verdict = Recheck(load_registry()).verdict(record, loaded)
+    assert verdict.findings == []
+    assert "dataset" in verdict.reported

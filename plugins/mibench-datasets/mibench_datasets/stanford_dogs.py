@@ -63,13 +63,17 @@ class StanfordDogs(Dataset):
             return list(range(BREEDS))
         return [k for k, images in enumerate(copied.classes.values()) if images or self.breeds == "all"]
 
+    @cached_property
+    def _complete(self) -> bool:
+        return not self.missing()
+
     def num_identities(self) -> int:
         """Return 120, or how many breeds the copy has pictures of."""
         return len(self._numbers)
 
     def num_images(self, identity: int) -> int | None:
-        """Return how many pictures the copy has of a breed; ``None`` without one."""
-        return len(self._reader.images(self._numbers[identity])) if self._reader.copy else None
+        """Return how many pictures the copy has of a breed; ``None`` while something is missing."""
+        return len(self._reader.images(self._numbers[identity])) if self._complete else None
 
     def notes(self) -> Sequence[FileNote]:
         """Return what was noticed of the copy's files."""

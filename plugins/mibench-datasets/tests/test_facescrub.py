@@ -44,7 +44,8 @@ def test_layouts_in_circulation(tmp_path, layout, deeper):
     assert {k for k, images in enumerate(copy.classes.values()) if images} == set(CLASSES)
     assert [list(copy.classes)[k] for k in CLASSES] == list(FORMER)
     dataset = FaceScrub(copy=str(path))
-    assert (dataset.num_identities(), dataset.num_images(238)) == (530, 2)
+    assert (dataset.num_identities(), dataset.num_images(238)) == (530, None)  # 524 people are missing
+    assert FaceScrub(copy=str(path), people="present").num_images(1) == 2
     assert dataset.groups()["sex"].count("actor") == 265
     data = dataset.load([529, 238], size=40, channels=3)
     assert data.labels_N.tolist() == [0, 0, 1, 1]
@@ -203,6 +204,17 @@ def test_a_list_of_digests_takes_the_place_of_the_split(tmp_path):
     assert again.digest != copy.digest
 
 
+def test_the_split_of_a_copy_can_be_given_to_others(tmp_path):
+    root = facescrub(tmp_path / "root", count=3)
+    same = next(root.rglob("*Allen_0_0.jpeg"))
+    write(same.with_name("again.jpeg"), same.read_bytes())
+    copy, path = prepared(root, tmp_path / "made")
+    split = path.parent / "split.txt"
+    again, _ = prepared(root, tmp_path / "elsewhere", split=split)
+    assert again.digest == copy.digest
+    assert len(split.read_text().splitlines()) == 1 + 19
+
+
 def test_an_interrupted_look_continues(tmp_path, monkeypatch):
     root, looked = facescrub(tmp_path / "root", count=4), []
     honest = survey.examine
@@ -254,7 +266,7 @@ def test_a_description_that_was_edited_is_refused(tmp_path):
     raw["classes"][0]["images"][0][1] = "test"
     path.write_text(json.dumps(raw))
     with pytest.raises(DataError, match="was not written together"):
-        FaceScrub(copy=str(path)).num_images(0)
+        FaceScrub(copy=str(path)).missing()
 
 
 def test_the_journal_survives_a_cut_line(tmp_path):

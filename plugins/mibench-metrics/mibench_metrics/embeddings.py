@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, ImageSet, MetricContext, TensorImages
+from mibench.api import Embedder, ImageSet, IndexedImages, MetricContext, TensorImages
 from mibench_metrics.inference import batches
 
 REMEMBERED = 4
@@ -62,9 +62,15 @@ def centroids_of(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> Te
 
 def _key(embedder: Embedder, images: ImageSet, ctx: MetricContext) -> tuple[str, ...] | None:
     """Return what centroids depend on; ``None`` where that is more than pixels, labels and parameters."""
-    if not (is_dataclass(embedder) and isinstance(images, TensorImages)):
+    if not is_dataclass(embedder):
         return None
-    pixels = hashlib.sha256(images.pixels_NCHW.contiguous().numpy().tobytes())
-    pixels.update(repr((tuple(images.pixels_NCHW.shape), images.num_classes, images.labels_N.tolist())).encode())
+    if isinstance(images, TensorImages):
+        pixels = hashlib.sha256(images.pixels_NCHW.contiguous().numpy().tobytes())
+        pixels.update(repr((tuple(images.pixels_NCHW.shape), images.num_classes, images.labels_N.tolist())).encode())
+    elif isinstance(images, IndexedImages) and images.content:  # too many to be read for a digest; the file has one
+        pixels = hashlib.sha256(f"{images.content} {images.rows_N.tolist()} {images.num_classes}".encode())
+        pixels.update(repr(images.labels_N.tolist()).encode())
+    else:
+        return None
     kind, parameters = type(embedder), repr(asdict(embedder))
     return kind.__module__, kind.__qualname__, parameters, str(ctx.device), pixels.hexdigest()

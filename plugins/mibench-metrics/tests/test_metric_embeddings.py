@@ -1,6 +1,6 @@
 """Centroids, by hand; and that a gallery is embedded once and no other gallery or judge is taken for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mibench_metrics import embeddings
 from mibench_metrics.embeddings import centroids, centroids_of, embed
 from torch.nn.functional import normalize
 
-from mibench.api import Embedder, MetricContext, TensorImages, generator
+from mibench.api import Embedder, IndexedImages, MetricContext, TensorImages, generator
 
 CONTEXT = MetricContext(seed=0, device=torch.device("cpu"))
 SEEN = []
@@ -75,6 +75,21 @@ def test_what_differs_is_embedded_itself(other):
     found = centroids_of(judge, changed, CONTEXT)
     assert sum(SEEN) == 140
     assert torch.equal(found, centroids(embed(judge, changed, CONTEXT), changed.labels_N, changed.num_classes))
+
+
+@pytest.mark.parametrize("other", ["", "file", "rows", "labels", "unknown"])
+def test_images_of_a_file_are_known_by_its_digest_and_their_rows(other):
+    pixels, rows = drawn(1).pixels_NCHW, torch.arange(20)
+    known = IndexedImages(pixels, rows, rows % 5, 5, "" if other == "unknown" else "a digest")
+    first = centroids_of(Counting(), known, CONTEXT)
+    changed = {
+        "file": replace(known, content="another"),
+        "rows": replace(known, rows_N=rows + 1),
+        "labels": replace(known, labels_N=rows % 4),
+    }.get(other, replace(known, pixels_MCHW=pixels.clone()))
+    found = centroids_of(Counting(), changed, CONTEXT)
+    assert sum(SEEN) == (20 if not other else 40)
+    assert torch.equal(found, first) == (other in ("", "file", "unknown"))
 
 
 def test_few_are_remembered_and_the_oldest_is_forgotten():

@@ -54,7 +54,7 @@ def official_modules() -> Iterator[types.ModuleType]:
     made |= {module.__name__: module for module in (persistence, util)}
     assert not set(made) & set(sys.modules)
     sys.modules.update(made)
-    persistence.EasyDict = EasyDict
+    persistence.EasyDict = EasyDict  # type: ignore[attr-defined]
     try:
         yield persistence
     finally:
