@@ -12,7 +12,8 @@ KINDS = ("dataset", "model", "prior", "defense", "attack", "metric", "executor")
 FROZEN = "30375a466e2b26acd633593ac77ffd47580293238b6607cd40f0fe0612ffcac2"
 """Of the components as they were before any of them had groups."""
 YOUNGER = {
-    *("dataset two-folders", "model foreign", "model foreign-fresh"),
+    *("attack brep-mi", "attack brep-mi/small", "attack brep-mi/ppdg", "dataset two-folders"),
+    *("model foreign", "model foreign-fresh"),
     *("model efficientnet-lite0", "model mobilenet-v2/imagenet", "prior head-model"),
     *(
         "dataset celeba",

@@ -39,7 +39,7 @@ evaluators:
 embedder: {name: sface}
 attacks:
   ppa: {name: ppa, params: {pool: 32, candidates: 4, final: 4, steps: 5, draws: 5, truncation: 1.0, lr: 0.1}}
-suite: [ppa, cma]
+suite: [ppa, cma, brep-mi]
 undefended: {name: none}
 floor: {name: prior-topconf, params: {pool: 32, final: 4, truncation: 1.0}}
 metrics: [{name: accuracy}, {name: attack-accuracy}, {name: re-identification}]
@@ -47,6 +47,7 @@ headline: reid@1
 seeds: [0]
 presets:
   attack:
+    brep-mi: {pool: 300, final: 2, steps: 3, points: 4}
     cma: {pool: 32, restarts: 2, generations: 3, population: 4, keep: 4, final: 4, draws: 2}
   model:
     foreign-fresh: {}

@@ -52,7 +52,7 @@ def test_it_finds_what_run_finds_on_the_same_weights(world: Any, registry: Any, 
     request = Request(
         protocols=(str(trained),),
         models=("foreign-fresh",),
-        attacks=("ppa", "cma"),
+        attacks=("ppa", "cma", "brep-mi"),
         device="cpu",
         store=tmp_path / "other-store",
         output=tmp_path / "run",
@@ -67,8 +67,8 @@ def test_it_finds_what_run_finds_on_the_same_weights(world: Any, registry: Any, 
         save_tensors(files.extras, {})
         files.write_report({"history": [], "self_check": {"active": True, "signals": {}, "reason": ""}})
     expected = run(request, registry, plan_request(request, registry))
-    assert [record.status for record in expected.records] == ["done", "done"]
-    assert len(result.run.records) == 2
+    assert [record.status for record in expected.records] == ["done"] * 3
+    assert len(result.run.records) == 3
     for ours, theirs in zip(result.run.records, expected.records, strict=True):
         assert ours.cell.attack == theirs.cell.attack
         assert numbers(ours) == numbers(theirs)
@@ -82,7 +82,7 @@ def test_an_audit_leaves_protocol_records_and_reports(world: Any, registry: Any,
     document = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
     assert document == json.loads(json.dumps(result.document))
     assert document["people"] == {"private": [f"private {k}" for k in range(6)], "public": 8}
-    assert {one["attack"] for one in document["attacks"]} == {"ppa", "cma"}
+    assert {one["attack"] for one in [*document["attacks"], *document["failed"]]} == {"ppa", "cma", "brep-mi"}
     assert document["twin"]["model"] == "foreign-fresh"
     assert all(one["recognised_in_twin"] is not None for one in document["attacks"])
     assert document["accuracy"] == held_out_accuracy(world)
@@ -129,8 +129,14 @@ def test_the_same_audit_again_computes_nothing(world: Any, registry: Any) -> Non
         prepare(AuditRequest(**world.options(mean=(0.45,))), registry)
 
 
-def test_what_the_attacker_sees_chooses_the_attacks(world: Any, registry: Any) -> None:
-    assert {cell.attack.name for cell in prepared(world, registry, access="scores").plan.cells} == {"cma"}
+def test_what_the_attacker_sees_chooses_the_attacks(world: Any, registry: Any, tmp_path: Path) -> None:
+    def chosen(access: str) -> set[str]:
+        ready = prepared(world, registry, access=access, output=tmp_path / access)
+        return {cell.attack.name for cell in ready.plan.cells}
+
+    assert chosen("white-box") == {"ppa", "cma", "brep-mi"}
+    assert chosen("scores") == {"cma", "brep-mi"}
+    assert chosen("labels") == {"brep-mi"}
     with pytest.raises(UsageError, match="the attack 'ppa' needs white-box access; the audit grants scores"):
         prepared(world, registry, access="scores", attacks=("ppa",))
 

@@ -128,7 +128,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("the network takes no images of 3 channels and 64 x 64", {"size": 64}),
     ("--size 4: Input should be greater", {"size": 4}),
     ("unknown attack: 'ppb'|[Uu]nknown attack 'ppb'", {"attacks": ("ppb",)}),
-    ("no attack of tiny-audit@1.0 works with labels access alone", {"access": "labels"}),
+    ("the attack 'cma' needs scores access; the audit grants labels", {"access": "labels", "attacks": ("cma",)}),
     ("--template orl64: it is made for no audit", {"template": "orl64"}),
     ("--classes /nowhere/names.txt cannot be read", {"classes": Path("/nowhere/names.txt")}),
 ]

@@ -22,12 +22,13 @@ SMALL = {
     "recipe": {"epochs": 1, "batch": 20},
     "evaluators": [{"name": "cnn", "model": {"name": "smallcnn"}, "recipe": {"epochs": 1, "batch": 20}, "seed": 1000}],
     "attacks": {"ppa": {"name": "ppa", "params": {"pool": 32, "candidates": 4, "final": 4, "steps": 1, "draws": 1}}},
-    "suite": ["ppa", "map", "cma"],
+    "suite": ["ppa", "map", "cma", "brep-mi"],
     "floor": {"name": "prior-topconf", "params": {"pool": 32, "final": 4}},
     "lookalike": {"name": "public-nearest", "params": {"public_images": 20, "final": 4}},
     "metrics": [{"name": "accuracy"}, {"name": "re-identification"}],
     "presets": {
         "attack": {
+            "brep-mi": {"pool": 600, "final": 2, "steps": 2, "points": 4},
             "map": {"pool": 32, "candidates": 4, "final": 4, "steps": 1, "draws": 1},
             "cma": {"pool": 32, "restarts": 2, "generations": 1, "population": 4, "keep": 4, "final": 4, "draws": 1},
         },
@@ -67,7 +68,7 @@ def test_the_tutorial_does_what_it_says(
         assert main([*words, *small, "--device", "cpu"]) == 0, capsys.readouterr().err
     told = capsys.readouterr().out
     assert "of 20 people are recognised in images that attacks made of the network" in told
-    for folder, attacks in (("mibench-audit", 3), ("audit-scores", 1), ("audit-twin", 1)):
+    for folder, attacks in (("mibench-audit", 4), ("audit-scores", 2), ("audit-twin", 1)):
         document = json.loads(Path(folder, "audit.json").read_text(encoding="utf-8"))
         assert len(document["attacks"]) == attacks
         assert document["accuracy"] > 0.9

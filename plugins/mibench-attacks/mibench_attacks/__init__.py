@@ -93,6 +93,13 @@ ATTACKS = (
         access="scores",
     ),
     AttackSpec(
+        name="brep-mi",
+        factory="mibench_attacks.methods.brep_mi:BoundaryRepulsion",
+        summary="BREP-MI: walk away from the boundary of the class in a prior's noise, by labels alone",
+        paper="brep_mi.bib",
+        access="labels",
+    ),
+    AttackSpec(
         name="random-search",
         factory="mibench_attacks.methods.random_search:RandomSearch",
         summary="Control of cma: as many samples of the prior as that asks for, and no search",
