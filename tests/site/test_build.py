@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
-from record_factory import PROTOCOL_TEXT
+from record_factory import PROTOCOL_TEXT, metric, protocol_text
 from site_factory import LIBRARY, SETTINGS, cell, hostile_records, records, write_board
 
 from mibench.api.errors import UsageError
@@ -193,3 +193,28 @@ def test_axes_have_round_ticks_and_hold_everything() -> None:
     assert [tick.text for tick in axis([0.2, 9.1], 0, 100, fraction=False).ticks()][:3] == ["0", "2", "4"]
     assert axis([], 0, 1, fraction=True).high == 1
     assert Axis(0, 1, 0, 100).at(2) == 100
+
+
+def test_a_board_in_bits_with_a_suite_says_what_is_missing(tmp_path: Path) -> None:
+    text = protocol_text(headline="bits", attacks="{ppa: {name: ppa, params: {steps: 5}}, gmi: {name: gmi}}")
+    text = text[: text.index("  ppa: {name: ppa, params")] + text[text.index("priors:") :] + "suite: [ppa, gmi]\n"
+    made = []
+    for seed in (0, 1, 2):
+        for defense, bits in (("none", 6.0), ("atat", 3.5), ("mid", 5.0)):
+            for attack in ("ppa", "gmi") if defense != "mid" else ("ppa",):
+                numbers = {"bits": metric(bits + seed / 10, unit="bits", ranks=[0, 2, 5, 9] * 12)}
+                record = cell(defense, seed, text=text, attack=attack, metrics=numbers)
+                controls = {
+                    name: {**found, "bits": metric(level, unit="bits")}
+                    for (name, found), level in zip(record.controls.items(), (8.5, 2.0, 6.1), strict=True)
+                }
+                made.append(record.model_copy(update={"controls": controls}))
+    build_site(write_board(tmp_path / "boards", made, text), tmp_path / "out", LIBRARY, SETTINGS)
+    home = tmp_path / "out/tiny/1.0"
+    board = (home / "index.html").read_text(encoding="utf-8")
+    assert "the 2 required attacks" in board
+    assert "leakage (bits)" in board
+    assert 'data-complete="without rank"' in board
+    [mid] = (home / "rows").glob("*-mid-*.html")
+    assert "--defense mid --attack gmi --seed 0 --seed 1 --seed 2" in mid.read_text(encoding="utf-8")
+    assert "required · white-box" in (home / "matrix.html").read_text(encoding="utf-8")
