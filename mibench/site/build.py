@@ -85,7 +85,7 @@ def _files(
     yield "methods.html", render("methods.html", root="", groups=methods_page(boards, library))
     yield "read.html", render("read.html", root="")
     yield "submit.html", render("submit.html", root="")
-    yield "rules.html", render("rules.html", root="", rules=catalogue())
+    yield "rules.html", render("rules.html", root="", rules=catalogue(), schema=schema_name())
     yield "changes.html", render("changes.html", root="", changes=told["changes"])
     yield schema_name(), schema_text()
     yield CHANGES, history.to_json(told)
