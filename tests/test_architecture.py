@@ -83,7 +83,20 @@ ALLOWED = {
 TOP = {"__init__": {"base", "results", "protocol", "session"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["report", "site", "exchange", "leaderboard", "analysis", "results", "registry", "protocol", "nodes", "store", "api", "base"]
+LIGHT = [
+    "report",
+    "site",
+    "exchange",
+    "leaderboard",
+    "analysis",
+    "results",
+    "registry",
+    "protocol",
+    "nodes",
+    "store",
+    "api",
+    "base",
+]
 GENERIC = {"none", "accuracy", "torchvision", "map"}
 """Names that mean something else too: a value, a column, a package, a tag of YAML."""
 NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64")}
