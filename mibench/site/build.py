@@ -100,7 +100,10 @@ def _board_files(
 ) -> Iterator[File]:
     columns = columns_of(board.section, board.entries)
     common: dict[str, Any] = {"board": board, "section": board.section}
-    yield "index.html", board_page(board, library, settings.url)
+    tabs = (board, *board.narrower)
+    yield from (
+        (tab.page, board_page(tab, library, settings.url, tabs)) for tab in (tabs if board.narrower else (board,))
+    )
     yield "matrix.html", render("matrix.html", root="../../", matrix=matrix(board), **common)
     for entry in board.entries:
         page = row_page(board, entry, columns, library, settings.url)
