@@ -90,6 +90,10 @@ def _files(
     yield schema_name(), schema_text()
     yield CHANGES, history.to_json(told)
     yield "changes.xml", history.to_atom(told["changes"], settings.url, settings.date)
+    for address, change in history.gone(told["changes"], boards).items():
+        own = history.of_row(told["changes"], change["board"], change["row"])
+        root, what = "../" * address.count("/"), change["row"] or change["board"]
+        yield address, render("gone.html", root=root, what=what, changes=own)
     for board in boards:
         for name, text in _board_files(board, told["changes"], library, settings):
             yield f"{board.address}/{name}", text
@@ -132,7 +136,9 @@ def _before(out: Path) -> dict[str, Any] | None:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{file} is not JSON ({error}); remove it to begin a new history") from None
-    return found if isinstance(found, dict) else None
+    if not history.is_history(found):
+        raise UsageError(f"{file} is not what a build wrote; remove it to begin a new history")
+    return dict(found)
 
 
 def _old_files(out: Path) -> set[str]:

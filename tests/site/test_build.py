@@ -130,7 +130,8 @@ def test_changes_are_told_from_one_build_to_the_next(tmp_path: Path) -> None:
     told = json.loads((out / "changes.json").read_text(encoding="utf-8"))["changes"]
     new = {change["row"].split("-")[1]: change for change in told if change["date"] == "2026-02-02"}
     assert new["mid"]["kind"] == "went"
-    assert not gone.exists()
+    assert "No longer on the board" in gone.read_text(encoding="utf-8")
+    assert "its 3 records are no longer on the board" in gone.read_text(encoding="utf-8")
     assert new["atat"]["kind"] == "changed"
     assert "new attacks: gmi" in new["atat"]["text"]
     assert "5 to 8 records" in new["atat"]["text"]
@@ -139,6 +140,30 @@ def test_changes_are_told_from_one_build_to_the_next(tmp_path: Path) -> None:
     assert told[-1]["text"] == "the board begins with 5 rows"
     assert "new attacks: gmi" in (out / "tiny/1.0/rows").joinpath(f"{new['atat']['row']}.html").read_text("utf-8")
     assert len(ElementTree.fromstring((out / "changes.xml").read_text("utf-8")).findall("{*}entry")) == len(told)
+
+
+def test_a_history_that_was_edited_writes_nowhere_else(tmp_path: Path) -> None:
+    root, out = write_board(tmp_path / "boards", [cell("none")]), tmp_path / "out"
+    build_site(root, out, LIBRARY, SETTINGS)
+    told = json.loads((out / "changes.json").read_text(encoding="utf-8"))
+    for board, row in (("../../evil@1.0", "x"), ("tiny@1.0", "../../../evil"), ("tiny@1.0", "fine"), ("old@2.0", "")):
+        told["changes"].append(
+            {"date": "2026-01-01", "board": board, "row": row, "kind": "went", "text": "<b>gone</b>"}
+        )
+    (out / "changes.json").write_text(json.dumps(told), encoding="utf-8")
+    build_site(root, out, LIBRARY, SETTINGS)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert (out / "tiny/1.0/rows/fine.html").is_file()
+    assert "old@2.0" in (out / "old/2.0/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "boards": {}, "changes": [{}]}', '{"format": 2}'])
+def test_a_history_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "changes.json").write_text(text)
+    with pytest.raises(UsageError, match=r"changes\.json"):
+        build_site(write_board(tmp_path / "boards", [cell("none")]), out, LIBRARY, SETTINGS)
 
 
 def test_older_versions_keep_their_address_and_say_so(tmp_path: Path) -> None:
