@@ -36,7 +36,7 @@ def people_values(level: float, seed: int, spread: float = 0.15) -> MetricValue:
 
 def cell(defense: str, seed: int = 0, *, level: float | None = None, **changes: Any) -> Record:
     """Return a record of a defense whose leakage is near its level."""
-    metrics = {"reid@1": people_values(LEVELS[defense] if level is None else level, seed)}
+    metrics = {"reid@1": people_values(LEVELS[defense] if level is None else level, seed), **changes.pop("metrics", {})}
     metrics["accuracy"] = metric(1 - 0.2 * (1 - (LEVELS.get(defense, 0.5))), group="utility", up=True, n=24)
     parts = {"access": "white-box"}
     record = make_record(defense=defense, seed=seed, metrics=metrics, **changes)

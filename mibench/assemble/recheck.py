@@ -40,6 +40,7 @@ COMPARED = (
     "baseline",
 )
 """What of a component its spec, its preset and the cell determine. Source code and release may be other ones."""
+DEFENSE_PARAMS = "components.defense.params"
 CELL = ("model", "defense", "attack")
 UPDATE = "install the plugin's release that made the record, and add it again"
 
@@ -105,11 +106,7 @@ class Recheck:
         except (DataError, PluginError):  # this machine lacks something
             return Verdict([], [*record.components, "key"])
         except MibenchError as error:
-            return (
-                Verdict([], [*aged, "key"])
-                if aged
-                else Verdict([Finding("MB111", Problem("components", str(error), UPDATE))], [])
-            )
+            return Verdict([], [*aged, "key"]) if aged else Verdict([Finding("MB111", _unplanned(error))], [])
         if facts.absent or _of_another_copy(record, cell, facts):  # weights or pictures that are not on this machine
             return Verdict([], [*record.components, "key"])
         believed = [role for role in record.components if role in absent or ("attack" in absent and role == "prior")]
@@ -179,7 +176,7 @@ class _Replay:
         try:
             return self._plan(settings)
         except UsageError as error:
-            raise UsageError(f"components.defense.params: {error}") from None
+            raise UsageError(f"{DEFENSE_PARAMS}: {error}") from None
 
     def _plan(self, settings: Mapping[str, Any]) -> Cell:
         asked = self._asked
@@ -199,6 +196,12 @@ class _Replay:
         part, frozen = self._record.components[role], self._protocol.protocol
         usual = {frozen.name, frozen.model.preset if role == "model" else frozen.undefended.preset, None}
         return part.name if part.preset in usual else f"{part.name}/{part.preset}"
+
+
+def _unplanned(error: MibenchError) -> Problem:
+    """Return why a cell cannot be planned, with the place in the record if the error names it."""
+    text = str(error).removeprefix(f"{DEFENSE_PARAMS}: ")
+    return Problem("components" if text == str(error) else DEFENSE_PARAMS, text, UPDATE)
 
 
 def _versions(

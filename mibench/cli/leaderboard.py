@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mibench.assemble.recheck import Recheck
+    from mibench.leaderboard.access import Access
 
 DEFAULT_FOLDER = Path("leaderboards")
 FORMATS = ("json", "csv", "markdown")
+ACCESSES = ("scores", "labels")
 
 
 _HERE = "mibench.cli.leaderboard"
@@ -84,8 +86,9 @@ def check(ctx: click.Context, paths: Sequence[str], folder: Path, as_json: bool)
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
 @click.option("--by-attack", is_flag=True, help="A row for each attack, baselines included, instead of the worst case.")
+@click.option("--access", type=click.Choice(ACCESSES), help="Rank what attackers achieve who see no more than that.")
 @click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
-def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) -> None:
+def show(protocol: str | None, form: str | None, by_attack: bool, access: Access | None, folder: Path) -> None:
     """Print the board of PROTOCOL, or all boards.
 
     PROTOCOL is `name` or `name@version`.
@@ -93,7 +96,7 @@ def show(protocol: str | None, form: str | None, by_attack: bool, folder: Path) 
     from mibench import leaderboard as boards
     from mibench.cli.terminal import echo, echo_table, echo_text
 
-    board = boards.load_board(folder, protocol, by_attack=by_attack)
+    board = boards.load_board(folder, protocol, by_attack=by_attack, access=access)
     if form in FORMATS:
         render = {"json": boards.to_json, "csv": boards.to_csv, "markdown": boards.to_markdown}[form]
         echo_text(render(board))

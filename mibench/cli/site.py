@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from datetime import UTC, datetime
@@ -64,7 +65,8 @@ def serve(folder: Path, port: int, show: bool) -> None:
             note("Ctrl-C ends it")
             if show:
                 webbrowser.open(address)
-            running.serve_forever()
+            with contextlib.suppress(KeyboardInterrupt):
+                running.serve_forever()
 
 
 def date_of(stated: str | None) -> str:

@@ -36,7 +36,7 @@ def eval_results(section: ProtocolBoard, row: Row, dataset: str, url: str, date:
         f"protocol digest {section.digest[:12]}"
     )
     entry = {
-        "dataset": {"id": dataset, "task_id": row.protocol.replace("@", "-"), "revision": section.digest},
+        "dataset": {"id": dataset, "task_id": row.protocol.replace("@", "-")},
         "value": value,
         "date": date,
         "source": {"url": url, "name": f"mibench {row.protocol}"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mibench.leaderboard.access import Access, narrowed
 from mibench.leaderboard.differences import smallest_seen
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.ranks import in_order, rank
@@ -52,27 +53,32 @@ class Board:
         return tuple(row for section in self.sections for row in section.rows)
 
 
-def load_board(folder: Path, protocol: str | None = None, *, by_attack: bool = False) -> Board:
+def load_board(
+    folder: Path, protocol: str | None = None, *, by_attack: bool = False, access: Access | None = None
+) -> Board:
     """Read the boards below a leaderboards folder.
 
     Args:
         folder: the leaderboards folder.
         protocol: ``name@version``, or ``name`` for its newest version; ``None`` for all that there are.
         by_attack: a row for each attack, baselines included, and no ranks.
+        access: rank what attackers achieve who see no more than this; ``None`` for all attackers.
 
     Raises:
         UsageError: if there is no board, or none of that name (with a suggestion).
         RecordError: for a damaged entry.
     """
-    return Board(tuple(_section(board, by_attack) for board in choose(folder, protocol)))
+    return Board(tuple(_section(board, by_attack, access) for board in choose(folder, protocol)))
 
 
-def _section(board: BoardFolder, by_attack: bool) -> ProtocolBoard:
+def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> ProtocolBoard:
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
     protocol = loaded.protocol
     records = [record for _, record in board.records()]
+    if access:
+        records, protocol = narrowed(records, protocol, access)
     if by_attack:
         rows = in_order(make_rows(records, protocol, each_attack=True))
     else:

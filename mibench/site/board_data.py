@@ -24,6 +24,7 @@ def board_data(board: BoardPages, columns: Sequence[Column], library: Library, u
         "protocol": section.protocol,
         "digest": section.digest[:12],
         "headline": section.headline,
+        "attackers": board.attackers,
         "level": LEVEL,
         "columns": [{"id": column.id, "title": column.title, "usual": column.usual} for column in columns],
         "rows": [_row(board, entry, columns, papers[entry.slug], url) for entry in board.entries],

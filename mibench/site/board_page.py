@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mibench.site.board_data import board_data
 from mibench.site.columns import columns_of
 from mibench.site.entry import BoardPages
@@ -10,13 +12,14 @@ from mibench.site.pages import as_script, render
 from mibench.site.scatter import family_marks, scatters
 
 
-def board_page(board: BoardPages, library: Library, url: str) -> str:
+def board_page(board: BoardPages, library: Library, url: str, tabs: Sequence[BoardPages] = ()) -> str:
     """Return the page.
 
     Args:
         board: the board.
         library: what installed plugins say about components.
         url: address of the site; empty if it is not known.
+        tabs: the boards of the same records for other attackers, this one among them.
     """
     columns = columns_of(board.section, board.entries)
     return render(
@@ -24,6 +27,7 @@ def board_page(board: BoardPages, library: Library, url: str) -> str:
         root="../../",
         board=board,
         section=board.section,
+        tabs=tabs if len(tabs) > 1 else (),
         columns=columns,
         facets=_facets(board),
         drawings=scatters(board.section, board.entries),

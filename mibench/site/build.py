@@ -85,11 +85,15 @@ def _files(
     yield "methods.html", render("methods.html", root="", groups=methods_page(boards, library))
     yield "read.html", render("read.html", root="")
     yield "submit.html", render("submit.html", root="")
-    yield "rules.html", render("rules.html", root="", rules=catalogue())
+    yield "rules.html", render("rules.html", root="", rules=catalogue(), schema=schema_name())
     yield "changes.html", render("changes.html", root="", changes=told["changes"])
     yield schema_name(), schema_text()
     yield CHANGES, history.to_json(told)
     yield "changes.xml", history.to_atom(told["changes"], settings.url, settings.date)
+    for address, change in history.gone(told["changes"], boards).items():
+        own = history.of_row(told["changes"], change["board"], change["row"])
+        root, what = "../" * address.count("/"), change["row"] or change["board"]
+        yield address, render("gone.html", root=root, what=what, changes=own)
     for board in boards:
         for name, text in _board_files(board, told["changes"], library, settings):
             yield f"{board.address}/{name}", text
@@ -100,7 +104,10 @@ def _board_files(
 ) -> Iterator[File]:
     columns = columns_of(board.section, board.entries)
     common: dict[str, Any] = {"board": board, "section": board.section}
-    yield "index.html", board_page(board, library, settings.url)
+    tabs = (board, *board.narrower)
+    yield from (
+        (tab.page, board_page(tab, library, settings.url, tabs)) for tab in (tabs if board.narrower else (board,))
+    )
     yield "matrix.html", render("matrix.html", root="../../", matrix=matrix(board), **common)
     for entry in board.entries:
         page = row_page(board, entry, columns, library, settings.url)
@@ -129,7 +136,9 @@ def _before(out: Path) -> dict[str, Any] | None:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{file} is not JSON ({error}); remove it to begin a new history") from None
-    return found if isinstance(found, dict) else None
+    if not history.is_history(found):
+        raise UsageError(f"{file} is not what a build wrote; remove it to begin a new history")
+    return dict(found)
 
 
 def _old_files(out: Path) -> set[str]:

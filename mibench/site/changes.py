@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -15,6 +16,8 @@ from mibench.site.entry import BoardPages, Entry
 FORMAT = 1
 MOST = 500
 """Changes that are kept; older ones are in the history of the repository."""
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._+-]*/\d+\.\d+/(index|rows/[a-z0-9_-][a-z0-9._-]*)\.html")
+"""Addresses that builds make; others, from a file that was edited, are passed over."""
 State = Mapping[str, Any]
 Change = Mapping[str, str]
 
@@ -28,7 +31,7 @@ def note_changes(boards: Sequence[BoardPages], before: Mapping[str, Any] | None,
         date: of this build, ``YYYY-MM-DD``.
     """
     now = {board.section.protocol: {entry.slug: _state(entry) for entry in board.entries} for board in boards}
-    if before is None or before.get("format") != FORMAT:
+    if before is None:
         found = [_begun(date, name, rows) for name, rows in now.items()]
         return {"format": FORMAT, "boards": now, "changes": found}
     found = [change for name, rows in now.items() for change in _compare(date, name, before["boards"].get(name), rows)]
@@ -55,7 +58,7 @@ def to_atom(changes: Sequence[Change], url: str, date: str) -> str:
     """
     entries = "".join(
         f"<entry><id>urn:mibench:change:{digest(dict(one))[:32]}</id><title>{escape(_title(one))}</title>"
-        f"<updated>{escape(one['date'])}T00:00:00Z</updated><link href={quoteattr(url + _link(one))}/>"
+        f"<updated>{escape(one['date'])}T00:00:00Z</updated><link href={quoteattr(url + _address(one))}/>"
         f"<summary>{escape(one['text'])}</summary></entry>\n"
         for one in changes[:50]
     )
@@ -128,10 +131,36 @@ def _title(change: Change) -> str:
     return f"{change['board']}: {change['text']}"[:200]
 
 
-def _link(change: Change) -> str:
+def _address(change: Change) -> str:
     place = change["board"].replace("@", "/")
-    gone = change["kind"] == "went" or not change["row"]
-    return f"{place}/index.html" if gone else f"{place}/rows/{change['row']}.html"
+    return f"{place}/rows/{change['row']}.html" if change["row"] else f"{place}/index.html"
+
+
+def is_history(content: Any) -> bool:
+    """Tell whether content has the form of ``changes.json``."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return False
+    rows = [row for board in content.get("boards", {}).values() for row in board.values()]
+    fields = {"date", "board", "row", "kind", "text"}
+    return all(
+        isinstance(row, dict) and {"name", "rank", "leakage", "attacks", "records", "digest"} <= set(row)
+        for row in rows
+    ) and all(
+        isinstance(one, dict) and fields == set(one) and all(isinstance(value, str) for value in one.values())
+        for one in content.get("changes", [])
+    )
+
+
+def gone(changes: Sequence[Change], boards: Sequence[BoardPages]) -> dict[str, Change]:
+    """Return the addresses at which something stood that is no longer there, each with the change that took it away."""
+    there = {f"{board.address}/rows/{entry.slug}.html" for board in boards for entry in board.entries}
+    there |= {f"{board.address}/index.html" for board in boards}
+    found: dict[str, Change] = {}
+    for change in changes:
+        address = _address(change)
+        if change["kind"] == "went" and _PLAIN.fullmatch(address) and address not in there:
+            found.setdefault(address, change)
+    return found
 
 
 def of_row(changes: Iterable[Change], board: str, slug: str) -> list[Change]:

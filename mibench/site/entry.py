@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mibench.exchange.cite import row_slug
+from mibench.leaderboard.access import WORDS, Access, accesses
 from mibench.leaderboard.board import ProtocolBoard, load_board
 from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
 from mibench.leaderboard.layout import BoardFolder, choose
@@ -57,6 +58,8 @@ class BoardPages:
         section: its rows and their ranks.
         entries: the rows with their addresses, in the order of the board.
         newest: whether no newer version of the protocol has a board.
+        access: what the attackers of this board see at most; ``None`` for all attackers.
+        narrower: boards of the same records for attackers who see less.
     """
 
     folder: BoardFolder
@@ -64,6 +67,18 @@ class BoardPages:
     section: ProtocolBoard
     entries: tuple[Entry, ...]
     newest: bool
+    access: Access | None = None
+    narrower: tuple[BoardPages, ...] = ()
+
+    @property
+    def page(self) -> str:
+        """The file of its table."""
+        return f"{self.access}.html" if self.access else "index.html"
+
+    @property
+    def attackers(self) -> str:
+        """Whom its ranks are about."""
+        return WORDS[self.access] if self.access else "all attackers"
 
     @property
     def address(self) -> str:
@@ -88,9 +103,18 @@ def _pages(root: Path, folder: BoardFolder, library: Library, *, newest: bool) -
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(folder.protocol_file)
     [section] = load_board(root, folder.id).sections
-    return BoardPages(
-        folder, loaded, section, tuple(entries_of(section.rows, library, loaded.protocol.model.name)), newest
-    )
+    entries = entries_of(section.rows, library, loaded.protocol.model.name)
+    board = BoardPages(folder, loaded, section, tuple(entries), newest)
+    records = [record for entry in entries for record in entry.row.records]
+    less = [_for_access(root, board, library, access) for access in accesses(records)]
+    return replace(board, narrower=tuple(less))
+
+
+def _for_access(root: Path, board: BoardPages, library: Library, access: Access) -> BoardPages:
+    """Return the board of the same records for attackers who see no more than an access."""
+    [section] = load_board(root, board.folder.id, access=access).sections
+    entries = entries_of(section.rows, library, board.loaded.protocol.model.name)
+    return BoardPages(board.folder, board.loaded, section, tuple(entries), board.newest, access)
 
 
 def entries_of(rows: Sequence[Row], library: Library, usual: str) -> list[Entry]:

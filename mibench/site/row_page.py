@@ -62,7 +62,23 @@ class Part:
 
 @dataclass(frozen=True)
 class RowPage:
-    """All that the page of a row says beside the row itself."""
+    """All that the page of a row says beside the row itself.
+
+    Attributes:
+        entry: the row.
+        facts: its columns.
+        words: what its leakage means, for readers who do not know the unit.
+        controls: names and values.
+        attacks: what each attack reached.
+        records: what it was made of.
+        parts: components that took part.
+        methods: what is known of its defense, or of each of several.
+        others: what is known of the other components, where they have a paper.
+        curves: drawings.
+        people: each person's values; ``None`` without any.
+        bibtex: how to cite the row.
+        environment: what the records were computed with.
+    """
 
     entry: Entry
     facts: list[tuple[Column, Shown]]
@@ -72,6 +88,7 @@ class RowPage:
     records: list[RecordLine]
     parts: list[Part]
     methods: list[Method]
+    others: list[Method]
     curves: list[Curve]
     people: People | None
     bibtex: str
@@ -104,6 +121,7 @@ def row_page(board: BoardPages, entry: Entry, columns: Sequence[Column], library
         records=[_record(record) for record in row.records],
         parts=_parts(row.records),
         methods=methods(library, "defense", row.defense),
+        others=_others(row.records, library),
         curves=[curve for curve in (identification(row, worst), robustness(row, plain)) if curve],
         people=people(row, worst),
         bibtex=cite_row(row, board.section.digest, entry.slug, page),
@@ -147,6 +165,14 @@ def _parts(records: Sequence[Record]) -> list[Part]:
     """Return every component once for each role and setting that it had."""
     found = dict.fromkeys(_part(role, part) for record in records for role, part in record.components.items())
     return list(found)
+
+
+def _others(records: Sequence[Record], library: Library) -> list[Method]:
+    """Return what is known of all components but the defense that have a paper, each once."""
+    used = dict.fromkeys(
+        (part.kind, part.name) for record in records for part in record.components.values() if part.kind != "defense"
+    )
+    return [library[key] for key in used if key in library and library[key].paper]
 
 
 def _part(role: str, part: ComponentRef) -> Part:

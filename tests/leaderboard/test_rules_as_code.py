@@ -87,9 +87,17 @@ def test_a_published_cell_with_other_numbers_is_told(tmp_path: Path) -> None:
     assert [finding.id for finding in checked.findings] == ["MB203"]
 
 
+def bare(schema: Any) -> Any:
+    """Return a schema without descriptions, of which versions of pydantic keep some or all."""
+    if isinstance(schema, dict):
+        kept = {name: bare(value) for name, value in schema.items()}
+        return {name: value for name, value in kept.items() if name != "description" or not isinstance(value, str)}
+    return [bare(item) for item in schema] if isinstance(schema, list) else schema
+
+
 def test_the_schema_on_disk_is_that_of_the_record_and_fits_published_ones() -> None:
     stated = (ROOT / "leaderboards" / schema_name()).read_text(encoding="utf-8")
-    assert stated == schema_text()
+    assert bare(json.loads(stated)) == bare(json.loads(schema_text()))
     fastjsonschema = pytest.importorskip("fastjsonschema")
     schema = json.loads(stated)
     schema["$schema"] = "http://json-schema.org/draft-07/schema#"  # the checker's newest; no keyword differs

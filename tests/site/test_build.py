@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
-from record_factory import PROTOCOL_TEXT
+from record_factory import PROTOCOL_TEXT, metric, protocol_text
 from site_factory import LIBRARY, SETTINGS, cell, hostile_records, records, write_board
 
 from mibench.api.errors import UsageError
@@ -130,7 +130,8 @@ def test_changes_are_told_from_one_build_to_the_next(tmp_path: Path) -> None:
     told = json.loads((out / "changes.json").read_text(encoding="utf-8"))["changes"]
     new = {change["row"].split("-")[1]: change for change in told if change["date"] == "2026-02-02"}
     assert new["mid"]["kind"] == "went"
-    assert not gone.exists()
+    assert "No longer on the board" in gone.read_text(encoding="utf-8")
+    assert "its 3 records are no longer on the board" in gone.read_text(encoding="utf-8")
     assert new["atat"]["kind"] == "changed"
     assert "new attacks: gmi" in new["atat"]["text"]
     assert "5 to 8 records" in new["atat"]["text"]
@@ -139,6 +140,30 @@ def test_changes_are_told_from_one_build_to_the_next(tmp_path: Path) -> None:
     assert told[-1]["text"] == "the board begins with 5 rows"
     assert "new attacks: gmi" in (out / "tiny/1.0/rows").joinpath(f"{new['atat']['row']}.html").read_text("utf-8")
     assert len(ElementTree.fromstring((out / "changes.xml").read_text("utf-8")).findall("{*}entry")) == len(told)
+
+
+def test_a_history_that_was_edited_writes_nowhere_else(tmp_path: Path) -> None:
+    root, out = write_board(tmp_path / "boards", [cell("none")]), tmp_path / "out"
+    build_site(root, out, LIBRARY, SETTINGS)
+    told = json.loads((out / "changes.json").read_text(encoding="utf-8"))
+    for board, row in (("../../evil@1.0", "x"), ("tiny@1.0", "../../../evil"), ("tiny@1.0", "fine"), ("old@2.0", "")):
+        told["changes"].append(
+            {"date": "2026-01-01", "board": board, "row": row, "kind": "went", "text": "<b>gone</b>"}
+        )
+    (out / "changes.json").write_text(json.dumps(told), encoding="utf-8")
+    build_site(root, out, LIBRARY, SETTINGS)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert (out / "tiny/1.0/rows/fine.html").is_file()
+    assert "old@2.0" in (out / "old/2.0/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1, "boards": {}, "changes": [{}]}', '{"format": 2}'])
+def test_a_history_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "changes.json").write_text(text)
+    with pytest.raises(UsageError, match=r"changes\.json"):
+        build_site(write_board(tmp_path / "boards", [cell("none")]), out, LIBRARY, SETTINGS)
 
 
 def test_older_versions_keep_their_address_and_say_so(tmp_path: Path) -> None:
@@ -193,3 +218,28 @@ def test_axes_have_round_ticks_and_hold_everything() -> None:
     assert [tick.text for tick in axis([0.2, 9.1], 0, 100, fraction=False).ticks()][:3] == ["0", "2", "4"]
     assert axis([], 0, 1, fraction=True).high == 1
     assert Axis(0, 1, 0, 100).at(2) == 100
+
+
+def test_a_board_in_bits_with_a_suite_says_what_is_missing(tmp_path: Path) -> None:
+    text = protocol_text(headline="bits", attacks="{ppa: {name: ppa, params: {steps: 5}}, gmi: {name: gmi}}")
+    text = text[: text.index("  ppa: {name: ppa, params")] + text[text.index("priors:") :] + "suite: [ppa, gmi]\n"
+    made = []
+    for seed in (0, 1, 2):
+        for defense, bits in (("none", 6.0), ("atat", 3.5), ("mid", 5.0)):
+            for attack in ("ppa", "gmi") if defense != "mid" else ("ppa",):
+                numbers = {"bits": metric(bits + seed / 10, unit="bits", ranks=[0, 2, 5, 9] * 12)}
+                record = cell(defense, seed, text=text, attack=attack, metrics=numbers)
+                controls = {
+                    name: {**found, "bits": metric(level, unit="bits")}
+                    for (name, found), level in zip(record.controls.items(), (8.5, 2.0, 6.1), strict=True)
+                }
+                made.append(record.model_copy(update={"controls": controls}))
+    build_site(write_board(tmp_path / "boards", made, text), tmp_path / "out", LIBRARY, SETTINGS)
+    home = tmp_path / "out/tiny/1.0"
+    board = (home / "index.html").read_text(encoding="utf-8")
+    assert "the 2 required attacks" in board
+    assert "leakage (bits)" in board
+    assert 'data-complete="without rank"' in board
+    [mid] = (home / "rows").glob("*-mid-*.html")
+    assert "--defense mid --attack gmi --seed 0 --seed 1 --seed 2" in mid.read_text(encoding="utf-8")
+    assert "required · white-box" in (home / "matrix.html").read_text(encoding="utf-8")

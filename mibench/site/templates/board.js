@@ -150,14 +150,14 @@
       })]);
       return [head, ...lines].map((line) => line.map((value) => quote(safe(value))).join(",")).join("\n") + "\n";
     }],
-    json: ["application/json", () => JSON.stringify({ protocol: data.protocol, digest: data.digest, headline: data.headline,
+    json: ["application/json", () => JSON.stringify({ protocol: data.protocol, digest: data.digest, headline: data.headline, attackers: data.attackers,
       address: location.href, rows: visible().map((row) => ({ rank: row.rank ?? null, id: row.data.id, defense: row.data.name,
         ...Object.fromEntries(chosen().map(({ id }) => [id, row.data.values[id]])) })) }, null, 1) + "\n"],
     latex: ["text/x-tex", () => {
       const columns = chosen(), cell = (td) => tex(td.textContent.trim().replace(/\s+/g, " ")).replace(/\[(.*)\]/, "{\\scriptsize [$1]}");
       const right = (id) => rows[0]?.cells[id].classList.contains("num");
       const lines = visible().map((row) => [row.cells.rank, row.cells.name, ...columns.map(({ id }) => row.cells[id])].map(cell).join(" & ") + " \\\\");
-      return ["% \\usepackage{booktabs}", "\\begin{table}", `\\caption{${tex(`${data.protocol} (digest ${data.digest}); leakage is ${data.headline}; brackets hold 95 % intervals over people`)}}`,
+      return ["% \\usepackage{booktabs}", "\\begin{table}", `\\caption{${tex(`${data.protocol} (digest ${data.digest}); leakage is ${data.headline}, ${data.attackers}; brackets hold 95 % intervals over people`)}}`,
         `\\begin{tabular}{rl${columns.map(({ id }) => (right(id) ? "r" : "l")).join("")}}`, "\\toprule",
         ["rank", "defense", ...columns.map(({ title }) => tex(title))].join(" & ") + " \\\\", "\\midrule", ...lines,
         "\\bottomrule", "\\end{tabular}", "\\end{table}"].join("\n") + "\n";
