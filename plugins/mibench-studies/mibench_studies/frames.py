@@ -9,6 +9,8 @@ import pandas as pd
 
 from mibench.api import CellResult, Number, StudyEvidence, Table
 
+USELESS = "target-useless"
+"""Flag of a target that is hardly better than guessing: that it leaks little tells nothing."""
 ROBUST = "robust_acc@"
 """What the columns of robust accuracies begin with; the radius times 255 follows."""
 
@@ -17,8 +19,8 @@ def cells_frame(evidence: StudyEvidence) -> pd.DataFrame:
     """Return one row for each attack on each target.
 
     Columns: ``arm``, ``family``, ``defense``, ``attack``, ``access``, ``seed``, ``leakage`` (the headline, larger is
-    more), ``normalised`` (between floor 0 and gold 1), ``attack_accuracy`` (worst evaluator), ``accuracy``, each robust
-    accuracy as ``robust_acc@<radius x 255>``, and every other column of the records under its own name.
+    more), ``normalised`` (between floor 0 and gold 1), ``attack_accuracy`` (worst evaluator), ``accuracy``, ``useless``
+    (hardly better than guessing), each robust accuracy as ``robust_acc@<radius x 255>``, and every other column of the records under its own name.
     """
     return pd.DataFrame([_row(cell) for cell in evidence.cells])
 
@@ -86,6 +88,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "normalised": cell.leakage,
         "attack_accuracy": _worst(cell.metrics),
         "accuracy": _accuracy(cell.metrics),
+        "useless": USELESS in cell.flags,
     }
     for name, number in cell.metrics.items():
         meant = number.quantity
@@ -126,3 +129,12 @@ def need_columns(evidence: StudyEvidence, frame: pd.DataFrame, names: Sequence[s
     for name in names:
         have = int(frame[name].notna().sum()) if name in frame else 0
         evidence.require(have, 1, f"records with the column {name}")
+
+
+def useful(targets: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the targets that are better than guessing, and a note on those that are not."""
+    if targets.empty or not targets["useless"].any():
+        return targets, ()
+    arms = ", ".join(dict.fromkeys(targets.loc[targets["useless"], "arm"]))
+    note = f"{int(targets['useless'].sum())} targets are hardly better than guessing and left out: {arms}."
+    return targets[~targets["useless"]].reset_index(drop=True), (note,)

@@ -1,5 +1,7 @@
 """Every verdict on records with a planted effect, and that it changes when the effect is taken away."""
 
+from dataclasses import replace
+
 import pytest
 import synthetic as made
 from mibench_studies.studies.cost_of_privacy import CostOfPrivacy
@@ -103,6 +105,14 @@ def test_randomised_trial(planted, answer):
         assert main["permutation p"] == pytest.approx(2 / 252)
         assert main["odds ratio"] == pytest.approx((0.4 / 0.6) / (0.8 / 0.2), rel=0.15)
         assert main["Hedges g"] < -5
+
+
+def test_targets_hardly_better_than_guessing_say_nothing_about_dependency():
+    evidence = made.dependency(arms=12)
+    useless = made.cell("collapsed", 0, leakage=9.0, flags=("target-useless",), hsic_xz=0.0, hsic_xz_corrected=0.0)
+    found = DependencyStudy().analyse(replace(evidence, cells=(*evidence.cells, useless)))
+    assert "over 12 arms" in found.verdict
+    assert any("collapsed" in note for note in found.notes)
 
 
 def test_a_trial_too_small_is_refused():
