@@ -1,7 +1,7 @@
 """How often the intervals of the studies' Beta regression hold: coefficients, marginal effects, costs.
 
-``python benchmarks/beta_regression.py``: 400 simulations of 160 rows, independent, and in 16 clusters that share an error
-of their own; the table is in the readme of mibench-studies.
+``python benchmarks/beta_regression.py``: 400 simulations of 160 rows, independent, and in 16 clusters that share an
+error of their own; the table is in the readme of mibench-studies.
 """
 
 from __future__ import annotations

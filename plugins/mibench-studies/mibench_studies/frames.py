@@ -20,7 +20,8 @@ def cells_frame(evidence: StudyEvidence) -> pd.DataFrame:
 
     Columns: ``arm``, ``family``, ``defense``, ``attack``, ``access``, ``seed``, ``leakage`` (the headline, larger is
     more), ``normalised`` (between floor 0 and gold 1), ``attack_accuracy`` (worst evaluator), ``accuracy``, ``useless``
-    (hardly better than guessing), each robust accuracy as ``robust_acc@<radius x 255>``, and every other column of the records under its own name.
+    (hardly better than guessing), each robust accuracy as ``robust_acc@<radius x 255>``, and every other column of the
+    records under its own name.
     """
     return pd.DataFrame([_row(cell) for cell in evidence.cells])
 
