@@ -81,13 +81,19 @@ class Plan:
         return [planned.node for planned in self.nodes if not planned.reused]
 
 
-def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
+def make_plan(request: Request, registry: Registry, store: Store, facts: Facts | None = None) -> Plan:
     """Expand a request and look up what exists already.
 
     An input is only planned if something that needs it has to run: a shipped prior is enough, its training images
     are not rendered.
+
+    Args:
+        request: what is asked for.
+        registry: where components are found.
+        store: where artifacts are looked up.
+        facts: of components, to share them between plans; by default those beside the store.
     """
-    facts = Facts.beside(registry, store.root)
+    facts = facts or Facts.beside(registry, store.root)
     cells = expand(request, registry, facts)
     known: dict[str, Node] = {}
     durations: dict[str, Durations] = {}
