@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mibench.api.errors import UsageError
@@ -70,8 +71,6 @@ def plan_only(request: StudyRequest, registry: Registry | None = None) -> tuple[
     Raises:
         UsageError: if the request is wrong.
     """
-    from tempfile import TemporaryDirectory
-
     registry = registry or load_registry()
     study, loaded, variant = _parts(request, registry)
     written = make_design(study, request, loaded, registry, request.store or default_root())

@@ -54,6 +54,8 @@ def test_strays_are_left_out_or_adopted_under_names_of_their_own():
     adopted = by_arm(made, {}, adopt=True)
     assert set(adopted) == {"atat", "none"}
     assert evidence(adopted).cells[0].family == "at-at"
+    planned = {made[0].cell.key: ("atat",)}
+    assert set(by_arm(made, planned, adopt=True)) == {"atat", "atat, other settings", "none"}
 
 
 def test_records_of_several_protocols_are_refused():

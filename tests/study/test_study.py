@@ -20,7 +20,7 @@ def lottery(toy_registry, tmp_path, monkeypatch):
     monkeypatch.setenv("MIBENCH_THREADS", "1")
 
     def run(**fields):
-        defaults = {"protocol": "toy", "attacks": ("guess",), "device": "cpu", "store": tmp_path / "store"}
+        defaults = {"protocol": "toy", "attacks": ["guess"], "device": "cpu", "store": tmp_path / "store"}
         request = StudyRequest(name="lottery", **{**defaults, "output": tmp_path / "study", **fields})
         return studies.run_study(request, registry=toy_registry)
 
