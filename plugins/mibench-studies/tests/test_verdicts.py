@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import synthetic as made
 from mibench_studies.studies.cost_of_privacy import CostOfPrivacy
 from mibench_studies.studies.dependency import DependencyStudy
-from mibench_studies.studies.mechanism import Mechanism
+from mibench_studies.studies.mechanism import Mechanism, nearest
 from mibench_studies.studies.memorisation import MemorisationStudy
 from mibench_studies.studies.randomised_trial import RandomisedTrial
 from mibench_studies.studies.trade_off import TradeOff
@@ -41,6 +42,27 @@ def test_mechanism(planted, answer):
     both = row(found.tables["comparisons"], attack="map", arm="atat", other="none")
     expected = planted.get("direction", 0) + planted.get("wrong_labels", 0)
     assert both["difference"] == pytest.approx(-expected, abs=0.15)
+
+
+def test_mechanism_compares_settings_of_equal_accuracy_whatever_they_leak():
+    evidence = made.mechanism(direction=1.0, accuracy={"atat": 0.7})
+    draw = made.rng(9)
+    twins = [
+        made.cell(
+            f"{cell.arm} x4",
+            0,
+            leakage=np.array(cell.metrics["bits"].per_class) + draw.normal(0, 0.1, made.PEOPLE),
+            attack=cell.attack,
+            accuracy=0.71,
+        )
+        for cell in evidence.cells
+        if cell.arm.startswith("atat ")
+    ]
+    found = Mechanism(factors=(4.0,)).analyse(made.evidence([*evidence.cells, *twins]))
+    assert found.answer == HOLDS, found.verdict
+    used = row(found.tables["comparisons"], attack="map", arm="atat", other="atat no perturbation")
+    assert used["settings"] == "atat against atat no perturbation x4"
+    assert nearest({"atat": 0.7, "a": 0.9, "a x2": 0.75, "a x4": 0.5}) == {"atat": "atat", "a": "a x2"}
 
 
 @pytest.mark.parametrize(
