@@ -78,6 +78,10 @@ def test_trade_off(planted, answer):
         slope = row(found.tables["coefficients"], family="all", model="OLS", accuracy="without", column="robust_acc@1")
         assert slope["low"] < slope["coefficient"] < slope["high"]
         assert slope["coefficient"] == pytest.approx(0.7, abs=0.05)
+        wrong = {(one[0], one[1]): one[2] for one in found.tables["errors"].rows}
+        assert wrong["OLS", "robust accuracies"] < 0.2 * wrong["mean", ""]
+        assert wrong["Beta", "robust accuracies"] < 0.2 * wrong["mean", ""]
+        assert wrong["OLS", "accuracy alone"] > 0.8 * wrong["mean", ""]
 
 
 def test_trade_off_needs_five_rows_for_each_coefficient():
