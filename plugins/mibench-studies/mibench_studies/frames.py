@@ -30,17 +30,41 @@ def targets_frame(evidence: StudyEvidence) -> pd.DataFrame:
     """Return one row for each trained target: as :func:`cells_frame`, leakage being the worst over its attacks.
 
     ``attack`` names the attack that reached it; ``attacks`` is how many there were. Numbers of the target itself are
-    the same under all of them.
+    the same under all of them. A worst case over more attacks is larger by that alone, so only the attacks that most
+    targets met count, and targets that met all of these; see :func:`attack_notes`.
     """
     cells = cells_frame(evidence)
     if cells.empty:
         return cells
+    counted = common_attacks(cells)
+    cells = cells[cells["attack"].isin(counted)]
+    cells = cells[cells.groupby(["arm", "seed"])["attack"].transform("nunique") == len(counted)]
     groups = cells.groupby(["arm", "seed"], sort=False)
     rows = cells.loc[groups["leakage"].idxmax()].reset_index(drop=True)
     for column in ("normalised", "attack_accuracy"):
         rows[column] = groups[column].max().to_numpy()
     rows["attacks"] = groups.size().to_numpy()
     return rows
+
+
+def common_attacks(cells: pd.DataFrame) -> list[str]:
+    """Return the attacks that as many targets met as any attack."""
+    met = cells.drop_duplicates(["arm", "seed", "attack"])["attack"].value_counts(sort=False)
+    return [str(name) for name in dict.fromkeys(cells["attack"]) if met[name] == met.max()]
+
+
+def attack_notes(evidence: StudyEvidence) -> tuple[str, ...]:
+    """Return notes on attacks and targets that a worst case leaves out."""
+    cells = cells_frame(evidence)
+    if cells.empty:
+        return ()
+    counted, targets = common_attacks(cells), targets_frame(evidence)
+    left = [name for name in dict.fromkeys(cells["attack"]) if name not in counted]
+    fewer = len(cells.drop_duplicates(["arm", "seed"])) - len(targets)
+    notes = [f"Worst case over {', '.join(counted)}."]
+    notes += [f"Not all targets met {', '.join(left)}, which are left out."] if left else []
+    notes += [f"{fewer} targets did not meet all of these and are left out."] if fewer else []
+    return tuple(notes)
 
 
 def arms_frame(targets: pd.DataFrame) -> pd.DataFrame:
