@@ -77,7 +77,11 @@ class UtilityMatched(Study):
         names = [name for name in dict.fromkeys(defense.values()) if name != defense[plain]]
         evidence.require(len(names), 1, "defenses with records")
         counts_DK = _counts(self.draws, people)
-        points = {arm: _points(cells, counts_DK) for arm, cells in by_arm.items()}
+        common = set.intersection(*({cell.attack for cell in cells} for cells in by_arm.values()))
+        evidence.require(len(common), 1, "attacks that all arms met")
+        points = {
+            arm: _points([cell for cell in cells if cell.attack in common], counts_DK) for arm, cells in by_arm.items()
+        }
         rows = []
         for name in names:
             own = {arm: points[arm] for arm in by_arm if defense[arm] in (name, defense[plain])}
@@ -114,6 +118,7 @@ class UtilityMatched(Study):
             figures={
                 "curve": finished(figure, "Leakage against accuracy", "One point for each setting; the Pareto front.")
             },
+            notes=(f"Worst case over {', '.join(sorted(common))}, which all arms met.",),
         )
 
 
