@@ -39,13 +39,13 @@ class Mechanism(Study):
     claim: ClassVar[str] = "What protects in AT-AT is the adversarial direction of its perturbations."
     rule: ClassVar[str] = (
         "It holds if under one attack at least AT-AT leaks less than plain training, than random directions and than no"
-        " perturbation, all paired over people at 5 % after Holm over all comparisons, at equal accuracy. It does"
-        " not hold"
-        " if AT-AT leaks less than plain training under some attack (5 %, Holm), and under each of these an equally"
-        " accurate"
-        " arm without adversarial directions leaks no more than AT-AT plus the margin, by the upper end of the"
-        " paired 95 %"
-        " interval. Else it cannot be told."
+        " perturbation, the last two at equal accuracy, paired over people at 5 % after Holm over these comparisons"
+        " under all"
+        " attacks. It does not hold if AT-AT leaks less than plain training under some attack (5 %, Holm), and"
+        " under each of"
+        " these an equally accurate arm without adversarial directions leaks no more than AT-AT plus the margin, by"
+        " the upper"
+        " end of the paired 95 % interval. Else it cannot be told."
     )
 
     slack: Annotated[float, Gt(0), Lt(1)] = 0.03
