@@ -204,7 +204,7 @@ class StudyEvidence:
         if found < wanted:
             raise TooFewRecords(
                 f"the study {self.study} needs {wanted} {what} and has {found}: {wanted - found} missing. Make them"
-                f" with: {self.command}"
+                f" with: {self.command} (and other seeds, with --seed, if these are done)"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -148,8 +149,6 @@ def _arms(written: Written) -> list[tuple[str, str, str, str]]:
 
 
 def _design(written: Written) -> dict[str, Any]:
-    import json
-
     found: dict[str, Any] = json.loads(written.text())
     return found
 

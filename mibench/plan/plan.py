@@ -98,22 +98,25 @@ class Plan:
         return [planned.node for planned in self.nodes if not planned.reused]
 
 
-def make_plan(request: Request, registry: Registry, store: Store, *, lenient: bool = False) -> Plan:
+def make_plan(
+    request: Request, registry: Registry, store: Store, facts: Facts | None = None, *, lenient: bool = False
+) -> Plan:
     """Expand a request and look up what exists already.
 
     An input is only planned if something that needs it has to run: a shipped prior is enough, its training images
     are not rendered.
 
     Args:
-        request: what to run.
+        request: what is asked for.
         registry: where components are found.
-        store: where artifacts are.
+        store: where artifacts are looked up.
+        facts: of components, to share them between plans; by default those beside the store.
         lenient: whether files that are not there are listed in ``missing``; such a plan cannot be run.
 
     Raises:
         UsageError: for a request that cannot be served; it names every file that is missing.
     """
-    facts = Facts.beside(registry, store.root, lenient=lenient)
+    facts = facts or Facts.beside(registry, store.root, lenient=lenient)
     cells = expand(request, registry, facts)
     known: dict[str, Node] = {}
     durations: dict[str, Durations] = {}

@@ -13,6 +13,7 @@ from mibench.execute.contract import Executor, ExecutorContext, NodeOutcomes
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import watched_signals
 from mibench.execute.threads import wait_briefly
+from mibench.plan.facts import Facts
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
 from mibench.registry.registry import Registry, load_registry
@@ -62,12 +63,15 @@ def open_store(request: Request, registry: Registry) -> Store:
     return Store(request.store or default_root(), layers)
 
 
-def plan_request(request: Request, registry: Registry | None = None, *, lenient: bool = False) -> Plan:
+def plan_request(
+    request: Request, registry: Registry | None = None, facts: Facts | None = None, *, lenient: bool = False
+) -> Plan:
     """Check a request and plan it without running anything.
 
     Args:
         request: what to run.
-        registry: where components are found.
+        registry: where components are found; the installed plugins by default.
+        facts: of components, to share them between plans of one store.
         lenient: whether files that are not there are listed in the plan's ``missing``; such a plan cannot be run.
 
     Raises:
@@ -84,7 +88,7 @@ def plan_request(request: Request, registry: Registry | None = None, *, lenient:
     store = open_store(request, registry)
     with watched_signals() as ended:
         try:
-            return make_plan(request, registry, store, lenient=lenient)
+            return make_plan(request, registry, store, facts, lenient=lenient)
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             if (end := ended()) is not None:
                 raise end from None

@@ -74,15 +74,14 @@ def make_design(
     return Written(asked, study.design(context(loaded, request, registry, store)))
 
 
-def keep_design(written: Written, folder: Path) -> Written:
-    """Write a design, or return the one that is there, if it was made for the same.
+def settled_design(written: Written, folder: Path) -> Written:
+    """Return the design that a folder holds, if it was made for the same, else this one.
 
     Raises:
         UsageError: if the folder holds the design of something else, or a file that is none.
     """
     path = folder / FILE
     if not path.exists():
-        write_atomic(path, written.text())
         return written
     found = read_design(path)
     other = [name for name in written.asked if _plain(written.asked[name]) != found.asked.get(name)]
@@ -92,6 +91,12 @@ def keep_design(written: Written, folder: Path) -> Written:
             " trainings and stay; choose another folder with --output."
         )
     return found
+
+
+def keep_design(written: Written, folder: Path) -> None:
+    """Write a design, unless the folder has one."""
+    if not (folder / FILE).exists():
+        write_atomic(folder / FILE, written.text())
 
 
 def read_design(path: Path) -> Written:

@@ -59,8 +59,9 @@ def by_arm(records: Sequence[Record], arms: Mapping[str, tuple[str, ...]], *, ad
             found[name].append(record)
         strays += [] if names else [record]
     if adopt:
+        planned = {name for names in arms.values() for name in names}
         for name, record in _named(strays):
-            found[name].append(record)
+            found[f"{name}, other settings" if name in planned else name].append(record)
     return dict(found)
 
 

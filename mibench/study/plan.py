@@ -9,12 +9,14 @@ from mibench.api.errors import MibenchError, UsageError
 from mibench.api.study import Arm, Design
 from mibench.assemble.records import cell_ref
 from mibench.plan.cells import Cell
+from mibench.plan.facts import Facts
 from mibench.plan.plan import Plan, PlannedNode
 from mibench.plan.resolve import parse_choice
 from mibench.protocol.load import LoadedProtocol, Variant
 from mibench.protocol.request import DEFAULT_ATTACK, Request
 from mibench.registry.registry import Registry
 from mibench.session.run import plan_request
+from mibench.store.store import default_root
 from mibench.study.request import StudyRequest
 
 
@@ -69,13 +71,14 @@ def plan_study(
     Raises:
         UsageError: if an arm that is not optional cannot be planned, or no arm is left.
     """
+    facts = Facts.beside(registry, request.store or default_root())
     plans: list[Plan] = []
     cells: dict[str, Cell] = {}
     arms: dict[str, tuple[str, ...]] = {}
     left_out: list[tuple[str, str]] = []
     for arm in design.arms:
         try:
-            made = plan_request(arm_request(arm, request, loaded, protocol, variant), registry)
+            made = plan_request(arm_request(arm, request, loaded, protocol, variant), registry, facts)
         except MibenchError as error:
             if not arm.optional:
                 raise UsageError(f"arm {arm.name!r} of the study {request.name}: {error}") from None

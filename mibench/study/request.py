@@ -53,6 +53,15 @@ class StudyRequest:
     output: Path | None = None
     records: tuple[Path, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Take lists for tuples, and text for paths."""
+        for name in ("attacks", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "records", tuple(map(Path, self.records)))
+        for name in ("store", "output"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
+
     def folder(self, protocol_id: str) -> Path:
         """Return where the study is written."""
         return self.output or FOLDER / f"{self.name}-{protocol_id}"

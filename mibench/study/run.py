@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mibench.api.errors import UsageError
@@ -18,7 +19,7 @@ from mibench.registry.registry import Registry, load_registry
 from mibench.results.record import Record
 from mibench.session import run as session
 from mibench.store.store import default_root
-from mibench.study.design import Written, keep_design, make_design
+from mibench.study.design import Written, keep_design, make_design, settled_design
 from mibench.study.evidence import by_arm, failures, load_records, make_evidence
 from mibench.study.page import Stated, write_page
 from mibench.study.plan import StudyPlan, plan_study
@@ -70,8 +71,6 @@ def plan_only(request: StudyRequest, registry: Registry | None = None) -> tuple[
     Raises:
         UsageError: if the request is wrong.
     """
-    from tempfile import TemporaryDirectory
-
     registry = registry or load_registry()
     study, loaded, variant = _parts(request, registry)
     written = make_design(study, request, loaded, registry, request.store or default_root())
@@ -89,9 +88,10 @@ def prepare(request: StudyRequest, registry: Registry) -> Prepared:
     study, loaded, variant = _parts(request, registry)
     folder = request.folder(loaded.id)
     drawn = make_design(study, request, loaded, registry, request.store or default_root())
-    written = keep_design(drawn, folder)
+    written = settled_design(drawn, folder)
     protocol = write_protocol(loaded, study.metrics(), folder)
     plan = plan_study(written.design, request, loaded, protocol, variant, registry)
+    keep_design(written, folder)  # once it can be run, and before anything is
     return Prepared(study, loaded, variant, written, plan, folder)
 
 

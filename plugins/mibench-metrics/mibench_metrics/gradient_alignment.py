@@ -120,7 +120,8 @@ def tangent_basis(apart_M: Tensor, known_MP: Tensor, neighbours: int, dimensions
     near_NP = known_MP[nearest]
     _, size_N, basis_NP = torch.linalg.svd(near_NP - near_NP.mean(0), full_matrices=False)
     kept = min(dimensions, int((size_N > 1e-9 * size_N[0]).sum())) if len(size_N) and size_N[0] > 0 else 0
-    return basis_NP[:kept]
+    basis_QP: Tensor = basis_NP[:kept]
+    return basis_QP
 
 
 def cosine(gradient_P: Tensor, basis_QP: Tensor) -> float:

@@ -9,6 +9,8 @@ import pandas as pd
 
 from mibench.api import CellResult, Number, StudyEvidence, Table
 
+USELESS = "target-useless"
+"""Flag of a target that is hardly better than guessing: that it leaks little tells nothing."""
 ROBUST = "robust_acc@"
 """What the columns of robust accuracies begin with; the radius times 255 follows."""
 
@@ -17,8 +19,9 @@ def cells_frame(evidence: StudyEvidence) -> pd.DataFrame:
     """Return one row for each attack on each target.
 
     Columns: ``arm``, ``family``, ``defense``, ``attack``, ``access``, ``seed``, ``leakage`` (the headline, larger is
-    more), ``normalised`` (between floor 0 and gold 1), ``attack_accuracy`` (worst evaluator), ``accuracy``, each robust
-    accuracy as ``robust_acc@<radius x 255>``, and every other column of the records under its own name.
+    more), ``normalised`` (between floor 0 and gold 1), ``attack_accuracy`` (worst evaluator), ``accuracy``, ``useless``
+    (hardly better than guessing), each robust accuracy as ``robust_acc@<radius x 255>``, and every other column of the
+    records under its own name.
     """
     return pd.DataFrame([_row(cell) for cell in evidence.cells])
 
@@ -27,17 +30,41 @@ def targets_frame(evidence: StudyEvidence) -> pd.DataFrame:
     """Return one row for each trained target: as :func:`cells_frame`, leakage being the worst over its attacks.
 
     ``attack`` names the attack that reached it; ``attacks`` is how many there were. Numbers of the target itself are
-    the same under all of them.
+    the same under all of them. A worst case over more attacks is larger by that alone, so only the attacks that most
+    targets met count, and targets that met all of these; see :func:`attack_notes`.
     """
     cells = cells_frame(evidence)
     if cells.empty:
         return cells
+    counted = common_attacks(cells)
+    cells = cells[cells["attack"].isin(counted)]
+    cells = cells[cells.groupby(["arm", "seed"])["attack"].transform("nunique") == len(counted)]
     groups = cells.groupby(["arm", "seed"], sort=False)
     rows = cells.loc[groups["leakage"].idxmax()].reset_index(drop=True)
     for column in ("normalised", "attack_accuracy"):
         rows[column] = groups[column].max().to_numpy()
     rows["attacks"] = groups.size().to_numpy()
     return rows
+
+
+def common_attacks(cells: pd.DataFrame) -> list[str]:
+    """Return the attacks that as many targets met as any attack."""
+    met = cells.drop_duplicates(["arm", "seed", "attack"])["attack"].value_counts(sort=False)
+    return [str(name) for name in dict.fromkeys(cells["attack"]) if met[name] == met.max()]
+
+
+def attack_notes(evidence: StudyEvidence) -> tuple[str, ...]:
+    """Return notes on attacks and targets that a worst case leaves out."""
+    cells = cells_frame(evidence)
+    if cells.empty:
+        return ()
+    counted, targets = common_attacks(cells), targets_frame(evidence)
+    left = [name for name in dict.fromkeys(cells["attack"]) if name not in counted]
+    fewer = len(cells.drop_duplicates(["arm", "seed"])) - len(targets)
+    notes = [f"Worst case over {', '.join(counted)}."]
+    notes += [f"Not all targets met {', '.join(left)}, which are left out."] if left else []
+    notes += [f"{fewer} targets did not meet all of these and are left out."] if fewer else []
+    return tuple(notes)
 
 
 def arms_frame(targets: pd.DataFrame) -> pd.DataFrame:
@@ -86,6 +113,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         "normalised": cell.leakage,
         "attack_accuracy": _worst(cell.metrics),
         "accuracy": _accuracy(cell.metrics),
+        "useless": USELESS in cell.flags,
     }
     for name, number in cell.metrics.items():
         meant = number.quantity
@@ -126,3 +154,12 @@ def need_columns(evidence: StudyEvidence, frame: pd.DataFrame, names: Sequence[s
     for name in names:
         have = int(frame[name].notna().sum()) if name in frame else 0
         evidence.require(have, 1, f"records with the column {name}")
+
+
+def useful(targets: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the targets that are better than guessing, and a note on those that are not."""
+    if targets.empty or not targets["useless"].any():
+        return targets, ()
+    arms = ", ".join(dict.fromkeys(targets.loc[targets["useless"], "arm"]))
+    note = f"{int(targets['useless'].sum())} targets are hardly better than guessing and left out: {arms}."
+    return targets[~targets["useless"]].reset_index(drop=True), (note,)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mibench.api import StudyEvidence
-from mibench_studies.frames import need_columns, robust_columns, targets_frame
+from mibench_studies.frames import attack_notes, need_columns, robust_columns, targets_frame, useful
 from mibench_studies.strengths import NOT_A_DEFENSE
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ def make_regression(evidence: StudyEvidence, outcome: Outcome) -> Regression:
     Raises:
         TooFewRecords: with fewer than five rows for each coefficient of the largest model, or five defenses.
     """
-    everything = targets_frame(evidence)
+    everything, notes_on_useless = useful(targets_frame(evidence))
     frame = everything[~everything["defense"].isin(NOT_A_DEFENSE)] if len(everything) else everything
     need_columns(evidence, frame, (outcome, "accuracy"))
     robust = robust_columns(frame)
@@ -61,7 +61,7 @@ def make_regression(evidence: StudyEvidence, outcome: Outcome) -> Regression:
     evidence.require(len(kept), PER_COEFFICIENT * (len(varying) + 2), "trained targets with all numbers")
     clusters = tuple(kept["defense"])
     evidence.require(len(set(clusters)), LEAST_CLUSTERS, "defenses among them")
-    notes = []
+    notes = [*attack_notes(evidence), *notes_on_useless]
     if apart := len(everything) - len(frame):
         notes.append(f"{apart} targets of {', '.join(sorted(NOT_A_DEFENSE))} are experiments and left out.")
     if dropped := len(frame) - len(kept):

@@ -20,7 +20,20 @@ def number(value, *, up=False, per_class=(), unit="fraction", **stated):
     )
 
 
-def cell(arm, seed, *, leakage, accuracy=0.9, attack="map", defense=None, family="", robust=None, signals=None, **more):
+def cell(
+    arm,
+    seed,
+    *,
+    leakage,
+    accuracy=0.9,
+    attack="map",
+    defense=None,
+    family="",
+    robust=None,
+    signals=None,
+    flags=(),
+    **more,
+):
     """A finished cell: leakage is one number, or one per person."""
     people = np.broadcast_to(np.asarray(leakage, float), (PEOPLE,))
     known = np.clip(np.full(PEOPLE, accuracy), 0, 1)
@@ -46,6 +59,7 @@ def cell(arm, seed, *, leakage, accuracy=0.9, attack="map", defense=None, family
         headline="bits",
         leakage=float(people.mean()),
         signals=signals or {},
+        flags=flags,
     )
 
 

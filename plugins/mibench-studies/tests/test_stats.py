@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic as made
-from mibench_studies.frames import arms_frame, as_frames, as_table, cells_frame, targets_frame
+from mibench_studies.frames import arms_frame, as_frames, as_table, attack_notes, cells_frame, targets_frame
 from mibench_studies.stats.beta import BetaFit, bootstrap_effects, fit_beta, marginal_effects, squeezed
 from mibench_studies.stats.linear import fit_linear, inflation, left_out_error, predict_linear, predict_mean
 from mibench_studies.stats.permutation import hedges_g, logit, permutation_test, welch
@@ -197,6 +197,26 @@ def test_rank_correlation_and_its_interval():
     assert mean_interval([1.0]) is None
 
 
+def test_a_worst_case_is_over_the_attacks_that_most_targets_met():
+    cells = [made.cell("a", seed, leakage=1, attack="map") for seed in (0, 1)] + [
+        made.cell("b", 0, leakage=2, attack="map")
+    ]
+    strong = made.cell("a", 0, leakage=9, attack="rare")
+    other = made.cell("c", 0, leakage=3, attack="else")
+    evidence = made.evidence([*cells, strong, other])
+    targets = targets_frame(evidence)
+    assert list(zip(targets["arm"], targets["seed"], targets["leakage"], strict=True)) == [
+        ("a", 0, 1),
+        ("a", 1, 1),
+        ("b", 0, 2),
+    ]
+    assert attack_notes(evidence) == (
+        "Worst case over map.",
+        "Not all targets met rare, else, which are left out.",
+        "1 targets did not meet all of these and are left out.",
+    )
+
+
 def test_frames_have_one_row_for_each_cell_target_and_arm():
     evidence = made.mechanism(direction=1.0)
     cells, targets = cells_frame(evidence), targets_frame(evidence)
@@ -204,6 +224,7 @@ def test_frames_have_one_row_for_each_cell_target_and_arm():
     worst = cells[cells["arm"] == "atat"]["leakage"].max()
     assert targets.set_index("arm")["leakage"]["atat"] == worst
     assert list(arms_frame(targets)["seeds"]) == [1] * 7
+    assert attack_notes(evidence) == ("Worst case over map, ppa.",)
     table = as_table(pd.DataFrame({"a": [1, None], "b": ["x", "y"]}), "both")
     assert table.rows == ((1.0, "x"), (None, "y"))
     assert as_frames({"t": table})["t"]["b"].tolist() == ["x", "y"]

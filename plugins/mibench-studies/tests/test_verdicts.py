@@ -1,10 +1,13 @@
 """Every verdict on records with a planted effect, and that it changes when the effect is taken away."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import synthetic as made
 from mibench_studies.studies.cost_of_privacy import CostOfPrivacy
 from mibench_studies.studies.dependency import DependencyStudy
-from mibench_studies.studies.mechanism import Mechanism
+from mibench_studies.studies.mechanism import Mechanism, nearest
 from mibench_studies.studies.memorisation import MemorisationStudy
 from mibench_studies.studies.randomised_trial import RandomisedTrial
 from mibench_studies.studies.trade_off import TradeOff
@@ -41,6 +44,27 @@ def test_mechanism(planted, answer):
     assert both["difference"] == pytest.approx(-expected, abs=0.15)
 
 
+def test_mechanism_compares_settings_of_equal_accuracy_whatever_they_leak():
+    evidence = made.mechanism(direction=1.0, accuracy={"atat": 0.7})
+    draw = made.rng(9)
+    twins = [
+        made.cell(
+            f"{cell.arm} x4",
+            0,
+            leakage=np.array(cell.metrics["bits"].per_class) + draw.normal(0, 0.1, made.PEOPLE),
+            attack=cell.attack,
+            accuracy=0.71,
+        )
+        for cell in evidence.cells
+        if cell.arm.startswith("atat ")
+    ]
+    found = Mechanism(factors=(4.0,)).analyse(made.evidence([*evidence.cells, *twins]))
+    assert found.answer == HOLDS, found.verdict
+    used = row(found.tables["comparisons"], attack="map", arm="atat", other="atat no perturbation")
+    assert used["settings"] == "atat against atat no perturbation x4"
+    assert nearest({"atat": 0.7, "a": 0.9, "a x2": 0.75, "a x4": 0.5}) == {"atat": "atat", "a": "a x2"}
+
+
 @pytest.mark.parametrize(
     ("planted", "answer"),
     [({}, HOLDS), ({"slope": 0.0, "own": 0.3}, NOT), ({"slope": 0.0}, UNTOLD), ({"of_accuracy": 3.0}, NOT)],
@@ -54,6 +78,10 @@ def test_trade_off(planted, answer):
         slope = row(found.tables["coefficients"], family="all", model="OLS", accuracy="without", column="robust_acc@1")
         assert slope["low"] < slope["coefficient"] < slope["high"]
         assert slope["coefficient"] == pytest.approx(0.7, abs=0.05)
+        wrong = {(one[0], one[1]): one[2] for one in found.tables["errors"].rows}
+        assert wrong["OLS", "robust accuracies"] < 0.2 * wrong["mean", ""]
+        assert wrong["Beta", "robust accuracies"] < 0.2 * wrong["mean", ""]
+        assert wrong["OLS", "accuracy alone"] > 0.8 * wrong["mean", ""]
 
 
 def test_trade_off_needs_five_rows_for_each_coefficient():
@@ -103,6 +131,14 @@ def test_randomised_trial(planted, answer):
         assert main["permutation p"] == pytest.approx(2 / 252)
         assert main["odds ratio"] == pytest.approx((0.4 / 0.6) / (0.8 / 0.2), rel=0.15)
         assert main["Hedges g"] < -5
+
+
+def test_targets_hardly_better_than_guessing_say_nothing_about_dependency():
+    evidence = made.dependency(arms=12)
+    useless = made.cell("collapsed", 0, leakage=9.0, flags=("target-useless",), hsic_xz=0.0, hsic_xz_corrected=0.0)
+    found = DependencyStudy().analyse(replace(evidence, cells=(*evidence.cells, useless)))
+    assert "over 12 arms" in found.verdict
+    assert any("collapsed" in note for note in found.notes)
 
 
 def test_a_trial_too_small_is_refused():

@@ -111,6 +111,12 @@ def fit_beta(y: ArrayLike, x: Floats, names: Sequence[str], clusters: Sequence[o
     )
 
 
+def predict_beta(y: Floats, x: Floats, new: Floats) -> Floats:
+    """Return predictions of a Beta regression; NaN where it does not converge."""
+    fit = fit_beta(squeezed(y), x, [str(number) for number in range(x.shape[1])])
+    return np.full(len(new), np.nan) if fit is None else fit.predict(new)
+
+
 @dataclass(frozen=True)
 class Effect:
     """An average marginal effect: by how much the mean fraction rises for one unit of a column, others held fixed.

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 
 from mibench.api import Answer, Design, ExtraMetric, Findings, Study, StudyContext, StudyEvidence
 from mibench_studies.figures import canvas, finished, scatter
-from mibench_studies.frames import arms_frame, as_table, need_columns, targets_frame
+from mibench_studies.frames import arms_frame, as_table, attack_notes, need_columns, targets_frame, useful
 from mibench_studies.stats.ranks import spearman
 from mibench_studies.strengths import one_of_each, sweep
 
@@ -58,7 +58,7 @@ class DependencyStudy(Study):
         Raises:
             TooFewRecords: with fewer arms than ``least``.
         """
-        targets = targets_frame(evidence)
+        targets, useless = useful(targets_frame(evidence))
         need_columns(evidence, targets, MEASURES)
         arms = arms_frame(targets)
         evidence.require(len(arms), self.least, "arms with records")
@@ -91,6 +91,8 @@ class DependencyStudy(Study):
                 "scatter": finished(figure, "Leakage against dependence", "One point for each arm, two measures.")
             },
             notes=(
+                *attack_notes(evidence),
+                *useless,
                 "Arms are not drawn at random: defenses were chosen by their authors, and arms of one defense are"
                 " alike.",
                 "HSIC as published follows the scale of activations; the readme of the metric shows by how much.",

@@ -49,13 +49,11 @@ class RandomisedTrial(Study):
 
     claim: ClassVar[str] = "Training with AT-AT causes lower leakage."
     rule: ClassVar[str] = (
-        "It holds if the treated leak less than the control by the exact permutation test at 5 %, and less than the"
-        " arm with"
-        " random directions, too, if that was run. It does not hold if one of these is not so and Welch's 95 %"
-        " interval of the"
-        " reduction against the control lies below the smallest difference that matters, or if the treated are"
-        " found to leak"
-        " no less than random directions within that difference. Else it cannot be told."
+        "It holds if the treated leak less than the control by the exact permutation test at 5 %, and, if an arm"
+        " with random"
+        " directions was run, less than that by the same test. It does not hold if one of these comparisons fails and"
+        " Welch's 95 % interval of that reduction lies below the smallest difference that matters. Else it cannot"
+        " be told."
     )
 
     targets: Annotated[int, Ge(2 * LEAST)] = 10

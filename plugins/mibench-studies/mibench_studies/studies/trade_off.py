@@ -13,7 +13,7 @@ from mibench.api import Answer, Design, Figure, Findings, Study, StudyContext, S
 from mibench_studies.figures import canvas, finished, scatter
 from mibench_studies.frames import as_table
 from mibench_studies.outcome import PER_COEFFICIENT, Floats, Outcome, Regression, make_regression
-from mibench_studies.stats.beta import fit_beta, squeezed
+from mibench_studies.stats.beta import fit_beta, predict_beta, squeezed
 from mibench_studies.stats.linear import (
     between_clusters,
     fit_linear,
@@ -96,6 +96,7 @@ class TradeOff(Study):
             answer=answer,
             verdict=verdict,
             tables={
+                "errors": as_table(errors(rows), "Mean absolute error on left-out defenses"),
                 "coefficients": as_table(coefficients(rows), "Coefficients, all models and families"),
                 "correlations": as_table(correlations, f"Rank correlations with {self.outcome}"),
                 "targets": as_table(
@@ -105,6 +106,24 @@ class TradeOff(Study):
             figures={"predicted": _figure(rows, self.outcome)},
             notes=rows.notes,
         )
+
+
+def errors(rows: Regression) -> pd.DataFrame:
+    """Return the error of each model on defenses that had no part in its fit.
+
+    Relative drops are (accuracy - robust accuracy) / accuracy. A Beta regression that does not converge without some
+    defense has no error.
+    """
+    accuracy = rows.frame[["accuracy"]].to_numpy(float)
+    drops = (accuracy - rows.x()) / np.maximum(accuracy, 1e-9)
+    designs = {"robust accuracies": rows.x(), "and accuracy": rows.x("accuracy"), "accuracy alone": accuracy}
+    designs["relative drops"] = drops
+    made: list[tuple[object, ...]] = [("mean", "", left_out_error(rows.y, rows.x(), rows.clusters, predict_mean))]
+    for name, x in designs.items():
+        made.append(("OLS", name, left_out_error(rows.y, x, rows.clusters, predict_linear)))
+        beta = left_out_error(rows.y, x, rows.clusters, predict_beta)
+        made.append(("Beta", name, beta if np.isfinite(beta) else None))
+    return pd.DataFrame(made, columns=["model", "columns", "error"])
 
 
 def coefficients(rows: Regression) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
-from mibench.api import Answer, CellResult, Design, Findings, Study, StudyContext, StudyEvidence
+from mibench.api import Answer, CellResult, Design, Figure, Findings, Study, StudyContext, StudyEvidence
 from mibench_studies.figures import canvas, finished, scatter
 from mibench_studies.frames import arms_frame, as_table, targets_frame
 from mibench_studies.strengths import STRENGTH, one_of_each, sweep
@@ -77,7 +77,11 @@ class UtilityMatched(Study):
         names = [name for name in dict.fromkeys(defense.values()) if name != defense[plain]]
         evidence.require(len(names), 1, "defenses with records")
         counts_DK = _counts(self.draws, people)
-        points = {arm: _points(cells, counts_DK) for arm, cells in by_arm.items()}
+        common = set.intersection(*({cell.attack for cell in cells} for cells in by_arm.values()))
+        evidence.require(len(common), 1, "attacks that all arms met")
+        points = {
+            arm: _points([cell for cell in cells if cell.attack in common], counts_DK) for arm, cells in by_arm.items()
+        }
         rows = []
         for name in names:
             own = {arm: points[arm] for arm in by_arm if defense[arm] in (name, defense[plain])}
@@ -93,12 +97,6 @@ class UtilityMatched(Study):
         arms["defense"] = [defense[arm] for arm in arms["arm"]]
         arms["front"] = _front(arms["accuracy"].to_numpy(float), arms["leakage"].to_numpy(float))
         best = table.loc[table["difference"].idxmin()]
-        figure, (axes,) = canvas()
-        scatter(axes, list(arms["accuracy"]), list(arms["leakage"]), list(arms["defense"]))
-        front = arms[arms["front"]].sort_values("accuracy")
-        axes.step(front["accuracy"], front["leakage"], where="pre", color="#888888", linewidth=1)
-        axes.set_xlabel("accuracy")
-        axes.set_ylabel(evidence.headline)
         return Findings(
             answer=answer,
             verdict=f"At a loss of at most {self.loss:.0%} of accuracy, {best['defense']} ({best['setting']}) leaks"
@@ -111,9 +109,8 @@ class UtilityMatched(Study):
                     arms[["arm", "defense", "accuracy", "leakage", "front", "seeds"]], "Arms and Pareto front"
                 ),
             },
-            figures={
-                "curve": finished(figure, "Leakage against accuracy", "One point for each setting; the Pareto front.")
-            },
+            figures={"curve": _figure(arms, evidence.headline)},
+            notes=(f"Worst case over {', '.join(sorted(common))}, which all arms met.",),
         )
 
 
@@ -202,3 +199,13 @@ def _front(accuracy: Floats, leakage: Floats) -> list[bool]:
     better = (accuracy[None] >= accuracy[:, None]) & (leakage[None] <= leakage[:, None])
     strictly = (accuracy[None] > accuracy[:, None]) | (leakage[None] < leakage[:, None])
     return [not bool(row.any()) for row in better & strictly]
+
+
+def _figure(arms: pd.DataFrame, headline: str) -> Figure:
+    figure, (axes,) = canvas()
+    scatter(axes, list(arms["accuracy"]), list(arms["leakage"]), list(arms["defense"]))
+    front = arms[arms["front"]].sort_values("accuracy")
+    axes.step(front["accuracy"], front["leakage"], where="pre", color="#888888", linewidth=1)
+    axes.set_xlabel("accuracy")
+    axes.set_ylabel(headline)
+    return finished(figure, "Leakage against accuracy", "One point for each setting; the Pareto front.")

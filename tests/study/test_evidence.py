@@ -1,0 +1,65 @@
+"""From records to evidence: arms, order, what is left out, and comparisons that are those of boards."""
+
+import pytest
+from record_factory import make_record
+
+from mibench.api import Arm, Design, UsageError
+from mibench.results.paired import compare
+from mibench.results.people import scores_of
+from mibench.study.evidence import by_arm, make_evidence
+
+DESIGN = Design(arms=(Arm(name="second", family="made-up"), Arm(name="first")))
+
+
+def records():
+    return [
+        make_record(defense=defense, seed=seed, leakage=leakage)
+        for defense, leakage in (("atat", 0.2), ("none", 0.5))
+        for seed in (1, 0)
+    ]
+
+
+def evidence(found, **more):
+    return make_evidence("tested", DESIGN, found, {"atat": "at-at", "none": ""}, absent=(), command="", **more)
+
+
+def test_records_stand_under_their_arms_in_the_order_of_the_design():
+    made = records()
+    arms = {record.cell.key: ("first",) if record.cell.defense == "none" else ("second",) for record in made}
+    found = evidence(by_arm(made, arms, adopt=False))
+    assert [(cell.arm, cell.seed) for cell in found.cells] == [("second", 0), ("second", 1), ("first", 0), ("first", 1)]
+    assert found.cells[0].family == "made-up"
+    assert found.headline == made[0].protocol.headline
+    lead = found.cells[0].metrics[found.headline]
+    assert lead.value == pytest.approx(made[1].metrics[found.headline].value)
+    assert len(lead.per_class) == len(made[0].metrics[found.headline].per_class)
+
+
+def test_comparisons_are_those_of_boards():
+    made = records()
+    groups = {name: [record for record in made if record.cell.defense == name] for name in ("atat", "none")}
+    found = evidence({"second": groups["atat"], "first": groups["none"]}).compare("second", "first", ())
+    scores = [scores_of({"ppa": groups[name]}, made[0].protocol.headline) for name in ("atat", "none")]
+    theirs = compare(*scores)
+    assert (found.value, found.ci95, found.p) == (theirs.value, theirs.ci95, theirs.p)
+    assert (found.people, found.seeds) == (theirs.people, 2)
+    assert found.value == pytest.approx(-0.3)
+    assert evidence({"second": groups["atat"]}).compare("second", "first", ()) is None
+    assert evidence({"second": groups["atat"], "first": groups["none"]}).compare("second", "first", ("gmi",)) is None
+
+
+def test_strays_are_left_out_or_adopted_under_names_of_their_own():
+    made = [*records(), make_record(defense="atat", seed=0, attack="prior", leakage=0.1)]
+    assert by_arm(made, {}, adopt=False) == {}
+    adopted = by_arm(made, {}, adopt=True)
+    assert set(adopted) == {"atat", "none"}
+    assert evidence(adopted).cells[0].family == "at-at"
+    planned = {made[0].cell.key: ("atat",)}
+    assert set(by_arm(made, planned, adopt=True)) == {"atat", "atat, other settings", "none"}
+
+
+def test_records_of_several_protocols_are_refused():
+    made = records()
+    other = made[0].model_copy(update={"protocol": made[0].protocol.model_copy(update={"digest": "0" * 64})})
+    with pytest.raises(UsageError, match="2 protocols; numbers of different protocols do not compare"):
+        evidence({"first": [made[1]], "second": [other]})
