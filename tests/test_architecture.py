@@ -97,7 +97,19 @@ ALLOWED = {
 TOP = {"__init__": {"base", "results", "protocol", "session", "study"}, "__main__": {"cli"}}
 """The package itself only offers names from other rooms."""
 
-LIGHT = ["report", "site", "exchange", "leaderboard", "results", "registry", "protocol", "nodes", "store", "api", "base"]
+LIGHT = [
+    "report",
+    "site",
+    "exchange",
+    "leaderboard",
+    "results",
+    "registry",
+    "protocol",
+    "nodes",
+    "store",
+    "api",
+    "base",
+]
 GENERIC = {"none", "accuracy", "torchvision", "map", "dependency"}
 """Names that mean something else too: a value, a column, a package, a tag of YAML, a group of metrics."""
 NAMED = {("protocol/request.py", "ppa"), ("protocol/request.py", "orl64"), ("study/request.py", "faces64")}

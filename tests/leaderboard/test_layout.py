@@ -108,8 +108,6 @@ def test_rows_of_one_board_are_of_one_copy_of_the_dataset(tmp_path: Path) -> Non
     add_records([save_record(of_copy(one, 1), tmp_path / "b")], boards, TEXTS)
     told = r"MB803 components.dataset.params.copy: expected sha256:1{12}, .* got sha256:2{12}"
     with pytest.raises(MibenchError, match=told):
-        MibenchError, match=r"MB803 components.dataset.params.copy: expected sha256:1{12}, .* got sha256:2{12}"
-    ):
         add_records([save_record(of_copy(other, 2), tmp_path / "c")], boards, TEXTS)
     with pytest.raises(MibenchError, match="MB803"):
         add_records([save_record(make_record(seed=2), tmp_path / "d")], boards, TEXTS)
