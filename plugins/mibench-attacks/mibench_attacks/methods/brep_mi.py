@@ -63,8 +63,8 @@ class BoundaryRepulsion(Attack):
 
     access: ClassVar[Access] = Access.LABELS
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # 4 x 40 x 17 = 2 720 queries per class
-        "small": {"pool": 2000, "final": 4, "steps": 40, "points": 16},
+        # 6 x 30 x 17 = 3 060 queries per class
+        "small": {"pool": 2000, "final": 6, "steps": 30, "points": 16},
         "ppdg": {"radius": 1.0, "growth": 1.275, "clamp": 1.2},
     }
 
