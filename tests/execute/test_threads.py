@@ -38,8 +38,8 @@ def test_planning_sets_it_before_torch_is_imported(toy_registry, tmp_path, monke
 
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     seen = []
-    monkeypatch.setattr("mibench.session.run.make_plan", lambda *_: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    monkeypatch.setattr("mibench.session.run.make_plan", lambda *_, **__: seen.append(os.environ.get("GOMP_SPINCOUNT")))
     plan_request(Request(protocols=("toy",), store=tmp_path, device="cpu"), toy_registry)
     assert seen == ["1000"]

@@ -11,7 +11,7 @@ CODE = """
 import importlib, sys
 for name in ("torch", "torchvision", "pandas"):
     sys.modules[name] = None
-for name in ("mibench.report", "mibench.results.flags", "mibench.leaderboard", "mibench.analysis.trade_off"):
+for name in ("mibench.report", "mibench.results.flags", "mibench.leaderboard", "mibench.exchange", "mibench.site"):
     importlib.import_module(name)
 """
 

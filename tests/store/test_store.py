@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-import multiprocessing
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import store_factory
 from store_factory import node, put
 
 from mibench.api import StoreError
@@ -90,25 +93,30 @@ def test_get_names_what_is_missing(tmp_path):
         Store(tmp_path).get("gold", node().key)
 
 
-def _racer(root, barrier, results, name):
-    store = Store(root)
-    barrier.wait()
-    with store.lock(node().key):
-        made = store.find("gold", node().key) is None
-        if made:
-            put(store, node(), name)
-    results.put(made)
+RACER = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = [sys.argv[3]]
+from store_factory import node, put
+from mibench.store.store import Store
+root, name = Path(sys.argv[1]), sys.argv[2]
+store, wanted = Store(root), node()
+(root / f"{name}.ready").touch()
+while len(list(root.glob("*.ready"))) < 2:
+    time.sleep(0.001)
+with store.lock(wanted.key):
+    made = store.find("gold", wanted.key) is None
+    if made:
+        put(store, wanted, name)
+print(made)
+"""
 
 
 def test_two_processes_share_a_store(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(2), context.Queue()
-    racers = [context.Process(target=_racer, args=(tmp_path, barrier, results, n)) for n in ("one", "two")]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join(60)
-    assert sorted(results.get(timeout=5) for _ in racers) == [False, True]
+    begin = [sys.executable, "-c", RACER, str(tmp_path)]
+    helpers = str(Path(store_factory.__file__).parent)
+    racers = [subprocess.Popen([*begin, name, helpers], stdout=subprocess.PIPE, text=True) for name in ("one", "two")]
+    assert sorted(racer.communicate(timeout=60)[0].strip() for racer in racers) == ["False", "True"]
     assert Store(tmp_path).find("gold", node().key) is not None
 
 

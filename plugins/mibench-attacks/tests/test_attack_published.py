@@ -151,6 +151,7 @@ PUBLISHED: dict[Any, dict[str, Any]] = {
     ("gmi", "mnist"): {**GMI, "prior": "dcgan/mnist", "steps": 1500, "lr": 0.01, "batch_ref": 5, "final": 1},
     ("gmi", "ked-mi"): {**GMI, "prior": "dcgan/ked-mi", "steps": 2400, "lr": 0.02, "batch_ref": 60},
     # section 5.2: half of the steps in each of two rounds
+    ("brep-mi", "ppdg"): {"points": 32, "radius": 1.0, "growth": 1.275, "clamp": 1.2},
     ("gmi", "ppdg"): {**GMI, "prior": "dcgan/ked-mi", "steps": 1200, "lr": 0.02, "batch_ref": 60},
     ("ked-mi", "paper"): {**KED, "steps": 1500},
     ("ked-mi", "scripts"): {**KED, "steps": 2400},
