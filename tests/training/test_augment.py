@@ -25,3 +25,15 @@ def test_crops_of_images_beyond_the_range_are_in_range():
         torch.manual_seed(0)
         got_BCHW = make_augmentation(Augmentation(crop_scale=(0.8, 1.0), flip=0.5), 8)(x_BCHW)
     assert (float(got_BCHW.min()), float(got_BCHW.max())) == (0.0, 1.0)
+
+
+def test_a_crop_is_a_square_of_the_stated_area_at_a_place_of_its_own_for_each_image():
+    """Of two ramps a crop of a quarter of the area keeps half of the range, in both directions alike."""
+    ramp_W = torch.linspace(0, 1, 64)
+    x_BCHW = torch.stack([ramp_W.expand(64, 64), ramp_W[:, None].expand(64, 64)]).expand(6, 2, 64, 64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        got_BCHW = make_augmentation(Augmentation(crop_scale=(0.25, 0.25), flip=0.0), 64)(x_BCHW)
+    spans_BC = got_BCHW.amax((2, 3)) - got_BCHW.amin((2, 3))
+    np.testing.assert_allclose(spans_BC.numpy(), 0.5, atol=0.03)
+    assert len({round(float(place), 3) for place in got_BCHW[:, 0].amin((1, 2))}) == 6

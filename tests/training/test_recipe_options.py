@@ -8,7 +8,7 @@ from node_factory import inputs
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as vision
 
-from mibench.api import Defense, UsageError, generator
+from mibench.api import Defense, Step, UsageError, generator
 from mibench.api.composition import Composition
 from mibench.protocol.schema import Augmentation, ImageShape, Recipe
 from mibench.registry.build import Components
@@ -156,3 +156,27 @@ def test_unset_options_are_not_in_a_recipes_json_and_set_ones_survive_it():
     # Jitter means another thing than it did: a recipe with any has other keys than before.
     assert {"saturation", "hue"} < set(dumped["augmentation"])
     assert [Recipe.model_validate(recipe.model_dump(mode="json")) for recipe in (plain, rich)] == [plain, rich]
+
+
+class Telling(Defense):
+    """Plain training that signals the size of each batch."""
+
+    def training_step(self, model, x_BCHW, y_B, ctx):
+        step = super().training_step(model, x_BCHW, y_B, ctx)
+        return Step(step.loss, {"size": float(len(y_B))})
+
+
+def test_a_signal_of_an_epoch_is_the_mean_over_its_images(tmp_path):
+    made = training(Telling(), tmp_path)  # batches of 5, 5 and 2
+    made.run(lambda *_: None)
+    assert [epoch["size"] for epoch in made.ctx.history] == [pytest.approx((5 * 5 + 5 * 5 + 2 * 2) / 12)] * 2
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, [1, 2]), (3600.0, [])])
+def test_a_training_is_kept_as_often_as_it_should_and_never_after_its_end(tmp_path, monkeypatch, seconds, kept):
+    made = training(Counting(), tmp_path, epochs=3)
+    saved = []
+    monkeypatch.setattr(made, "checkpoint_seconds", seconds)
+    monkeypatch.setattr(made, "_save", lambda: saved.append(made.ctx.epoch))
+    made.run(lambda *_: None)
+    assert saved == kept
