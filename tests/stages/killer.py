@@ -73,7 +73,9 @@ def torture(
     (node,) = [planned.node for planned in plan.nodes if planned.stage == stage and label in planned.label]
     killed, firsts = 0, []
     for _ in range(kills):
-        done, seen = attempt(node, root, registry, rng.randint(1, 3), rng.uniform(0, 0.02))
+        # The first time late enough for a checkpoint, so that there is one to go on from.
+        events, delay = (2, 0.0) if not firsts else (rng.randint(1, 3), rng.uniform(0, 0.02))
+        done, seen = attempt(node, root, registry, events, delay)
         firsts += seen[:1]
         killed += not done
         if done:
