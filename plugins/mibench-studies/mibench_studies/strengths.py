@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from mibench.api import Arm, StudyContext
 
@@ -18,6 +19,8 @@ STRENGTH = {
     "trap-mid": "beta",
 }
 """By defense; those that are not here have no parameter that goes from no defense to a strong one."""
+LARGEST = {"midre": 1.0}
+"""Where the parameter ends, by defense; a multiple beyond it is the end."""
 NOT_A_DEFENSE = frozenset({"random-labels", "unseen-pixels"})
 """Experiments that are studied apart."""
 
@@ -34,7 +37,7 @@ def sweep(ctx: StudyContext, factors: Sequence[float], names: Sequence[str] = ()
 
     Args:
         ctx: installed defenses and their parameters.
-        factors: multiples; 1 is left out, it is an arm of :func:`one_of_each`.
+        factors: multiples; what comes to the protocol's own value is left out, it is an arm of :func:`one_of_each`.
         names: defenses; all that have a strength if empty.
     """
     arms = []
@@ -43,8 +46,8 @@ def sweep(ctx: StudyContext, factors: Sequence[float], names: Sequence[str] = ()
             continue
         parameter = STRENGTH[name]
         base = float(ctx.settled(name)[parameter])
-        for factor in (factor for factor in factors if factor != 1):
-            value = base * factor
+        values = [min(base * factor, LARGEST.get(name, inf)) for factor in factors]
+        for value in (value for value in dict.fromkeys(values) if value != base):
             label = f"{name} {parameter}={value:.3g}"
             arms.append(
                 Arm(name=label, defense=name, params={parameter: value}, family=ctx.defenses[name], optional=True)
