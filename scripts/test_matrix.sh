@@ -28,7 +28,13 @@ install() { # ROW: an environment with what the row is about
   export VIRTUAL_ENV=$folder/$row
   [ -d "$VIRTUAL_ENV" ] || uv venv --quiet --python "$python" "$VIRTUAL_ENV" || return
   packages=(-e .)
-  for plugin in plugins/*/; do packages+=(-e "$plugin"); done
+  for plugin in plugins/*; do
+    case $plugin in # tests of studies and of sample-quality ask for these
+      */mibench-studies) plugin+='[analysis]' ;;
+      */mibench-metrics) plugin+='[quality]' ;;
+    esac
+    packages+=(-e "$plugin")
+  done
   case $row in
     oldest-light) # what the core depends on, without what only computing needs
       uv pip compile --quiet --no-config --no-deps --no-header --no-annotate --resolution lowest-direct --python "$VIRTUAL_ENV/bin/python" pyproject.toml |
@@ -37,7 +43,7 @@ install() { # ROW: an environment with what the row is about
     oldest) get --resolution lowest-direct "${packages[@]}" || return ;;
     *) get "${packages[@]}" || return ;;
   esac
-  get hypothesis packaging pytest pytest-xdist # test tools are not part of what is promised
+  get fastjsonschema hypothesis packaging pytest pytest-xdist # test tools are not part of what is promised
 }
 
 check() { # ROW

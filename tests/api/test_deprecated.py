@@ -184,4 +184,4 @@ def test_the_tables_name_what_exists():
 
 def test_asking_for_an_old_name_of_a_light_module_stays_light():
     code = "import sys, mibench.api.deprecated, mibench.api; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0

@@ -73,7 +73,7 @@ def call(arguments, *, shell=None, **variables):
     """Run a command, by way of a shell if ``shell`` says how; return the ended process."""
     environment = {**os.environ, **variables}
     command = ["sh", "-c", shell, "sh", *arguments] if shell else arguments
-    return subprocess.run(command, capture_output=True, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, env=environment, timeout=300)
 
 
 @pytest.fixture()

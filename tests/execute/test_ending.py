@@ -80,7 +80,7 @@ def test_a_terminated_run_says_how_to_go_on_and_leaves_nothing_half_done(started
     worker = run.until_busy()
     assert run.drafts()
     run.process.terminate()
-    _, errors = run.process.communicate(timeout=60)
+    _, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 143
     assert errors == "Ended by SIGTERM. The same command continues where this one stopped.\n"
     assert not alive(worker)
@@ -93,7 +93,7 @@ def test_workers_end_with_a_run_that_is_killed_and_with_ctrl_c(started):
     worker = killed.until_busy()
     killed.process.kill()
     # The pipe of messages closes when the last worker has ended.
-    _, errors = killed.process.communicate(timeout=60)
+    _, errors = killed.process.communicate(timeout=300)
     assert errors == ""
     assert killed.drafts() == []
     for _ in range(100):
@@ -103,7 +103,7 @@ def test_workers_end_with_a_run_that_is_killed_and_with_ctrl_c(started):
     assert not alive(worker)
     worker = interrupted.until_busy()
     os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = interrupted.process.communicate(timeout=60)
+    _, errors = interrupted.process.communicate(timeout=300)
     assert interrupted.process.returncode == 130
     assert errors.strip() == "Interrupted. The same command continues where this one stopped."
     assert not alive(worker)

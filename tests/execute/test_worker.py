@@ -64,10 +64,10 @@ def test_a_worker_makes_what_it_is_told_and_says_what_became_of_it(
     assert order(worker, data) == {"event": "finished"}  # it goes on
     assert worker.stdin is not None
     worker.stdin.close()
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=300) == 0
 
 
 def test_a_worker_that_is_told_to_end_says_by_which_signal(worker: subprocess.Popen[str]) -> None:
     assert hear(worker) == {"event": "ready"}
     worker.terminate()
-    assert worker.wait(timeout=60) == 128 + signal.SIGTERM
+    assert worker.wait(timeout=300) == 128 + signal.SIGTERM

@@ -12,7 +12,7 @@ SCRIPT = ROOT / "scripts/check_text_files.py"
 
 def check(*files, folder=ROOT):
     command = [sys.executable, str(SCRIPT), *map(str, files)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def called(tmp_path, *words, **variables):
     calls = tmp_path / "calls"
     path = f"{program.parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "CALLS": str(calls), "MIBENCH_OUT": str(tmp_path / "out"), **variables}
-    ended = subprocess.run(["bash", str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(["bash", str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=300)
     return ended, calls.read_text().splitlines() if calls.is_file() else []
 
 

@@ -116,7 +116,7 @@ def test_two_processes_share_a_store(tmp_path):
     begin = [sys.executable, "-c", RACER, str(tmp_path)]
     helpers = str(Path(store_factory.__file__).parent)
     racers = [subprocess.Popen([*begin, name, helpers], stdout=subprocess.PIPE, text=True) for name in ("one", "two")]
-    assert sorted(racer.communicate(timeout=60)[0].strip() for racer in racers) == ["False", "True"]
+    assert sorted(racer.communicate(timeout=300)[0].strip() for racer in racers) == ["False", "True"]
     assert Store(tmp_path).find("gold", node().key) is not None
 
 
