@@ -10,13 +10,19 @@ _PRIVATE = """PRIVATE: the terms of the data do not let reconstructions be publi
 Give this bundle to nobody who may not see the data itself.
 """
 
+_MARKED = "PRIVATE: whoever packed this bundle marked it so.\n"
+
 
 def readme(manifest: Manifest) -> str:
     """Return the text of the file ``README.txt``."""
     lines = [
         f"Evidence of {len(manifest.records)} records of {manifest.protocol}, packed by mibench.",
         "",
-        *([_PRIVATE] if manifest.private else []),
+        *(
+            [_PRIVATE if any(one.reconstructions == "private" for one in manifest.terms) else _MARKED]
+            if manifest.private
+            else []
+        ),
         "    mibench leaderboard regrade THIS",
         "",
         "measures them again with the metrics that are installed, without attacking, and prints what moved.",

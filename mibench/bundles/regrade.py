@@ -24,6 +24,7 @@ from mibench.plan.facts import Facts
 from mibench.plan.plan import plan_nodes
 from mibench.protocol.load import LoadedProtocol
 from mibench.registry.registry import Registry
+from mibench.results.io import label
 from mibench.results.record import Record
 from mibench.results.repeated import Change, changes
 from mibench.store.store import Store
@@ -172,3 +173,27 @@ def _result(one: _Cell, work: Store, registry: Registry, theirs: set[str], outco
     record = regraded_record(one.published, one.cell, work, registry)
     notes = notes_on(one.published, record, one.needs, theirs)
     return Regraded(one.published, record, tuple(changes(one.published, record)), tuple(notes))
+
+
+def comparable(found: Iterable[Regraded]) -> list[tuple[Record, Record]]:
+    """Return published and regraded records, if they were measured on the same ground: what moved is then a finding.
+
+    Raises:
+        UsageError: if one could not be measured, or was measured with other metrics, judges or private images.
+    """
+    pairs = []
+    for one in found:
+        if one.record is None:
+            raise UsageError(f"{label(one.published)} could not be measured; nothing is attested: {one.error}")
+        if one.record.cell.key != one.published.cell.key:
+            raise UsageError(
+                f"{label(one.published)} was measured by newer metrics, or under another protocol: that says nothing of"
+                " the published numbers. Write it with --out, and add it to the board of a new version"
+            )
+        if one.record.inputs != one.published.inputs:
+            raise UsageError(
+                f"{label(one.published)} was measured with other judges or private images than those of the record, so"
+                " equal numbers could not be expected; nothing is attested"
+            )
+        pairs.append((one.published, one.record))
+    return pairs

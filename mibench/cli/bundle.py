@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mibench.registry.registry import Registry
     from mibench.results.record import Record
 
+WORDS = {"target": "targets", "reconstruct": "sets of reconstructions", "evaluator": "judges"}
+
 
 @click.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -46,7 +48,7 @@ def bundle(records: Sequence[Path], out: Path, store: Path | None, private: bool
     manifest = pack(found, loaded, place, registry, facts.memo, out, private=private, judges=judges)
     facts.memo.save()
     kinds = [entry.stage for entry in manifest.artifacts]
-    counted = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in dict.fromkeys(kinds))
+    counted = ", ".join(f"{kinds.count(kind)} {word}" for kind, word in WORDS.items() if kind in kinds)
     size = f"{manifest.size / 1e6:.1f} MB"
     if out.is_file():
         size = f"{out.stat().st_size / 1e6:.1f} MB ({manifest.size / 1e6:.1f} unpacked)"

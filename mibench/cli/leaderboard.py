@@ -32,6 +32,7 @@ COMMANDS = {
     "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),
     "bundle": LazyCommand("mibench.cli.bundle:bundle", "Pack the evidence of records."),
     "regrade": LazyCommand("mibench.cli.regrade:regrade", "Measure the evidence of bundles again; print what moved."),
+    "attest": LazyCommand("mibench.cli.attest:attest", "Write down who ran entries, or what a second party found."),
     "rules": LazyCommand("mibench.cli.checks:rules", "Explain the rules: a sentence and two examples each."),
     "schema": LazyCommand("mibench.cli.checks:schema", "Print the JSON Schema of a record."),
 }

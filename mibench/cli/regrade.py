@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
+from mibench.cli.attest import PARTIES, PARTY_HELP, tell, witness
 from mibench.cli.folder import FOLDER
+from mibench.cli.site import DEFAULT_FOLDER
 from mibench.cli.terminal import echo, echo_json, echo_table, short_path
 from mibench.results.display import printable
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mibench.bundles.regrade import Means, Regraded
+    from mibench.leaderboard.attest import Witness
+    from mibench.leaderboard.attestation import Party
     from mibench.protocol.load import LoadedProtocol
     from mibench.registry.registry import Registry
     from mibench.results.repeated import Change
@@ -35,6 +39,10 @@ WORDS = {"equal": "equal", "within": "within rounding", "moved": "moved", "new":
 @click.option("--executor", metavar="NAME", default="inline", show_default=True, help="How to run the measurements.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes, if any.")
 @click.option("--store", type=FOLDER, help="Store for data, and for judges that no bundle holds.")
+@click.option("--attest", "attesting", is_flag=True, help="Write down what came out, beside the published entries.")
+@click.option("--by", help="Who you are, for --attest: a name, and where to find you.")
+@click.option("--as", "party", type=click.Choice(PARTIES), default="third-party", show_default=True, help=PARTY_HELP)
+@click.option("--board", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
 @click.option("--all", "everything", is_flag=True, help="List all columns, and not only those that moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every column of every record.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -46,6 +54,10 @@ def regrade(
     out: Path | None,
     protocol: str | None,
     own_judges: bool,
+    attesting: bool,
+    by: str | None,
+    party: Party,
+    folder: Path,
     everything: bool,
     as_json: bool,
     quiet: bool,
@@ -54,13 +66,14 @@ def regrade(
     """Measure the evidence of BUNDLES again with the installed metrics, without attacking, and print what moved.
 
     Published records stay as they are. `--out` writes the new ones; where a metric was corrected, they belong on the
-    board of a new version of the protocol (`--protocol`). Exit code 1 if a column moved or a record could not be
-    measured.
+    board of a new version of the protocol (`--protocol`). `--attest` states on the board what came out. Exit code 1 if
+    a column moved or a record could not be measured.
     """
     from mibench.bundles.regrade import regrade as measure
     from mibench.results.io import save_record
 
     found: list[Regraded] = []
+    who = witness(by, party, None) if attesting else None
     means = _means(**resources)
     loaded = _loaded(protocol, means)
     with _watching(means.registry, quiet=quiet):
@@ -73,7 +86,16 @@ def regrade(
         for one in found:
             _show(one, everything=everything)
         _sum_up(found, out)
+    if who:
+        _attest(found, folder, who, "own" if own_judges else "bundle")
     ctx.exit(EXIT_OK if all(one.held for one in found) else EXIT_FAILED_CELLS)
+
+
+def _attest(found: Sequence[Regraded], folder: Path, who: Witness, judges: Literal["own", "bundle"]) -> None:
+    from mibench.bundles.regrade import comparable
+    from mibench.leaderboard.attest import attest
+
+    tell(attest("regraded", comparable(found), folder, who, judges=judges))
 
 
 def _means(*, store: Path | None, **resources: Any) -> Means:
