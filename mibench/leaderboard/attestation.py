@@ -115,7 +115,11 @@ class Attestation(_Part):
     @property
     def digest(self) -> str:
         """The sha256 of its canonical JSON; its file is named by it."""
-        return digest(self.model_dump(mode="json"))
+        return digest(self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return what its file holds: fields that say nothing are left out, so that new ones change no digest."""
+        return {"schema_version": self.schema_version, **self.model_dump(mode="json", exclude_defaults=True)}
 
     @property
     def file_name(self) -> str:
@@ -127,7 +131,7 @@ def save_attestation(attestation: Attestation, board: BoardFolder) -> Path:
     """Write an attestation beside the entries of a board."""
     place = board.path / FOLDER / attestation.file_name
     board.require_own(place)
-    content = json.dumps(attestation.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    content = json.dumps(attestation.content(), indent=1, sort_keys=True, ensure_ascii=False)
     return write_atomic(place, content + "\n")
 
 
