@@ -105,16 +105,9 @@ def pack(
         require_publishable(terms)
     needs = [needs_of(cell) for cell in cells]
     _require_all(records, needs, store, judges=judges)
-    packed = _Packed()
-    photographs = fingerprints(_found(store, {node.key: node for need in needs for node in need.data}.values()))
     for record, cell, need in zip(records, cells, needs, strict=True):
         _check_stated(record, cell, need, store)
-        for artifact in _found(store, need.packed):
-            if artifact.stage == ReconstructInputs.stage and artifact.key not in packed.artifacts:
-                require_no_photograph(artifact, photographs)
-            packed.add(artifact)
-        for artifact in _found(store, need.judges.values()) if judges else ():
-            packed.add(artifact)
+    packed = _collect(needs, store, judges=judges)
     names = {f"records/{file_name(record)}": record for record in records}
     packed.sources |= {name: _text(record) for name, record in names.items()}
     packed.sources[PROTOCOL] = protocol.text.encode()
@@ -133,6 +126,19 @@ def pack(
     manifest = manifest.model_copy(update={"files": listed})
     write_bundle(out, manifest, packed.sources)
     return manifest
+
+
+def _collect(needs: Sequence[Needs], store: Store, *, judges: bool) -> _Packed:
+    """Return the artifacts of some cells, each once, after a look for photographs among the reconstructions."""
+    packed = _Packed()
+    data = {node.key: node for need in needs for node in need.data}
+    photographs = fingerprints(_found(store, data.values()))
+    for need in needs:
+        for artifact in _found(store, (*need.packed, *(need.judges.values() if judges else ()))):
+            if artifact.stage == ReconstructInputs.stage and artifact.key not in packed.artifacts:
+                require_no_photograph(artifact, photographs)
+            packed.add(artifact)
+    return packed
 
 
 def _text(record: Record) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from mibench.api.errors import UsageError
 from mibench.bundles.manifest import BundleError
 from mibench.bundles.regrade import comparable
-from mibench.leaderboard import add_records, load_board
+from mibench.leaderboard import RefusedError, add_records, load_board
 from mibench.protocol.load import parse_protocol
 from mibench.registry.registry import Registry
 from mibench.results.io import save_record
@@ -74,6 +74,8 @@ def test_a_corrected_metric_gives_a_new_board_beside_the_old(
     assert "metric match: version 1 then, 2 now" in same[0].notes
     with pytest.raises(UsageError, match="newer metrics"):
         comparable(same)
+    with pytest.raises(RefusedError, match=r"MB203 .* belongs on the board of a new version of the protocol"):
+        add_records([save_record(same[0].record, tmp_path / "same")], boards)
     found = world.regrade(bundle, tmp_path / "elsewhere", protocol=newer)
     assert "measured under toy@1.1 instead of toy@1.0" in found[0].notes
     paths = [save_record(one.record, tmp_path / "new") for one in found]

@@ -22,8 +22,8 @@ DATASETS = (
         summary="AT&T / ORL photographs: 40 people x 10, grey (credit: AT&T Laboratories Cambridge)",
         paper=_ORL_PAPER,
         licence="LicenseRef-ATT-ORL",
-        terms="Photographs of real people, to be credited to AT&T Laboratories Cambridge; no licence lets anybody spread"
-        " them or what is made of them.",
+        terms="Photographs of real people, to be credited to AT&T Laboratories Cambridge; no licence lets anybody"
+        " spread them or what is made of them.",
     ),
     DatasetSpec(
         name="rendered-faces",
@@ -64,7 +64,7 @@ DATASETS = (
         summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
         paper="facescrub.bib",
         licence="LicenseRef-FaceScrub",
-        terms="Photographs of real people, which belong to their photographers; the list itself is given under a licence"
+        terms="Photographs of real people, which belong to their photographers; the list itself is under a licence"
         " without derivatives (CC BY-NC-ND 3.0).",
     ),
     DatasetSpec(
@@ -73,8 +73,8 @@ DATASETS = (
         summary="CelebA: the 1 000 people with most pictures, in your copy (mibench data prepare celeba --from FOLDER)",
         paper="celeba.bib",
         licence="LicenseRef-CelebA",
-        terms="Photographs of real people, for non-commercial research; neither images nor what is derived from them may"
-        " be published.",
+        terms="Photographs of real people, for non-commercial research; neither images nor what is derived from them"
+        " may be published.",
     ),
     DatasetSpec(
         name="stanford-dogs",
