@@ -65,9 +65,17 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A labelled set of images of identities (or other private classes)."""
+    """A labelled set of images of identities (or other private classes).
+
+    Attributes:
+        reconstructions: whether what attacks make of its private classes may be published, by its licence and by what
+            its people agreed to. ``"private"`` unless its plugin says otherwise.
+        terms: why, in a sentence: what the licence says, and who has to be named.
+    """
 
     kind: ClassVar[Kind] = "dataset"
+    reconstructions: Literal["publish", "private"] = "private"
+    terms: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

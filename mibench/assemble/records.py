@@ -50,7 +50,7 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
     attacked = ReconstructFiles(made)
     ledger = {**attacked.ledger(), "trace": _trend(attacked.trace())}
     record = Record(
-        protocol=_protocol(cell),
+        protocol=protocol_ref(cell),
         cell=cell_ref(cell),
         components=_as_made(components(cell, registry), cell, store),
         classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
@@ -62,7 +62,7 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
         ledger=LedgerReport.model_validate(_told(ledger)),
         environment=joined({role: found.meta for role, found in _made(cell, store).items()}),
         command=reproduce(cell),
-        timings=_timings(cell, store),
+        timings=timings_of(cell, store),
     )
     flags = compute_flags(record, announced_flags(cell))
     computed = {"normalized_leakage": record_leakage(record), "flags": flags}
@@ -75,7 +75,7 @@ def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, dev
         Record(
             status="failed",
             failure=Failure(stage=stage, error=error),
-            protocol=_protocol(cell),
+            protocol=protocol_ref(cell),
             cell=cell_ref(cell),
             components=components(cell, registry),
             environment=environment(device),
@@ -196,7 +196,8 @@ def reproduce(cell: Cell) -> str:
     return shlex.join(words)
 
 
-def _protocol(cell: Cell) -> ProtocolRef:
+def protocol_ref(cell: Cell) -> ProtocolRef:
+    """Return which protocol a cell is of."""
     protocol = cell.loaded.protocol
     return ProtocolRef(
         name=protocol.name,
@@ -213,10 +214,11 @@ def _inputs(cell: Cell, store: Store) -> dict[str, str]:
 
 def _made(cell: Cell, store: Store) -> dict[str, Artifact]:
     """Return every artifact whose numbers or digest a record states, by role."""
-    return {role: store.get(node.stage, node.key) for role, node in _nodes(cell).items()}
+    return {role: store.get(node.stage, node.key) for role, node in nodes_of(cell).items()}
 
 
-def _nodes(cell: Cell) -> dict[str, Node]:
+def nodes_of(cell: Cell) -> dict[str, Node]:
+    """Return the nodes whose artifacts a record states the digest or the numbers of, by role."""
     groups = (("measure", cell.measures), *cell.controls.items())
     nodes = dict(cell.inputs)
     return nodes | {f"{group}/{name}": node for group, members in groups for name, node in members.items()}
@@ -224,7 +226,7 @@ def _nodes(cell: Cell) -> dict[str, Node]:
 
 def _check_inputs(cell: Cell, store: Store) -> None:
     """Refuse numbers of an input that is not there any more: one that was damaged and came out otherwise since."""
-    made, nodes = _made(cell, store), _nodes(cell)
+    made, nodes = _made(cell, store), nodes_of(cell)
     now = {artifact.key: artifact for artifact in made.values()}
     for role, artifact in made.items():
         known = {} if store.is_shipped(artifact) else artifact.meta.get("inputs", {})
@@ -247,7 +249,8 @@ def _told(value: Any) -> Any:
     return [_told(item) for item in value] if isinstance(value, list) else value
 
 
-def _timings(cell: Cell, store: Store) -> dict[str, float]:
+def timings_of(cell: Cell, store: Store) -> dict[str, float]:
+    """Return the seconds that the stages of a cell took."""
     nodes = {"target": cell.target, "reconstruct": cell.reconstructions}
     nodes |= {f"measure/{name}": node for name, node in cell.measures.items()}
     return {role: store.get(node.stage, node.key).meta.get("seconds", 0.0) for role, node in nodes.items()}

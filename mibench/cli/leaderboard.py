@@ -30,6 +30,9 @@ COMMANDS = {
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
     "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),
+    "bundle": LazyCommand("mibench.cli.bundle:bundle", "Pack the evidence of records."),
+    "regrade": LazyCommand("mibench.cli.regrade:regrade", "Measure the evidence of bundles again; print what moved."),
+    "attest": LazyCommand("mibench.cli.attest:attest", "Write down who ran entries, or what a second party found."),
     "rules": LazyCommand("mibench.cli.checks:rules", "Explain the rules: a sentence and two examples each."),
     "schema": LazyCommand("mibench.cli.checks:schema", "Print the JSON Schema of a record."),
 }

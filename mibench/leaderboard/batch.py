@@ -22,6 +22,10 @@ Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
 """Further rules, which need more than a record and its protocol (see ``mibench.assemble.recheck``)."""
 
 UNCHANGED = "a published number never changes: raise the component's version, or withdraw the old entry"
+CORRECTED = (
+    "a published number never changes: what a newer metric measures belongs on the board of a new version of the"
+    " protocol (`mibench leaderboard regrade --protocol NAME@VERSION`)"
+)
 REPORT = "open an issue: that happens once in 2^48 cells"
 
 
@@ -97,7 +101,8 @@ class Batch:
         if not differing:
             return []
         text = f"{existing[0].name} holds the same cell with other numbers ({'; '.join(differing[:3])})"
-        return [Finding("MB203", Problem("metrics", text, UNCHANGED))]
+        remedy = CORRECTED if _measured_otherwise(existing[1], record) else UNCHANGED
+        return [Finding("MB203", Problem("metrics", text, remedy))]
 
 
 def check_all(record: Record, protocol: LoadedProtocol, recheck: Recheck | None) -> list[Finding]:
@@ -110,6 +115,15 @@ def slot(record: Record) -> str:
     cell = record.cell
     parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
     return "/".join(parts)
+
+
+def _measured_otherwise(old: Record, new: Record) -> bool:
+    """Tell whether two records differ in the versions of their metrics."""
+    versions = [
+        {role: part.version for role, part in record.components.items() if role.startswith("metric:")}
+        for record in (old, new)
+    ]
+    return versions[0] != versions[1]
 
 
 def _differences(old: Record, new: Record) -> list[str]:

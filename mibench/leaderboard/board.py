@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mibench.leaderboard.access import Access, narrowed
+from mibench.leaderboard.attestation import attestations
 from mibench.leaderboard.differences import smallest_seen
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.ranks import in_order, rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import flag_fewer, make_rows
+from mibench.leaderboard.standing import Attested
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
     else:
         made = make_rows(records, protocol)
         rows = rank(made if protocol.suite else flag_fewer(made))
+    rows = _attested(rows, Attested(attestations(board)))
     return ProtocolBoard(
         protocol=board.id,
         digest=loaded.digest,
@@ -95,3 +99,12 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
         smallest=smallest_seen([row.difference for row in rows if row.defense != protocol.undefended.name]),
         rows=tuple(rows),
     )
+
+
+def _attested(rows: Sequence[Row], attested: Attested) -> list[Row]:
+    """Say how well rows are attested, and flag those that somebody disputes."""
+    made = [(row, attested.standing(row.records)) for row in rows]
+    return [
+        replace(row, standing=standing, flags=(*row.flags, *([standing.flag] if standing.flag else [])))
+        for row, standing in made
+    ]

@@ -9,7 +9,7 @@ from mibench.results.columns import attack_accuracies, clean_accuracy, robust_co
 from mibench.results.normalize import control, headline
 from mibench.results.record import MetricValue, Record
 
-RECOMPUTED, REPORTED = "recomputed", "reported"
+RECOMPUTED, BELIEVED = "recomputed", "believed"
 
 
 def reported(records: Iterable[Record]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from mibench.leaderboard.board import Board, ProtocolBoard
@@ -57,6 +58,7 @@ def _entry(row: Row) -> dict[str, Any]:
     return {
         **{name: value for name, value in row.__dict__.items() if name not in ("scores", "records")},
         "rank": row.rank or None,
+        "standing": {**asdict(row.standing), "words": row.standing.words},
         "leakage": both(row.leakage),
         "difference": row.difference._asdict() if row.difference else None,
         "maximum": row.maximum._asdict() if row.maximum else None,
@@ -101,6 +103,8 @@ def _flat(row: Row, shown: Iterable[str]) -> dict[str, Any]:
         "attacks": " ".join(row.attacks),
         "seeds": " ".join(map(str, row.seeds)),
         "flags": " ".join(flag.id for flag in row.flags),
+        "evidence": row.standing.level,
+        "ran_by": "; ".join(row.standing.ran_by),
         **{f"robust_acc@{eps}": made.value if (made := row.robust.get(eps)) else None for eps in shown},
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mibench.leaderboard.estimates import Estimate
+from mibench.leaderboard.standing import Standing
 from mibench.results.differences import Difference
 from mibench.results.people import Scores
 from mibench.results.record import Flag, Record
@@ -74,6 +75,7 @@ class Row:
         missing: seeds that are missing, by attack that the protocol requires.
         complete_with: the command that runs what is missing; empty if nothing is.
         reported: columns that do not follow from per-class values and have to be believed.
+        standing: how well its records are attested, and by whom.
         scores: what paired tests need.
         records: what the row was made of.
         rank: shared by rows that cannot be told from the first of their group; 0 before ranking, and without a rank.
@@ -109,6 +111,7 @@ class Row:
     missing: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     complete_with: str = ""
     reported: tuple[str, ...] = ()
+    standing: Standing = Standing()
     scores: Scores = field(repr=False, compare=False)
     records: tuple[Record, ...] = field(repr=False, compare=False)
     rank: int = 0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
-from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
+from mibench.leaderboard.evidence import BELIEVED, RECOMPUTED
 from mibench.leaderboard.row import Row
 from mibench.results.display import difference, printable, short, with_interval
 
-EVIDENCE = "evidence"
+EVIDENCE, VALUES = "evidence", "values"
 Columns = dict[str, Callable[[Row], str]]
 
 
@@ -43,7 +43,9 @@ def to_markdown(board: Board) -> str:
     """Return Markdown with one table for each protocol version, and one of its incomplete rows."""
     parts = []
     for table in to_table(board):
-        kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
+        kept = [
+            place for place, name in enumerate(table.columns) if name not in (EVIDENCE, VALUES)
+        ]  # for screens and programs
         rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
         lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
         body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
@@ -101,7 +103,8 @@ def _columns(section: ProtocolBoard, rows: Sequence[Row]) -> Columns:
         "worst attack": lambda row: row.worst_attack,
         "attacks": lambda row: str(len(row.attacks)),
         "seeds": lambda row: f"{len(set(row.seeds) & set(section.seeds))} of {len(section.seeds)}",
-        EVIDENCE: lambda row: f"{REPORTED}: {', '.join(row.reported)}" if row.reported else RECOMPUTED,
+        VALUES: lambda row: f"{BELIEVED}: {', '.join(row.reported)}" if row.reported else RECOMPUTED,
+        EVIDENCE: lambda row: row.standing.words,
         "flags": lambda row: ", ".join(flag.id for flag in row.flags),
     }
     return columns

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mibench.leaderboard.attestation_rules import check_attestations
 from mibench.leaderboard.batch import Recheck, check_all, slot
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
@@ -16,7 +17,7 @@ from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
 from mibench.results.record import Record
 
-NO_RECORD = "MB100"
+NO_RECORD, UNREADABLE = "MB100", "MB901"
 
 
 class Checked(NamedTuple):
@@ -58,7 +59,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
         return
     taken: dict[str, Path] = {}
     first: tuple[Path, Record] | None = None
-    readable = True
+    readable, entries = True, dict[str, Record]()
     for path in board.files():
         try:
             record = board.read(path)
@@ -67,9 +68,14 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
             yield Checked(path, [unreadable(error, path)])
         else:
             first = first or (path, record)
+            entries[record.digest] = record
             found = _findings(path, record, loaded, taken, recheck)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
-    if readable:
+    if not readable:  # what was said of the damaged entry cannot be told from what was said of nothing
+        return
+    said = [Checked(path, found) for path, found in check_attestations(board, loaded, entries)]
+    yield from said
+    if not any(finding.id == UNREADABLE for one in said for finding in one.findings):
         yield Checked(board.table_file, _table(folder, board))
 
 

@@ -118,21 +118,35 @@ def make_plan(
     """
     facts = facts or Facts.beside(registry, store.root, lenient=lenient)
     cells = expand(request, registry, facts)
+    planned, lacking = plan_nodes(cells, [node for cell in cells for node in _answers(cell)], store, facts)
+    facts.memo.save()
+    missing = list(dict.fromkeys([*facts.absent, *lacking]))
+    if missing and not lenient:
+        raise UsageError(" ".join(missing))
+    return Plan(cells, planned, store, missing)
+
+
+def plan_nodes(
+    cells: Sequence[Cell], wanted: Iterable[Node], store: Store, facts: Facts
+) -> tuple[list[PlannedNode], list[str]]:
+    """Look up some nodes of cells, and of what has to run also what that needs.
+
+    Returns:
+        The nodes, inputs before what needs them, and what has to be obtained before they can run.
+
+    Raises:
+        UsageError: if a defense finds that it cannot train as the protocol does.
+    """
     known: dict[str, Node] = {}
     durations: dict[str, Durations] = {}
     for cell in cells:
         known |= cell.graph.nodes
         durations |= dict.fromkeys(cell.graph.nodes, Durations(cell.loaded.protocol, facts))
-    wanted = {node.key: node for cell in cells for node in _answers(cell)}
     planned: dict[str, PlannedNode] = {}
     lacking: list[str] = []
-    for node in wanted.values():
+    for node in {node.key: node for node in wanted}.values():
         _visit(node, known, store, planned, durations, facts, lacking)
-    facts.memo.save()
-    missing = list(dict.fromkeys([*facts.absent, *lacking]))
-    if missing and not lenient:
-        raise UsageError(" ".join(missing))
-    return Plan(cells, list(planned.values()), store, missing)
+    return list(planned.values()), lacking
 
 
 def _answers(cell: Cell) -> Iterable[Node]:

@@ -78,7 +78,21 @@ def columns_of(section: ProtocolBoard, entries: Sequence[Entry]) -> list[Column]
             "family", "family", "how it means to protect", lambda entry: _text(entry.family), numeric=False, usual=False
         ),
         Column("access", "holds against", "attackers", lambda entry: _text(entry.access), numeric=False, usual=False),
-        Column("evidence", "evidence", "", lambda entry: _text(entry.evidence), numeric=False, usual=False),
+        Column(
+            "values",
+            "values",
+            "whether they follow from their people's",
+            lambda entry: _text(entry.values),
+            numeric=False,
+            usual=False,
+        ),
+        Column(
+            "evidence",
+            "evidence",
+            "who ran it, measured it again, ran it again",
+            lambda entry: _text(entry.row.standing.words),
+            numeric=False,
+        ),
         Column("flags", "flags", "questions that the authors have to answer", _flags, numeric=False),
     ]
     return made

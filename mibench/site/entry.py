@@ -9,7 +9,7 @@ from pathlib import Path
 from mibench.exchange.cite import row_slug
 from mibench.leaderboard.access import WORDS, Access, accesses
 from mibench.leaderboard.board import ProtocolBoard, load_board
-from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
+from mibench.leaderboard.evidence import BELIEVED, RECOMPUTED
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.row import Row
 from mibench.protocol.load import LoadedProtocol
@@ -39,8 +39,13 @@ class Entry:
 
     @property
     def evidence(self) -> str:
+        """How well it is attested: reported, regraded or reproduced."""
+        return self.row.standing.level
+
+    @property
+    def values(self) -> str:
         """Whether all of its numbers follow from what its records hold."""
-        return REPORTED if self.row.reported else RECOMPUTED
+        return BELIEVED if self.row.reported else RECOMPUTED
 
     @property
     def complete(self) -> bool:

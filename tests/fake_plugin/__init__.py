@@ -49,7 +49,7 @@ def _spec(kind: type[Spec], name: str, attribute: str, **more: object) -> Spec:
 
 @hookimpl
 def mibench_datasets() -> Iterable[DatasetSpec]:
-    yield _spec(DatasetSpec, "blobs", "Blobs")
+    yield _spec(DatasetSpec, "blobs", "Blobs", reconstructions="publish", terms="patterns of nobody")
     yield _spec(DatasetSpec, "other-blobs", "Blobs")
 
 

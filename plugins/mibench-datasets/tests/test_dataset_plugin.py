@@ -46,7 +46,10 @@ def test_specs_tell_the_truth():
         found[name] = getattr(importlib.import_module(module), factory)
         assert issubclass(found[name], Dataset)
         assert spec.licence
+        assert spec.terms.endswith(".")
     assert found == CLASSES
+    free = {name for name, spec in DATASETS.items() if spec.reconstructions == "publish"}
+    assert free == {"rendered-faces", "mnist", "fashion-mnist"}  # pictures of nobody
     assert "AT&T Laboratories Cambridge" in DATASETS["orl"].summary
     paper = DATASETS["orl"].paper  # an entry, or a file with it
     paper = (files("mibench_datasets") / paper).read_text() if paper.endswith(".bib") else paper
