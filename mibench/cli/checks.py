@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mibench.cli.terminal import echo, echo_json, echo_text, short_path
+from mibench.cli.terminal import echo, echo_json, echo_text, note, short_path
 from mibench.results.display import printable
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ def schema() -> None:
     from mibench.results.schema import schema_text
 
     echo_text(schema_text())
+
+
+def compared(against: str, folder: Path) -> list[Checked]:
+    """Return what is gone or changed since an earlier state of a leaderboards folder, and say what was compared."""
+    from mibench.leaderboard.against import changed_since, published
+    from mibench.leaderboard.earlier import earlier_state
+
+    earlier = earlier_state(against, folder)
+    found = list(changed_since(earlier, folder))
+    note(f"compared with {printable(against)}, which has {published(earlier)} entries")
+    return found
 
 
 def tell(checked: Sequence[Checked], *, as_json: bool) -> None:

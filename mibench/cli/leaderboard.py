@@ -26,6 +26,8 @@ _HERE = "mibench.cli.leaderboard"
 COMMANDS = {
     "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
     "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
+    "submit": LazyCommand("mibench.cli.submit:submit", "Prepare a pull request from the records of runs."),
+    "withdraw": LazyCommand("mibench.cli.withdraw:withdraw", "Take a row or records from a board, with a reason."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
@@ -57,16 +59,20 @@ def add(records: Sequence[Path], folder: Path) -> None:
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH|PROTOCOL]...")
 @click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option(
+    "--against", metavar="FOLDER|COMMIT", help="Earlier state of --from: what it has may not vanish or change."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: each violation with file, rule, field, remedy.")
 @click.pass_context
-def check(ctx: click.Context, paths: Sequence[str], folder: Path, as_json: bool) -> None:
+def check(ctx: click.Context, paths: Sequence[str], folder: Path, against: str | None, as_json: bool) -> None:
     """Check records, or all entries of boards, by the rules that `add` has, and print all violations at once.
 
     PATH is a record, a folder of records, a leaderboards folder or that of one board. PROTOCOL is a board of `--from`;
     without any, all of its boards are checked. Entries are planned again with the installed plugins. Exit code 1 if a
-    file breaks a rule; `mibench leaderboard rules` explains each.
+    file breaks a rule; `mibench leaderboard rules` explains each. With `--against`, so does every entry of an earlier
+    state that is gone or changed without a withdrawal.
     """
-    from mibench.cli.checks import tell
+    from mibench.cli.checks import compared, tell
     from mibench.leaderboard import check_paths, verify
 
     recheck = _recheck()
@@ -75,6 +81,7 @@ def check(ctx: click.Context, paths: Sequence[str], folder: Path, as_json: bool)
     checked = list(check_paths(files, folder, texts, recheck.findings)) if files else []
     for name in names if paths else (None,):
         checked += verify(folder, name, recheck.findings)
+    checked += compared(against, folder) if against else ()
     tell(checked, as_json=as_json)
     _tell_believed(recheck)
     ctx.exit(EXIT_FAILED_CELLS if any(one.findings for one in checked) else EXIT_OK)
@@ -104,8 +111,8 @@ def show(protocol: str | None, form: str | None, by_attack: bool, access: Access
     for table in boards.to_table(board):
         echo_table(table.columns, table.rows, title=table.title)
         echo(table.footer)
-        for command in table.commands:
-            echo(command)
+        for line in (*table.commands, *table.withdrawn):
+            echo(line)
         echo()
 
 

@@ -13,10 +13,11 @@ from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
-from mibench.leaderboard.variants import component_digest
+from mibench.leaderboard.slot import differences, slot
+from mibench.leaderboard.withdrawal_rules import Barred, barred, comes_back
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.io import file_name, save_record
-from mibench.results.record import MetricValue, Record
+from mibench.results.record import Record
 
 Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
 """Further rules, which need more than a record and its protocol (see ``mibench.assemble.recheck``)."""
@@ -38,6 +39,7 @@ class Batch:
         self._folder, self._texts, self._recheck = folder, texts, recheck
         self._protocols: dict[BoardFolder, LoadedProtocol | None] = {}
         self._taken: dict[BoardFolder, dict[str, tuple[Path, Record]]] = {}
+        self._barred: dict[BoardFolder, Mapping[str, list[Barred]]] = {}
 
     def consider(self, record: Record) -> list[Finding]:
         """Return why a record cannot be accepted; nothing if it can."""
@@ -76,6 +78,10 @@ class Batch:
         return self._protocols[board]
 
     def _claim(self, board: BoardFolder, record: Record) -> list[Finding]:
+        if board not in self._barred:
+            self._barred[board] = barred(board)
+        if found := comes_back(record, self._barred[board]):
+            return found
         taken = self._taken.setdefault(board, {})
         if not taken:
             for path, old in board.records():
@@ -93,7 +99,7 @@ class Batch:
             taken[slot(record)] = taken[record.cell.key] = (entry, record)
             return []
         taken.setdefault(slot(record), existing)
-        differing = _differences(existing[1], record)
+        differing = differences(existing[1], record)
         if not differing:
             return []
         text = f"{existing[0].name} holds the same cell with other numbers ({'; '.join(differing[:3])})"
@@ -103,22 +109,3 @@ class Batch:
 def check_all(record: Record, protocol: LoadedProtocol, recheck: Recheck | None) -> list[Finding]:
     """Return the rules that a record breaks; those that need components are asked when it breaks no other."""
     return check_record(record, protocol) or list(recheck(record, protocol) if recheck else ())
-
-
-def slot(record: Record) -> str:
-    """What a board has room for once: a second run of it is a repetition, however its key came about."""
-    cell = record.cell
-    parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
-    return "/".join(parts)
-
-
-def _differences(old: Record, new: Record) -> list[str]:
-    before, after = _numbers(old), _numbers(new)
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return [f"{name} {before.get(name)} there, {after.get(name)} here" for name in names]
-
-
-def _numbers(record: Record) -> dict[str, float]:
-    parts: dict[str, Mapping[str, MetricValue]] = {"": record.metrics}
-    parts.update({f"{name}: ": metrics for name, metrics in record.controls.items()})
-    return {f"{prefix}{name}": metric.value for prefix, metrics in parts.items() for name, metric in metrics.items()}

@@ -11,6 +11,7 @@ from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.ranks import in_order, rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import flag_fewer, make_rows
+from mibench.leaderboard.withdrawals import Withdrawal, withdrawals
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ProtocolBoard:
         smallest: the smallest true difference to it that a row can show with a power of 80 %, as a median over rows;
             ``None`` if that is not known.
         rows: ranked rows, least leakage first, then those without a rank.
+        withdrawn: what was withdrawn from the board, oldest first.
     """
 
     protocol: str
@@ -39,6 +41,7 @@ class ProtocolBoard:
     undefended: str
     smallest: float | None
     rows: tuple[Row, ...]
+    withdrawn: tuple[Withdrawal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,4 +97,5 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
         undefended=protocol.undefended.name,
         smallest=smallest_seen([row.difference for row in rows if row.defense != protocol.undefended.name]),
         rows=tuple(rows),
+        withdrawn=tuple(withdrawals(board)),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.evidence import RECOMPUTED, REPORTED
 from mibench.leaderboard.row import Row
+from mibench.leaderboard.withdrawals import Withdrawal
 from mibench.results.display import difference, printable, short, with_interval
 
 EVIDENCE = "evidence"
@@ -25,6 +26,7 @@ class TextTable:
         rows: cells, as many as columns.
         footer: one line on controls and reading.
         commands: what completes the rows; empty for rows that are complete.
+        withdrawn: a line for each withdrawal from the board.
     """
 
     title: str
@@ -32,6 +34,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
     footer: str
     commands: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 def to_table(board: Board) -> list[TextTable]:
@@ -46,15 +49,26 @@ def to_markdown(board: Board) -> str:
         kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
         rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
         lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
-        body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        commands = "".join(f"- {_markdown(command)}\n" for command in table.commands)
-        parts.append(f"### {_markdown(table.title)}\n\n{body}\n\n{_markdown(table.footer)}\n" + commands)
+        body = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
+        commands = "".join(f"- {markdown(line)}\n" for line in (*table.commands, *table.withdrawn))
+        parts.append(f"### {markdown(table.title)}\n\n{body}\n\n{markdown(table.footer)}\n" + commands)
     return "\n".join(parts)
 
 
 def _ranked(section: ProtocolBoard) -> TextTable:
     rows = [row for row in section.rows if not row.missing]
-    return _table(section, _title(section), rows, _columns(section, rows), printable(_footer(section, rows), 2000))
+    made = _table(section, _title(section), rows, _columns(section, rows), printable(_footer(section, rows), 2000))
+    return replace(made, withdrawn=tuple(withdrawn_lines(section.withdrawn)))
+
+
+def withdrawn_lines(found: Sequence[Withdrawal]) -> list[str]:
+    """Return a line for each withdrawal: when, what, by whom and why."""
+    lines = []
+    for notice in (one.notice for one in found):
+        defenses = ", ".join(dict.fromkeys(one.file.partition("/")[0] for one in notice.records))
+        many = f"{len(notice.records)} record{'s' * (len(notice.records) > 1)}"
+        lines.append(printable(f"withdrawn {notice.date}: {many} of {defenses}, by {notice.by}: {notice.reason}", 500))
+    return lines
 
 
 def _incomplete(section: ProtocolBoard) -> list[TextTable]:
@@ -153,7 +167,8 @@ def radii(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(sorted({eps for row in rows for eps in row.robust}, key=float))
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Return foreign text as Markdown that shows it and means nothing else."""
     for char, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("!", "\\!")):
         text = text.replace(char, safe)
     return text

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mibench.leaderboard.batch import Recheck, check_all, slot
+from mibench.leaderboard.batch import Recheck, check_all
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.slot import slot
+from mibench.leaderboard.withdrawal_rules import barred, check_withdrawn, comes_back
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
 from mibench.results.record import Record
@@ -59,6 +61,8 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     taken: dict[str, Path] = {}
     first: tuple[Path, Record] | None = None
     readable = True
+    withdrawn = [Checked(*one) for one in check_withdrawn(board)]
+    gone = {} if any(one.findings for one in withdrawn) else barred(board)
     for path in board.files():
         try:
             record = board.read(path)
@@ -68,8 +72,10 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
         else:
             first = first or (path, record)
             found = _findings(path, record, loaded, taken, recheck)
+            found += comes_back(record, gone)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
-    if readable:
+    yield from withdrawn
+    if readable and not any(one.findings for one in withdrawn):
         yield Checked(board.table_file, _table(folder, board))
 
 
