@@ -50,10 +50,10 @@ def add(records: Sequence[Path], folder: Path) -> None:
     from mibench.cli.terminal import echo, short_path
     from mibench.leaderboard import add_records
 
-    recheck = _recheck()
-    for entry in add_records(list(records), folder, _protocol_texts(), recheck.findings):
+    recheck = rechecks()
+    for entry in add_records(list(records), folder, protocol_texts(), recheck.findings):
         echo(f"entry    {short_path(entry)}")
-    _tell_believed(recheck)
+    tell_believed(recheck)
 
 
 @click.command()
@@ -75,15 +75,15 @@ def check(ctx: click.Context, paths: Sequence[str], folder: Path, against: str |
     from mibench.cli.checks import compared, tell
     from mibench.leaderboard import check_paths, verify
 
-    recheck = _recheck()
+    recheck = rechecks()
     files, names = _sorted_out(paths)
-    texts = _protocol_texts() if files else {}
+    texts = protocol_texts() if files else {}
     checked = list(check_paths(files, folder, texts, recheck.findings)) if files else []
     for name in names if paths else (None,):
         checked += verify(folder, name, recheck.findings)
     checked += compared(against, folder) if against else ()
     tell(checked, as_json=as_json)
-    _tell_believed(recheck)
+    tell_believed(recheck)
     ctx.exit(EXIT_FAILED_CELLS if any(one.findings for one in checked) else EXIT_OK)
 
 
@@ -124,7 +124,8 @@ def _sorted_out(asked: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(map(Path, paths)), [one for one in asked if one not in paths]
 
 
-def _recheck() -> Recheck:
+def rechecks() -> Recheck:
+    """Return the rules that need the installed components."""
     from mibench.assemble.recheck import Recheck
     from mibench.registry.registry import load_registry
     from mibench.store.store import default_root
@@ -132,7 +133,7 @@ def _recheck() -> Recheck:
     return Recheck.beside(load_registry(), default_root())
 
 
-def _tell_believed(recheck: Recheck) -> None:
+def tell_believed(recheck: Recheck) -> None:
     """Remember what was learnt, and say what is not installed here in the version that made the records."""
     from mibench.cli.terminal import note
 
@@ -141,7 +142,7 @@ def _tell_believed(recheck: Recheck) -> None:
         note(f"reported {what} of {records} records: not installed in the version that made them, so not recomputed")
 
 
-def _protocol_texts() -> dict[str, str]:
+def protocol_texts() -> dict[str, str]:
     """Return the YAML of every installed protocol; one that is broken concerns only its own records."""
     from mibench.cli.terminal import note
     from mibench.protocol.load import load_protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,12 @@ class Batch:
         for board in self._taken:
             write_atomic(board.table_file, to_csv(load_board(self._folder, board.id)))
         return entries
+
+    def protocol_of(self, record: Record) -> LoadedProtocol | None:
+        """Return the protocol by which a record is judged; ``None`` if there is none."""
+        with contextlib.suppress(UsageError):
+            return self._protocol(BoardFolder(self._folder, record.protocol.name, record.protocol.version))
+        return None
 
     def _protocol(self, board: BoardFolder) -> LoadedProtocol | None:
         if board not in self._protocols:

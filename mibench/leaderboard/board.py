@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mibench.leaderboard.access import Access, narrowed
@@ -12,6 +13,8 @@ from mibench.leaderboard.ranks import in_order, rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import flag_fewer, make_rows
 from mibench.leaderboard.withdrawals import Withdrawal, withdrawals
+from mibench.protocol.load import LoadedProtocol
+from mibench.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,16 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
-    protocol = loaded.protocol
     records = [record for _, record in board.records()]
+    section = section_of(records, loaded, by_attack=by_attack, access=access)
+    return replace(section, withdrawn=tuple(withdrawals(board)))
+
+
+def section_of(
+    records: Sequence[Record], loaded: LoadedProtocol, *, by_attack: bool = False, access: Access | None = None
+) -> ProtocolBoard:
+    """Return the board that some records of a protocol would be. Arguments as for :func:`load_board`."""
+    protocol = loaded.protocol
     if access:
         records, protocol = narrowed(records, protocol, access)
     if by_attack:
@@ -88,7 +99,7 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
         made = make_rows(records, protocol)
         rows = rank(made if protocol.suite else flag_fewer(made))
     return ProtocolBoard(
-        protocol=board.id,
+        protocol=loaded.id,
         digest=loaded.digest,
         summary=protocol.summary,
         headline=protocol.headline,
@@ -97,5 +108,4 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
         undefended=protocol.undefended.name,
         smallest=smallest_seen([row.difference for row in rows if row.defense != protocol.undefended.name]),
         rows=tuple(rows),
-        withdrawn=tuple(withdrawals(board)),
     )

@@ -45,7 +45,7 @@ def _entry(path: Path, folder: Path) -> tuple[BoardFolder, list[Path]]:
 def _row(asked: str, folder: Path) -> tuple[BoardFolder, list[Path]]:
     address = _ADDRESS.fullmatch(asked)
     places = choose(folder, f"{address[1]}@{address[2]}" if address else None)
-    name = address[3] if address else asked
+    name = address[3] if address else asked.removesuffix(".html")
     rows = {(board, slug): entries for board in places for slug, entries in _rows(board, folder).items()}
     found = [key for key in rows if key[1] == name]
     if not found:

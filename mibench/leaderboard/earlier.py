@@ -63,7 +63,8 @@ def _in_git(asked: str, folder: Path) -> dict[str, bytes]:
         _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
     except UsageError:
         return {}  # the folder is younger than that commit
-    packed = _git(folder, "archive", "--format=tar", name)
+    top = Path(_git(folder, "rev-parse", "--show-toplevel").decode().strip("\n"))
+    packed = _git(top, "archive", "--format=tar", name)
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         return {one.name: file.read() for one in tar if one.isreg() and (file := tar.extractfile(one))}
 

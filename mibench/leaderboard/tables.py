@@ -44,15 +44,22 @@ def to_table(board: Board) -> list[TextTable]:
 
 def to_markdown(board: Board) -> str:
     """Return Markdown with one table for each protocol version, and one of its incomplete rows."""
-    parts = []
-    for table in to_table(board):
-        kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
-        rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
-        lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
-        body = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
-        commands = "".join(f"- {markdown(line)}\n" for line in (*table.commands, *table.withdrawn))
-        parts.append(f"### {markdown(table.title)}\n\n{body}\n\n{markdown(table.footer)}\n" + commands)
-    return "\n".join(parts)
+    return "\n".join(map(as_markdown, to_table(board)))
+
+
+def as_markdown(table: TextTable) -> str:
+    """Return a table as Markdown, with its title, footer and lines."""
+    kept = [place for place, name in enumerate(table.columns) if name != EVIDENCE]  # for screens and programs
+    rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
+    lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
+    body = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
+    commands = "".join(f"- {markdown(line)}\n" for line in (*table.commands, *table.withdrawn))
+    return f"### {markdown(table.title)}\n\n{body}\n\n{markdown(table.footer)}\n" + commands
+
+
+def table_of(section: ProtocolBoard, rows: Sequence[Row]) -> TextTable:
+    """Return the table of some rows of a section, without the long explanation below."""
+    return _table(section, section.protocol, rows, _columns(section, rows), f"rank among {len(section.rows)} rows")
 
 
 def _ranked(section: ProtocolBoard) -> TextTable:
