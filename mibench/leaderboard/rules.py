@@ -1,8 +1,9 @@
 """What a record must satisfy to be on a board: a table of small rules with stable identifiers.
 
 Families: MB1xx schema and parts, MB2xx identity and digest, MB3xx protocol, MB5xx controls, MB6xx numbers, MB7xx
-provenance, MB8xx board structure. MB4xx (statistics) and MB9xx (presentation) are reserved. Rules that need the
-installed components (MB111, MB112, MB205, MB614) are in ``mibench.assemble.recheck``.
+provenance, MB8xx boards: their structure (MB80x), withdrawals (MB81x), what became of an earlier state (MB82x). MB4xx
+(statistics) and MB9xx (presentation) are reserved. Rules that need the installed components (MB111, MB112, MB205,
+MB614) are in ``mibench.assemble.recheck``.
 """
 
 from __future__ import annotations
