@@ -11,6 +11,7 @@ import pytest
 from mibench.registry.origins import origin_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SSH, THERE = "git+ssh://host.example/x@", "a folder or file on the submitter's machine"
 VCS = {"url": "https://token:secret@host.example/me/mine.git", "vcs_info": {"vcs": "git", "commit_id": COMMIT}}
 
 
@@ -37,8 +38,8 @@ def install(site: Path, stated: Any) -> None:
         (None, "pip install some-defense==1.2", True),
         (VCS, f"pip install git+https://host.example/me/mine.git@{COMMIT}", True),
         ({"url": "https://host.example/x.whl", "archive_info": {}}, "pip install https://host.example/x.whl", True),
-        ({"url": "ssh://git@host.example/x", "vcs_info": {"vcs": "git"}}, "pip install git+ssh://host.example/x@", False),
-        ({"url": "file:///elsewhere/mine", "dir_info": {"editable": True}}, "a folder or file on the submitter's machine", False),
+        ({"url": "ssh://git@host.example/x", "vcs_info": {"vcs": "git"}}, f"pip install {SSH}", False),
+        ({"url": "file:///elsewhere/mine", "dir_info": {"editable": True}}, THERE, False),
         ({"url": "file:///repo%20of%20all/plugins/x", "dir_info": {}}, "in this repository", True),
         ("{", "not installed here", False),
     ],
