@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mibench.api.copies import PARTS as PARTS
+from mibench.api.copies import CopiedImage as CopiedImage
 from mibench.api.copies import Copy as Copy
 from mibench.api.copies import FileNote as FileNote
 from mibench.api.errors import UsageError
@@ -267,6 +268,13 @@ class Dataset(ABC):
             DataError: if the folder does not hold the dataset.
         """
         raise UsageError(f"{type(self).__name__} needs no copy of yours; there is nothing to prepare")
+
+    def files(self) -> Mapping[str, Sequence[CopiedImage]]:
+        """Return the files that it is read from, with the SHA-256 that each has to have, in the order of classes.
+
+        For descriptions that others read. Must not need the files. Default: nothing is known of them.
+        """
+        return {}
 
     def notes(self) -> Sequence[FileNote]:
         """Return what is to be said about single files, as ``mibench data check`` shows it. Default: nothing."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mibench.cli.terminal import echo, echo_json, echo_text, short_path
+from mibench.cli.terminal import echo, echo_json, echo_text, note, short_path
 from mibench.results.display import printable
 
 if TYPE_CHECKING:
@@ -40,11 +41,22 @@ def schema() -> None:
     echo_text(schema_text())
 
 
+def compared(against: str, folder: Path) -> list[Checked]:
+    """Return what is gone or changed since an earlier state of a leaderboards folder, and say what was compared."""
+    from mibench.leaderboard.against import changed_since, published
+    from mibench.leaderboard.earlier import earlier_state
+
+    earlier = earlier_state(against, folder)
+    found = list(changed_since(earlier, folder))
+    note(f"compared with {printable(against)}, which has {published(earlier)} entries")
+    return found
+
+
 def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
     """Print what is wrong with files, as lines or as JSON."""
     broken = [one for one in checked if one.findings]
     if as_json:
-        echo_json({"checked": len(checked), "refused": len(broken), "violations": _violations(broken)})
+        echo_json({"checked": len(checked), "refused": len(broken), "violations": as_violations(broken)})
         return
     for one in broken:
         told = "; ".join(f"{finding.id} {finding.text}" for finding in one.findings)
@@ -52,7 +64,8 @@ def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
     echo(f"checked  {len(checked)} files, {len(broken)} refused")
 
 
-def _violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
+def as_violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
+    """Return what is wrong with files as plain values."""
     return [
         {
             "file": one.path.as_posix(),

@@ -129,6 +129,34 @@ def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     ctx.exit(EXIT_FAILED_CELLS if bad else EXIT_OK)
 
 
+@data.command()
+@click.argument("name")
+@click.option("--out", type=FOLDER, required=True, help="Folder for croissant.json and the tables that it describes.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of the dataset; repeatable.")
+@click.option("--url", default="", help="Address that the folder will have.")
+@click.option("--date", default=None, help="YYYY-MM-DD [default: SOURCE_DATE_EPOCH, or today].")
+def croissant(name: str, out: Path, settings: tuple[str, ...], url: str, date: str | None) -> None:
+    """Describe dataset NAME for others, as Croissant 1.0: terms, paper, classes, SHA-256 of files where they are known.
+
+    No photograph is written, no path of this machine, and of a prepared copy no names of files.
+    """
+    from mibench.base.files import write_atomic
+    from mibench.cli.croissant import described
+    from mibench.cli.site import address_of, date_of
+    from mibench.cli.terminal import note, short_path
+    from mibench.exchange.dataset_croissant import dataset_croissant
+
+    registry = load_registry()
+    with aside():
+        made, missing = described(registry.get("dataset", name), _dataset(registry, name, settings, copied=True))
+    for line in missing:
+        note(f"described without what is not here: {line}")
+    files = list(dataset_croissant(made, url=address_of(url, "--url"), date=date_of(date)))
+    for file, text in files:
+        write_atomic(out / file, text)
+    echo(f"written  {short_path(out)}: {', '.join(file for file, _ in files)}")
+
+
 def _dataset(registry: Registry, name: str, settings: Sequence[str] = (), *, copied: bool = False) -> Dataset:
     """Build a dataset; one with copies reads the prepared one, if that is wanted and there is one."""
     from mibench.api import params

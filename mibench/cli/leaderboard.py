@@ -26,6 +26,8 @@ _HERE = "mibench.cli.leaderboard"
 COMMANDS = {
     "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
     "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
+    "submit": LazyCommand("mibench.cli.submit:submit", "Prepare a pull request from the records of runs."),
+    "withdraw": LazyCommand("mibench.cli.withdraw:withdraw", "Take a row or records from a board, with a reason."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
@@ -51,35 +53,40 @@ def add(records: Sequence[Path], folder: Path) -> None:
     from mibench.cli.terminal import echo, short_path
     from mibench.leaderboard import add_records
 
-    recheck = _recheck()
-    for entry in add_records(list(records), folder, _protocol_texts(), recheck.findings):
+    recheck = rechecks()
+    for entry in add_records(list(records), folder, protocol_texts(), recheck.findings):
         echo(f"entry    {short_path(entry)}")
-    _tell_believed(recheck)
+    tell_believed(recheck)
 
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH|PROTOCOL]...")
 @click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option(
+    "--against", metavar="FOLDER|COMMIT", help="Earlier state of --from: what it has may not vanish or change."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: each violation with file, rule, field, remedy.")
 @click.pass_context
-def check(ctx: click.Context, paths: Sequence[str], folder: Path, as_json: bool) -> None:
+def check(ctx: click.Context, paths: Sequence[str], folder: Path, against: str | None, as_json: bool) -> None:
     """Check records, or all entries of boards, by the rules that `add` has, and print all violations at once.
 
     PATH is a record, a folder of records, a leaderboards folder or that of one board. PROTOCOL is a board of `--from`;
     without any, all of its boards are checked. Entries are planned again with the installed plugins. Exit code 1 if a
-    file breaks a rule; `mibench leaderboard rules` explains each.
+    file breaks a rule; `mibench leaderboard rules` explains each. With `--against`, so does every entry of an earlier
+    state that is gone or changed without a withdrawal.
     """
-    from mibench.cli.checks import tell
+    from mibench.cli.checks import compared, tell
     from mibench.leaderboard import check_paths, verify
 
-    recheck = _recheck()
+    recheck = rechecks()
     files, names = _sorted_out(paths)
-    texts = _protocol_texts() if files else {}
+    texts = protocol_texts() if files else {}
     checked = list(check_paths(files, folder, texts, recheck.findings)) if files else []
     for name in names if paths else (None,):
         checked += verify(folder, name, recheck.findings)
+    checked += compared(against, folder) if against else ()
     tell(checked, as_json=as_json)
-    _tell_believed(recheck)
+    tell_believed(recheck)
     ctx.exit(EXIT_FAILED_CELLS if any(one.findings for one in checked) else EXIT_OK)
 
 
@@ -107,8 +114,8 @@ def show(protocol: str | None, form: str | None, by_attack: bool, access: Access
     for table in boards.to_table(board):
         echo_table(table.columns, table.rows, title=table.title)
         echo(table.footer)
-        for command in table.commands:
-            echo(command)
+        for line in (*table.commands, *table.withdrawn):
+            echo(line)
         echo()
 
 
@@ -120,7 +127,8 @@ def _sorted_out(asked: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(map(Path, paths)), [one for one in asked if one not in paths]
 
 
-def _recheck() -> Recheck:
+def rechecks() -> Recheck:
+    """Return the rules that need the installed components."""
     from mibench.assemble.recheck import Recheck
     from mibench.registry.registry import load_registry
     from mibench.store.store import default_root
@@ -128,7 +136,7 @@ def _recheck() -> Recheck:
     return Recheck.beside(load_registry(), default_root())
 
 
-def _tell_believed(recheck: Recheck) -> None:
+def tell_believed(recheck: Recheck) -> None:
     """Remember what was learnt, and say what is not installed here in the version that made the records."""
     from mibench.cli.terminal import note
 
@@ -137,7 +145,7 @@ def _tell_believed(recheck: Recheck) -> None:
         note(f"reported {what} of {records} records: not installed in the version that made them, so not recomputed")
 
 
-def _protocol_texts() -> dict[str, str]:
+def protocol_texts() -> dict[str, str]:
     """Return the YAML of every installed protocol; one that is broken concerns only its own records."""
     from mibench.cli.terminal import note
     from mibench.protocol.load import load_protocol

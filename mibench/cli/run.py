@@ -155,7 +155,7 @@ def _how_to_publish(result: RunResult) -> str:
         return ""
     if len(sound) == len(result.record_paths):
         sound = [f"{shlex.quote(short_path(result.record_paths[0].parent))}/*.json"]
-    return f"      publish with: mibench leaderboard add {' '.join(sound)}"
+    return f"      publish with: mibench leaderboard submit {' '.join(sound)}"
 
 
 def _tell_refusals(result: RunResult) -> None:

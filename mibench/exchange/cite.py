@@ -6,6 +6,7 @@ import re
 
 from mibench.base.canonical import digest
 from mibench.leaderboard.row import Row
+from mibench.leaderboard.slug import row_slug as row_slug
 from mibench.results.display import printable
 
 _SPECIAL = {
@@ -46,15 +47,6 @@ def cite_row(row: Row, digest_of_protocol: str, slug: str, address: str = "") ->
         fields["howpublished"] = f"{{\\url{{{address}}}}}"
     body = ",\n".join(f"  {field} = {value}" for field, value in fields.items())
     return f"@misc{{{row_key(row, slug)},\n{body}\n}}\n"
-
-
-def row_slug(row: Row) -> str:
-    """Return a row's name in addresses and files: lower-case letters, digits, ``.``, ``_`` and ``-``.
-
-    It stays while the row's model, defense, version and parameters do.
-    """
-    text = f"{row.model}-{row.defense}-{row.params_digest}".lower()
-    return re.sub(r"[^a-z0-9._-]+", "-", text).strip("-.")[:120] or "row"
 
 
 def row_key(row: Row, slug: str) -> str:

@@ -35,7 +35,7 @@ def check_attestations(
     Args:
         board: the board.
         loaded: its protocol.
-        entries: its records by digest.
+        entries: its records by digest, withdrawn ones too.
     """
     read: dict[Path, Attestation] = {}
     for path in attestation_files(board):
@@ -57,7 +57,7 @@ def findings(
         name: of its file.
         one: the attestation.
         loaded: the protocol of its board.
-        entries: the records of the board by digest.
+        entries: the records of the board by digest, withdrawn ones too.
         attested: all attestations of the board.
     """
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
-from mibench.leaderboard.variants import component_digest
+from mibench.leaderboard.slot import differences, slot
+from mibench.leaderboard.withdrawal_rules import Barred, barred, comes_back
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.io import file_name, save_record
-from mibench.results.record import MetricValue, Record
+from mibench.results.record import Record
 
 Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
 """Further rules, which need more than a record and its protocol (see ``mibench.assemble.recheck``)."""
@@ -42,6 +44,7 @@ class Batch:
         self._folder, self._texts, self._recheck = folder, texts, recheck
         self._protocols: dict[BoardFolder, LoadedProtocol | None] = {}
         self._taken: dict[BoardFolder, dict[str, tuple[Path, Record]]] = {}
+        self._barred: dict[BoardFolder, Mapping[str, list[Barred]]] = {}
 
     def consider(self, record: Record) -> list[Finding]:
         """Return why a record cannot be accepted; nothing if it can."""
@@ -72,6 +75,12 @@ class Batch:
             write_atomic(board.table_file, to_csv(load_board(self._folder, board.id)))
         return entries
 
+    def protocol_of(self, record: Record) -> LoadedProtocol | None:
+        """Return the protocol by which a record is judged; ``None`` if there is none."""
+        with contextlib.suppress(UsageError):
+            return self._protocol(BoardFolder(self._folder, record.protocol.name, record.protocol.version))
+        return None
+
     def _protocol(self, board: BoardFolder) -> LoadedProtocol | None:
         if board not in self._protocols:
             frozen = board.protocol()
@@ -80,6 +89,10 @@ class Batch:
         return self._protocols[board]
 
     def _claim(self, board: BoardFolder, record: Record) -> list[Finding]:
+        if board not in self._barred:
+            self._barred[board] = barred(board)
+        if found := comes_back(record, self._barred[board]):
+            return found
         taken = self._taken.setdefault(board, {})
         if not taken:
             for path, old in board.records():
@@ -97,7 +110,7 @@ class Batch:
             taken[slot(record)] = taken[record.cell.key] = (entry, record)
             return []
         taken.setdefault(slot(record), existing)
-        differing = _differences(existing[1], record)
+        differing = differences(existing[1], record)
         if not differing:
             return []
         text = f"{existing[0].name} holds the same cell with other numbers ({'; '.join(differing[:3])})"
@@ -110,13 +123,6 @@ def check_all(record: Record, protocol: LoadedProtocol, recheck: Recheck | None)
     return check_record(record, protocol) or list(recheck(record, protocol) if recheck else ())
 
 
-def slot(record: Record) -> str:
-    """What a board has room for once: a second run of it is a repetition, however its key came about."""
-    cell = record.cell
-    parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
-    return "/".join(parts)
-
-
 def _measured_otherwise(old: Record, new: Record) -> bool:
     """Tell whether two records differ in the versions of their metrics."""
     versions = [
@@ -124,15 +130,3 @@ def _measured_otherwise(old: Record, new: Record) -> bool:
         for record in (old, new)
     ]
     return versions[0] != versions[1]
-
-
-def _differences(old: Record, new: Record) -> list[str]:
-    before, after = _numbers(old), _numbers(new)
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return [f"{name} {before.get(name)} there, {after.get(name)} here" for name in names]
-
-
-def _numbers(record: Record) -> dict[str, float]:
-    parts: dict[str, Mapping[str, MetricValue]] = {"": record.metrics}
-    parts.update({f"{name}: ": metrics for name, metrics in record.controls.items()})
-    return {f"{prefix}{name}": metric.value for prefix, metrics in parts.items() for name, metric in metrics.items()}

@@ -14,6 +14,9 @@ from mibench.leaderboard.ranks import in_order, rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import flag_fewer, make_rows
 from mibench.leaderboard.standing import Attested
+from mibench.leaderboard.withdrawals import Withdrawal, withdrawals
+from mibench.protocol.load import LoadedProtocol
+from mibench.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class ProtocolBoard:
         smallest: the smallest true difference to it that a row can show with a power of 80 %, as a median over rows;
             ``None`` if that is not known.
         rows: ranked rows, least leakage first, then those without a rank.
+        withdrawn: what was withdrawn from the board, oldest first.
     """
 
     protocol: str
@@ -42,6 +46,7 @@ class ProtocolBoard:
     undefended: str
     smallest: float | None
     rows: tuple[Row, ...]
+    withdrawn: tuple[Withdrawal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,17 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
     loaded = board.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(board.protocol_file)
-    protocol = loaded.protocol
     records = [record for _, record in board.records()]
+    section = section_of(records, loaded, by_attack=by_attack, access=access)
+    rows = _attested(section.rows, Attested(attestations(board)))
+    return replace(section, rows=tuple(rows), withdrawn=tuple(withdrawals(board)))
+
+
+def section_of(
+    records: Sequence[Record], loaded: LoadedProtocol, *, by_attack: bool = False, access: Access | None = None
+) -> ProtocolBoard:
+    """Return the board that some records of a protocol would be. Arguments as for :func:`load_board`."""
+    protocol = loaded.protocol
     if access:
         records, protocol = narrowed(records, protocol, access)
     if by_attack:
@@ -87,9 +101,8 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
     else:
         made = make_rows(records, protocol)
         rows = rank(made if protocol.suite else flag_fewer(made))
-    rows = _attested(rows, Attested(attestations(board)))
     return ProtocolBoard(
-        protocol=board.id,
+        protocol=loaded.id,
         digest=loaded.digest,
         summary=protocol.summary,
         headline=protocol.headline,

@@ -37,10 +37,15 @@ def check_paths(
             whole = path.resolve()
             yield from verify(whole.parent.parent, f"{whole.parent.name}@{whole.name}", recheck)
         else:
-            yield from (_one(file, batch) for file in _files(path))
+            yield from (_one(file, batch) for file in record_files(path))
 
 
-def _files(path: Path) -> list[Path]:
+def record_files(path: Path) -> list[Path]:
+    """Return a file itself, or the JSON files below a folder, in order.
+
+    Raises:
+        UsageError: for a folder without any.
+    """
     if not path.is_dir():
         return [path]
     found = sorted(file for file in path.rglob("*.json") if not file.name.startswith("."))

@@ -47,6 +47,7 @@ def _head(section: ProtocolBoard) -> dict[str, Any]:
         "suite": list(section.suite),
         "undefended": section.undefended,
         "smallest_difference": section.smallest,
+        "withdrawn": [one.notice.model_dump(mode="json") for one in section.withdrawn],
     }
 
 

@@ -1,8 +1,9 @@
 """What a record must satisfy to be on a board: a table of small rules with stable identifiers.
 
 Families: MB1xx schema and parts, MB2xx identity and digest, MB3xx protocol, MB5xx controls, MB6xx numbers, MB7xx
-provenance, MB8xx board structure, MB9xx attestations. MB4xx (statistics) is reserved. Rules that need the
-installed components (MB111, MB112, MB205, MB614) are in ``mibench.assemble.recheck``.
+provenance, MB8xx boards: their structure (MB80x), withdrawals (MB81x), what became of an earlier state (MB82x), MB9xx
+attestations. MB4xx (statistics) is reserved. Rules that need the installed components (MB111, MB112, MB205, MB614) are
+in ``mibench.assemble.recheck``.
 """
 
 from __future__ import annotations

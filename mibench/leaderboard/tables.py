@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.evidence import BELIEVED, RECOMPUTED
 from mibench.leaderboard.row import Row
+from mibench.leaderboard.withdrawals import Withdrawal
 from mibench.results.display import difference, printable, short, with_interval
 
 EVIDENCE, VALUES = "evidence", "values"
@@ -25,6 +26,7 @@ class TextTable:
         rows: cells, as many as columns.
         footer: one line on controls and reading.
         commands: what completes the rows; empty for rows that are complete.
+        withdrawn: a line for each withdrawal from the board.
     """
 
     title: str
@@ -32,6 +34,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
     footer: str
     commands: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 def to_table(board: Board) -> list[TextTable]:
@@ -41,22 +44,39 @@ def to_table(board: Board) -> list[TextTable]:
 
 def to_markdown(board: Board) -> str:
     """Return Markdown with one table for each protocol version, and one of its incomplete rows."""
-    parts = []
-    for table in to_table(board):
-        kept = [
-            place for place, name in enumerate(table.columns) if name not in (EVIDENCE, VALUES)
-        ]  # for screens and programs
-        rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
-        lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
-        body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        commands = "".join(f"- {_markdown(command)}\n" for command in table.commands)
-        parts.append(f"### {_markdown(table.title)}\n\n{body}\n\n{_markdown(table.footer)}\n" + commands)
-    return "\n".join(parts)
+    return "\n".join(map(as_markdown, to_table(board)))
+
+
+def as_markdown(table: TextTable) -> str:
+    """Return a table as Markdown, with its title, footer and lines."""
+    for_screens = (EVIDENCE, VALUES)
+    kept = [place for place, name in enumerate(table.columns) if name not in for_screens]
+    rows = [tuple(line[place] for place in kept) for line in (table.columns, *table.rows)]
+    lines = [rows[0], tuple("---" for _ in kept), *rows[1:]]
+    body = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
+    commands = "".join(f"- {markdown(line)}\n" for line in (*table.commands, *table.withdrawn))
+    return f"### {markdown(table.title)}\n\n{body}\n\n{markdown(table.footer)}\n" + commands
+
+
+def table_of(section: ProtocolBoard, rows: Sequence[Row]) -> TextTable:
+    """Return the table of some rows of a section, without the long explanation below."""
+    return _table(section, section.protocol, rows, _columns(section, rows), f"rank among {len(section.rows)} rows")
 
 
 def _ranked(section: ProtocolBoard) -> TextTable:
     rows = [row for row in section.rows if not row.missing]
-    return _table(section, _title(section), rows, _columns(section, rows), printable(_footer(section, rows), 2000))
+    made = _table(section, _title(section), rows, _columns(section, rows), printable(_footer(section, rows), 2000))
+    return replace(made, withdrawn=tuple(withdrawn_lines(section.withdrawn)))
+
+
+def withdrawn_lines(found: Sequence[Withdrawal]) -> list[str]:
+    """Return a line for each withdrawal: when, what, by whom and why."""
+    lines = []
+    for notice in (one.notice for one in found):
+        defenses = ", ".join(dict.fromkeys(one.file.partition("/")[0] for one in notice.records))
+        many = f"{len(notice.records)} record{'s' * (len(notice.records) > 1)}"
+        lines.append(printable(f"withdrawn {notice.date}: {many} of {defenses}, by {notice.by}: {notice.reason}", 500))
+    return lines
 
 
 def _incomplete(section: ProtocolBoard) -> list[TextTable]:
@@ -156,7 +176,8 @@ def radii(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(sorted({eps for row in rows for eps in row.robust}, key=float))
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Return foreign text as Markdown that shows it and means nothing else."""
     for char, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("!", "\\!")):
         text = text.replace(char, safe)
     return text

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mibench.leaderboard.attestation_rules import check_attestations
-from mibench.leaderboard.batch import Recheck, check_all, slot
+from mibench.leaderboard.batch import Recheck, check_all
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.slot import slot
+from mibench.leaderboard.withdrawal_rules import barred, check_withdrawn, comes_back
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
 from mibench.results.record import Record
@@ -59,7 +61,9 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
         return
     taken: dict[str, Path] = {}
     first: tuple[Path, Record] | None = None
-    readable, entries = True, dict[str, Record]()
+    withdrawn = [Checked(*one) for one in check_withdrawn(board)]
+    gone = {} if any(one.findings for one in withdrawn) else barred(board)
+    readable, published = True, {old.record.digest: old.record for place in gone.values() for old in place}
     for path in board.files():
         try:
             record = board.read(path)
@@ -68,12 +72,14 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
             yield Checked(path, [unreadable(error, path)])
         else:
             first = first or (path, record)
-            entries[record.digest] = record
+            published[record.digest] = record
             found = _findings(path, record, loaded, taken, recheck)
+            found += comes_back(record, gone)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
-    if not readable:  # what was said of the damaged entry cannot be told from what was said of nothing
-        return
-    said = [Checked(path, found) for path, found in check_attestations(board, loaded, entries)]
+    yield from withdrawn
+    if not readable or any(one.findings for one in withdrawn):
+        return  # what was said of a damaged record cannot be told from what was said of nothing
+    said = [Checked(path, found) for path, found in check_attestations(board, loaded, published)]
     yield from said
     if not any(finding.id == UNREADABLE for one in said for finding in one.findings):
         yield Checked(board.table_file, _table(folder, board))

@@ -26,6 +26,7 @@ from mibench.site.matrix import matrix
 from mibench.site.methods_page import methods_page
 from mibench.site.pages import render
 from mibench.site.row_page import row_page
+from mibench.site.withdrawn import Gone
 
 CHANGES = "changes.json"
 MARK = "mibench-site.json"
@@ -90,13 +91,32 @@ def _files(
     yield schema_name(), schema_text()
     yield CHANGES, history.to_json(told)
     yield "changes.xml", history.to_atom(told["changes"], settings.url, settings.date)
-    for address, change in history.gone(told["changes"], boards).items():
-        own = history.of_row(told["changes"], change["board"], change["row"])
-        root, what = "../" * address.count("/"), change["row"] or change["board"]
-        yield address, render("gone.html", root=root, what=what, changes=own)
+    yield "withdrawn.html", render("withdrawn.html", root="", boards=boards)
+    yield from _gone_files(boards, told["changes"])
     for board in boards:
         for name, text in _board_files(board, told["changes"], library, settings):
             yield f"{board.address}/{name}", text
+
+
+def _gone_files(boards: Sequence[BoardPages], changes: Sequence[history.Change]) -> Iterator[File]:
+    """Yield a page for each address at which a row or board stood: it says when it went and why."""
+    withdrawn: dict[str, list[Gone]] = {}
+    for board in boards:
+        there = {entry.slug for entry in board.entries}
+        for one in board.withdrawn:
+            if one.slug not in there:
+                withdrawn.setdefault(f"{board.address}/rows/{one.slug}.html", []).append(one)
+    rows = {address: (own[0].board, own[0].slug) for address, own in withdrawn.items()}
+    rows |= {address: (change["board"], change["row"]) for address, change in history.gone(changes, boards).items()}
+    for address, (name, row) in rows.items():
+        own = withdrawn.get(address, [])
+        root, what = "../" * address.count("/"), own[0].name if own else row or name
+        yield (
+            address,
+            render(
+                "gone.html", root=root, what=what, board=name, withdrawn=own, changes=history.of_row(changes, name, row)
+            ),
+        )
 
 
 def _board_files(
@@ -112,7 +132,8 @@ def _board_files(
     for entry in board.entries:
         page = row_page(board, entry, columns, library, settings.url)
         own = history.of_row(changes, board.section.protocol, entry.slug)
-        more = {"changes": own, "entries_url": settings.entries_url}
+        taken = [one for one in board.withdrawn if one.slug == entry.slug]
+        more = {"changes": own, "withdrawn": taken, "entries_url": settings.entries_url}
         yield f"rows/{entry.slug}.html", render("row.html", root="../../../", page=page, **more, **common)
     whole = Board((board.section,))
     yield "board.json", to_json(whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -12,6 +12,7 @@ from mibench.base.canonical import digest
 from mibench.exchange.cite import records_digest
 from mibench.results.display import short
 from mibench.site.entry import BoardPages, Entry
+from mibench.site.withdrawn import Gone
 
 FORMAT = 1
 MOST = 500
@@ -31,16 +32,20 @@ def note_changes(boards: Sequence[BoardPages], before: Mapping[str, Any] | None,
         date: of this build, ``YYYY-MM-DD``.
     """
     now = {board.section.protocol: {entry.slug: _state(entry) for entry in board.entries} for board in boards}
-    if before is None:
-        found = [_begun(date, name, rows) for name, rows in now.items()]
-        return {"format": FORMAT, "boards": now, "changes": found}
-    found = [change for name, rows in now.items() for change in _compare(date, name, before["boards"].get(name), rows)]
-    found += [
-        _change(date, name, "", "went", "the board is no longer published here")
-        for name in before["boards"]
-        if name not in now
+    gone_for_good = [one for board in boards for one in board.withdrawn]
+    told = set(before.get("withdrawn", ())) if before else set()
+    taken = {(one.board, one.slug): one for one in gone_for_good if _key(one) not in told}
+    found = [
+        _change(date, one.board, one.slug, "withdrawn", one.text) for one in gone_for_good if _key(one) not in told
     ]
-    return {"format": FORMAT, "boards": now, "changes": [*found, *before["changes"]][:MOST]}
+    old = before["boards"] if before else {}
+    for name, rows in now.items():
+        found += _compare(date, name, old.get(name), rows, {slug for board, slug in taken if board == name})
+    found += [
+        _change(date, name, "", "went", "the board is no longer published here") for name in old if name not in now
+    ]
+    changes = [*found, *(before["changes"] if before else ())][:MOST]
+    return {"format": FORMAT, "boards": now, "withdrawn": sorted(map(_key, gone_for_good)), "changes": changes}
 
 
 def to_json(content: Mapping[str, Any]) -> str:
@@ -81,10 +86,14 @@ def _state(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _compare(date: str, board: str, before: Mapping[str, State] | None, rows: Mapping[str, State]) -> Iterator[Change]:
+def _compare(
+    date: str, board: str, before: Mapping[str, State] | None, rows: Mapping[str, State], taken: Collection[str]
+) -> Iterator[Change]:
+    """Yield what became of the rows of a board; ``taken`` are those of which records were withdrawn, told already."""
     if before is None:
         yield _begun(date, board, rows)
         return
+    why = _why(before, rows, taken)
     for slug, row in rows.items():
         old = before.get(slug)
         if old is None:
@@ -92,13 +101,33 @@ def _compare(date: str, board: str, before: Mapping[str, State] | None, rows: Ma
         elif old["digest"] != row["digest"]:
             yield _change(date, board, slug, "changed", f"{row['name']}: {_told(old, row)}")
         elif old["rank"] != row["rank"]:
-            yield _change(
-                date, board, slug, "moved", f"{row['name']}: {_moved(old, row)}; its own numbers are as before"
-            )
+            text = f"{row['name']}: {_moved(old, row)}; its own numbers are as before{why}"
+            yield _change(date, board, slug, "moved", text)
     for slug, old in before.items():
-        if slug not in rows:
+        if slug not in rows and slug not in taken:
             text = f"{old['name']}: its {old['records']} records are no longer on the board"
             yield _change(date, board, slug, "went", text)
+
+
+def _why(before: Mapping[str, State], rows: Mapping[str, State], taken: Collection[str]) -> str:
+    """Return which rows made others move."""
+    found = [f"{row['name']} came" for slug, row in rows.items() if slug not in before]
+    found += [
+        f"{row['name']} changed"
+        for slug, row in rows.items()
+        if slug in before and before[slug]["digest"] != row["digest"]
+    ]
+    found += [
+        f"{old['name']} {'was withdrawn' if slug in taken else 'went'}"
+        for slug, old in before.items()
+        if slug not in rows
+    ]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"; {', '.join(found[:3])}{more}" if found else ""
+
+
+def _key(one: Gone) -> str:
+    return f"{one.board}/{one.id}/{one.slug}"
 
 
 def _begun(date: str, board: str, rows: Mapping[str, State]) -> Change:
@@ -142,6 +171,8 @@ def is_history(content: Any) -> bool:
         return False
     rows = [row for board in content.get("boards", {}).values() for row in board.values()]
     fields = {"date", "board", "row", "kind", "text"}
+    if not all(isinstance(one, str) for one in content.get("withdrawn", ())):
+        return False
     return all(
         isinstance(row, dict) and {"name", "rank", "leakage", "attacks", "records", "digest"} <= set(row)
         for row in rows
@@ -158,7 +189,7 @@ def gone(changes: Sequence[Change], boards: Sequence[BoardPages]) -> dict[str, C
     found: dict[str, Change] = {}
     for change in changes:
         address = _address(change)
-        if change["kind"] == "went" and _PLAIN.fullmatch(address) and address not in there:
+        if change["kind"] in ("went", "withdrawn") and _PLAIN.fullmatch(address) and address not in there:
             found.setdefault(address, change)
     return found
 

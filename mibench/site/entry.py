@@ -15,6 +15,7 @@ from mibench.leaderboard.row import Row
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.display import printable
 from mibench.site.library import Library, methods
+from mibench.site.withdrawn import Gone, gone_rows
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class BoardPages:
         newest: whether no newer version of the protocol has a board.
         access: what the attackers of this board see at most; ``None`` for all attackers.
         narrower: boards of the same records for attackers who see less.
+        withdrawn: what was withdrawn from it, newest first.
     """
 
     folder: BoardFolder
@@ -74,6 +76,7 @@ class BoardPages:
     newest: bool
     access: Access | None = None
     narrower: tuple[BoardPages, ...] = ()
+    withdrawn: tuple[Gone, ...] = ()
 
     @property
     def page(self) -> str:
@@ -112,7 +115,7 @@ def _pages(root: Path, folder: BoardFolder, library: Library, *, newest: bool) -
     board = BoardPages(folder, loaded, section, tuple(entries), newest)
     records = [record for entry in entries for record in entry.row.records]
     less = [_for_access(root, board, library, access) for access in accesses(records)]
-    return replace(board, narrower=tuple(less))
+    return replace(board, narrower=tuple(less), withdrawn=tuple(gone_rows(section.withdrawn, loaded)))
 
 
 def _for_access(root: Path, board: BoardPages, library: Library, access: Access) -> BoardPages:

@@ -141,13 +141,13 @@ def test_the_result_is_on_stdout_and_the_rest_on_stderr(mibench, pretence):
     assert lines[5].endswith(".80  .40") or ".80" in lines[5]
     assert lines[6] == "floor .10   gold .90   12 classes, 48 reconstructions, 1 seed"
     assert "report   out/report.html" in shown.out
-    assert "publish with: mibench leaderboard add out/records/*.json" in shown.out
+    assert "publish with: mibench leaderboard submit out/records/*.json" in shown.out
 
 
 def test_only_what_a_board_accepts_is_to_be_published(mibench, pretence):
     pretence.fail("none")
     shown = mibench(*RUN)
-    assert "publish with: mibench leaderboard add out/records/atat.json\n" in shown.out
+    assert "publish with: mibench leaderboard submit out/records/atat.json\n" in shown.out
     assert "no board accepts" not in shown.out
     pretence.refusal = "MB303 components.attack.params.lr: expected 5, got 6"
     shown = mibench(*RUN)

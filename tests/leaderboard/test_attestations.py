@@ -14,8 +14,9 @@ from mibench.api.errors import MibenchError, UsageError
 from mibench.leaderboard import RefusedError, add_records, check_paths, load_board, to_csv, to_json, to_table
 from mibench.leaderboard.attest import Found, Witness, attest, attest_ran, repeated
 from mibench.leaderboard.attestation import Attestation
-from mibench.leaderboard.layout import BoardFolder
+from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.standing import Standing
+from mibench.leaderboard.withdraw import withdraw
 from mibench.results.io import save_record, seal
 from mibench.results.record import Record
 
@@ -128,6 +129,15 @@ def test_a_regrading_that_moved_a_column_differs_however_little(boards: Path) ->
     rounded = {**entry(0).metrics, "reid@5": metric(0.5 + 1e-9)}
     [(_, one)] = attest("regraded", regraded(0, metrics=rounded), boards, BEN)
     assert (one.statements[0].outcome, one.statements[0].moved) == ("equal", {})
+
+
+def test_what_was_said_of_a_withdrawn_record_stays(boards: Path) -> None:
+    attest_ran([entry(0), entry(1)], boards, ANNA)
+    [board] = choose(boards, None)
+    gone = [path for path, record in board.records() if record.cell.seed == 1]
+    withdraw(boards, board, gone, reason="wrong data", by="Anna", date="2026-12-01")
+    assert broken(boards) == []
+    assert (standing(boards).records, standing(boards).ran_by) == (1, ("Anna",))
 
 
 def test_what_is_not_published_cannot_be_repeated(tmp_path: Path, boards: Path) -> None:

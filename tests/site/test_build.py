@@ -61,7 +61,7 @@ def pages(site: Path) -> list[Path]:
 
 def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
     found = pages(site)
-    assert len(found) == 6 + 2 + 5
+    assert len(found) == 7 + 2 + 5
     for page in found:
         read = Page(page)
         assert len(set(read.ids)) == len(read.ids)

