@@ -50,7 +50,7 @@ def make_record(cell: Cell, store: Store, registry: Registry) -> Record:
     attacked = ReconstructFiles(made)
     ledger = {**attacked.ledger(), "trace": _trend(attacked.trace())}
     record = Record(
-        protocol=_protocol(cell),
+        protocol=protocol_ref(cell),
         cell=cell_ref(cell),
         components=_as_made(components(cell, registry), cell, store),
         classes={str(label): identity for label, identity in enumerate(cell.graph.fixed.identities.private)},
@@ -75,7 +75,7 @@ def failed_record(cell: Cell, registry: Registry, stage: str, error: str, *, dev
         Record(
             status="failed",
             failure=Failure(stage=stage, error=error),
-            protocol=_protocol(cell),
+            protocol=protocol_ref(cell),
             cell=cell_ref(cell),
             components=components(cell, registry),
             environment=environment(device),
@@ -196,7 +196,8 @@ def reproduce(cell: Cell) -> str:
     return shlex.join(words)
 
 
-def _protocol(cell: Cell) -> ProtocolRef:
+def protocol_ref(cell: Cell) -> ProtocolRef:
+    """Return the protocol of a cell as records state it."""
     protocol = cell.loaded.protocol
     return ProtocolRef(
         name=protocol.name,

@@ -27,6 +27,8 @@ COMMANDS = {
     "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
     "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
+    "migrate": LazyCommand("mibench.cli.versions:migrate", "Take entries to a newer version of their protocol."),
+    "migrate-records": LazyCommand("mibench.cli.versions:migrate_records", "Rewrite records of an older form."),
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
     "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),

@@ -11,9 +11,10 @@ from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
+from mibench.leaderboard.origins import Origins
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
-from mibench.leaderboard.variants import component_digest
+from mibench.leaderboard.variants import slot
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.io import file_name, save_record
 from mibench.results.record import MetricValue, Record
@@ -38,6 +39,7 @@ class Batch:
         self._folder, self._texts, self._recheck = folder, texts, recheck
         self._protocols: dict[BoardFolder, LoadedProtocol | None] = {}
         self._taken: dict[BoardFolder, dict[str, tuple[Path, Record]]] = {}
+        self._origins = Origins(folder)
 
     def consider(self, record: Record) -> list[Finding]:
         """Return why a record cannot be accepted; nothing if it can."""
@@ -49,7 +51,8 @@ class Batch:
         if protocol is None:
             text = f"{board.id} has no frozen protocol here, and its YAML was not given"
             return [Finding("MB300", Problem("protocol", text, "install the plugin that brings it"))]
-        return check_all(record, protocol, self._recheck) or self._claim(board, record)
+        found = check_all(record, protocol, self._recheck) or self._origins.findings(record)
+        return found or self._claim(board, record)
 
     def write(self, records: Sequence[Record]) -> list[Path]:
         """Write what is new, then refresh the tables."""
@@ -103,13 +106,6 @@ class Batch:
 def check_all(record: Record, protocol: LoadedProtocol, recheck: Recheck | None) -> list[Finding]:
     """Return the rules that a record breaks; those that need components are asked when it breaks no other."""
     return check_record(record, protocol) or list(recheck(record, protocol) if recheck else ())
-
-
-def slot(record: Record) -> str:
-    """What a board has room for once: a second run of it is a repetition, however its key came about."""
-    cell = record.cell
-    parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
-    return "/".join(parts)
 
 
 def _differences(old: Record, new: Record) -> list[str]:

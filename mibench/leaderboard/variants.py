@@ -24,6 +24,13 @@ def component_digest(record: Record, role: str) -> str:
     return digest({"name": part.name, "version": part.version, "params": part.params})[:12] if part else ""
 
 
+def slot(record: Record) -> str:
+    """Return what a board has room for once: a second run of it is a repetition, however its key came about."""
+    cell = record.cell
+    parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
+    return "/".join(parts)
+
+
 def attack_digest(record: Record) -> str:
     """Return digits that identify a record's attack and the prior that it attacked with."""
     return component_digest(record, "attack") + component_digest(record, "prior")

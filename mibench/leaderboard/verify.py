@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mibench.leaderboard.batch import Recheck, check_all, slot
+from mibench.leaderboard.batch import Recheck, check_all
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
+from mibench.leaderboard.origins import Origins
 from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.variants import slot
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
 from mibench.results.record import Record
@@ -57,6 +59,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     if loaded is None:  # choose() lists boards by this very file
         return
     taken: dict[str, Path] = {}
+    origins = Origins(folder)
     first: tuple[Path, Record] | None = None
     readable = True
     for path in board.files():
@@ -68,6 +71,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
         else:
             first = first or (path, record)
             found = _findings(path, record, loaded, taken, recheck)
+            found += [] if found else origins.findings(record)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
     if readable:
         yield Checked(board.table_file, _table(folder, board))

@@ -1,7 +1,7 @@
 """Older forms of the record, and the steps that bring each up to date.
 
-Version 1 is the first, so :data:`STEPS` is empty. Whoever changes the form in a way that older records do not have raises
-``SCHEMA_VERSION`` and adds the step from the version before, with a record of that version as its test.
+Version 1 is the first, so :data:`STEPS` is empty. Whoever changes the form in a way that older records do not have
+raises ``SCHEMA_VERSION`` and adds the step from the version before, with a record of that version as its test.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Step(NamedTuple):
     """From one version of the record to the next.
 
     Attributes:
-        change: takes a record of the older version as plain JSON, which it may change, and returns the newer one. It may
-            raise ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` for what is no such record.
+        change: takes a record of the older version as plain JSON, which it may change, and returns the newer one. For
+            what is no such record it may raise ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError``.
         loses: what of the older version the newer one has no place for, in words; empty if nothing. A record that would
             lose something is never read in passing: its owner migrates the file.
         outside: the parts that were outside of the older version's digest.

@@ -185,8 +185,7 @@ class Origin(Part):
         protocol: ``name@version`` that it was of.
         digest: the digest that it had.
         change: what made it this one. ``"cosmetic"``: it was carried over to a version of the protocol that changes no
-            number. ``"regradable"``: the same reconstructions were measured again. ``"schema"``: its form was brought up
-            to date.
+            number. ``"regradable"``: the same reconstructions were measured again. ``"schema"``: it had an older form.
         schema_version: of the form that it had.
     """
 
