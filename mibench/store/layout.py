@@ -115,6 +115,6 @@ def require_current(root: Path) -> None:
         )
     if marker.layout < LAYOUT:
         raise StoreError(
-            f"the store {root} has layout {marker.layout}, and this mibench uses layout {LAYOUT}. Take it there, without"
-            f" loss, with: mibench store migrate --store {root}"
+            f"the store {root} has layout {marker.layout}, and this mibench uses layout {LAYOUT}. Take it there with:"
+            f" mibench store migrate --store {root}"
         )

@@ -3,7 +3,8 @@
 Layout: ``<root>/artifacts/<stage>/<key>/`` holds committed artifacts and, hidden beside them, drafts; ``work/<key>/``
 checkpoints of unfinished ones, ``locks/`` one lock file per key (:mod:`mibench.store.locks` says why they stay),
 ``damaged/`` what failed its checksum or was in the way, ``layout.json`` which layout this is
-(:mod:`mibench.store.layout`). Lower layers are read-only folders of ready-made artifacts that plugins ship. The umask decides who may read and write: a group shares a store that it makes under ``umask 002``.
+(:mod:`mibench.store.layout`). Lower layers are read-only folders of ready-made artifacts that plugins ship. The umask
+decides who may read and write: a group shares a store that it makes under ``umask 002``.
 """
 
 from __future__ import annotations
