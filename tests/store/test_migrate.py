@@ -43,7 +43,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture()
-def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def second(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    del root  # made before, as a store of the first layout
     monkeypatch.setattr(layout, "LAYOUT", 2)
     monkeypatch.setitem(layout.STEPS, 1, SHARD)
     yield
