@@ -44,7 +44,7 @@ def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
     """Print what is wrong with files, as lines or as JSON."""
     broken = [one for one in checked if one.findings]
     if as_json:
-        echo_json({"checked": len(checked), "refused": len(broken), "violations": _violations(broken)})
+        echo_json({"checked": len(checked), "refused": len(broken), "violations": violations(broken)})
         return
     for one in broken:
         told = "; ".join(f"{finding.id} {finding.text}" for finding in one.findings)
@@ -52,7 +52,8 @@ def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
     echo(f"checked  {len(checked)} files, {len(broken)} refused")
 
 
-def _violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
+def violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
+    """Return each broken rule of some files as plain values, safe to print."""
     return [
         {
             "file": one.path.as_posix(),

@@ -26,6 +26,7 @@ from mibench.site.matrix import matrix
 from mibench.site.methods_page import methods_page
 from mibench.site.pages import render
 from mibench.site.row_page import row_page
+from mibench.site.versions import Versions, versions_of
 
 CHANGES = "changes.json"
 MARK = "mibench-site.json"
@@ -95,18 +96,20 @@ def _files(
         root, what = "../" * address.count("/"), change["row"] or change["board"]
         yield address, render("gone.html", root=root, what=what, changes=own)
     for board in boards:
-        for name, text in _board_files(board, told["changes"], library, settings):
+        found = versions_of(board, boards)
+        for name, text in _board_files(board, found, told["changes"], library, settings):
             yield f"{board.address}/{name}", text
 
 
 def _board_files(
-    board: BoardPages, changes: Sequence[history.Change], library: Library, settings: Settings
+    board: BoardPages, found: Versions, changes: Sequence[history.Change], library: Library, settings: Settings
 ) -> Iterator[File]:
     columns = columns_of(board.section, board.entries)
-    common: dict[str, Any] = {"board": board, "section": board.section}
+    common: dict[str, Any] = {"board": board, "section": board.section, "versions": found}
     tabs = (board, *board.narrower)
     yield from (
-        (tab.page, board_page(tab, library, settings.url, tabs)) for tab in (tabs if board.narrower else (board,))
+        (tab.page, board_page(tab, found, library, settings.url, tabs))
+        for tab in (tabs if board.narrower else (board,))
     )
     yield "matrix.html", render("matrix.html", root="../../", matrix=matrix(board), **common)
     for entry in board.entries:
