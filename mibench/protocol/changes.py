@@ -118,12 +118,19 @@ def _grown(before: Any, after: Any) -> bool:
 
 def _places(place: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield the innermost places in which two values differ."""
+    before, after = _by_name(before), _by_name(after)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in {**before, **after}:
             if before.get(name) != after.get(name):
                 yield from _places(f"{place}.{name}", before.get(name), after.get(name))
     else:
         yield place, before, after
+
+
+def _by_name(value: Any) -> Any:
+    """Return metrics and evaluators by their names; their order means nothing."""
+    named = isinstance(value, list) and value and all(isinstance(one, Mapping) and "name" in one for one in value)
+    return {one["name"]: one for one in value} if named else value
 
 
 def _short(value: Any) -> str:

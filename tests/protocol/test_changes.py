@@ -88,6 +88,17 @@ def test_the_refusal_names_the_fields_and_their_values() -> None:
         declared(OLD, wrong)
 
 
+def test_a_new_metric_is_named_and_an_order_is_no_difference() -> None:
+    text = "metrics: [{name: accuracy}"
+    [found] = differences(OLD, newer((text, text + ", {name: identity-bits}")))
+    assert (found.field, found.before, found.change) == ("metrics.identity-bits", None, "regradable")
+    two = [f"metrics: [{one}]" for one in ("{name: b}, {name: accuracy}", "{name: accuracy}, {name: b}")]
+    old, new = (
+        newer(("metrics: [{name: accuracy}]", order), version=at) for order, at in zip(two, ("1.0", "1.1"), strict=True)
+    )
+    assert differences(old, new) == []
+
+
 def test_what_declares_nothing_is_told_what_to_write() -> None:
     needed = re.escape("its file needs follows: {protocol: tiny@1.0, change: rerun, why: ...}")
     with pytest.raises(UsageError, match=needed):
