@@ -51,8 +51,9 @@ def differences(old: LoadedProtocol, new: LoadedProtocol) -> list[Difference]:
     found = []
     for name in {**before, **after}:
         if name not in ALWAYS and before.get(name) != after.get(name):
-            change = _class(name, before.get(name), after.get(name))
-            found += [Difference(*place, change) for place in _places(name, before.get(name), after.get(name))]
+            was, now = before.get(name), after.get(name)
+            places = [(name, was, now)] if name in COSMETIC else _places(name, was, now)
+            found += [Difference(*place, _class(name, was, now)) for place in places]
     return sorted(found, key=lambda one: -ORDER.index(one.change))
 
 

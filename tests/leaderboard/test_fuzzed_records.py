@@ -3,8 +3,8 @@
 A record is changed in one place and handed in as it is, or sealed again, as anybody can. It goes the whole way: `check
 --json`, `add`, and what was accepted through the board's table, the site, every export, and `check` of the board.
 
-The long run, 10 000 records for each test, is ``MIBENCH_FUZZ=10000 pytest tests/leaderboard/test_fuzzed_records.py``;
-``benchmarks/fuzzed_records.md`` says what it found.
+The long run is ``MIBENCH_FUZZ=10000 pytest tests/leaderboard/test_fuzzed_records.py``: 10 000 records as they are, and
+half as many that are sealed again. ``benchmarks/fuzzed_records.md`` says what it found.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ HOSTILE = [
 ]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(HOSTILE)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
+FIXED = {"rules.html", "read.html", "submit.html"}
+"""Pages that hold nothing of any record."""
 DETERMINED = re.compile(
     r"(metrics|controls/[a-z]+)/reid@[15]/(value|ci95|n|unit|group|higher_is_better)"  # by classes, images, neighbours
     r"|metrics/(accuracy|robust_acc@.*)/(value|ci95|n)|normalized_leakage|status"
@@ -159,7 +161,8 @@ def pages(file: Path, home: Path) -> dict[str, Tags]:
                 assert not [cell for cell in cells if cell[:1] in "=+-@" and cell and not number(cell)]
     build_site(boards, site, {}, Settings("2026-01-01", "https://boards.example/"))
     ElementTree.fromstring((site / "changes.xml").read_text(encoding="utf-8"))
-    return {path.name if path.parent.name != "rows" else "row": Tags(path) for path in site.rglob("*.html")}
+    made = [path for path in site.rglob("*.html") if path.name not in FIXED]
+    return {path.name if path.parent.name != "rows" else "row": Tags(path) for path in made}
 
 
 def number(cell: str) -> bool:
@@ -199,7 +202,7 @@ def test_what_was_edited_is_refused_with_reasons(file: Path, edit: tuple[tuple[A
         assert checked.findings, (place, value)
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=EXAMPLES // 2, suppress_health_check=list(HealthCheck), deadline=None)
 @given(edit=EDITS)
 def test_what_was_sealed_again_breaks_no_rule_and_runs_nowhere(
     file: Path, usual: dict[str, set[str]], edit: tuple[tuple[Any, ...], Any]
