@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mibench.api.errors import DataError, MibenchError, PluginError
 from mibench.assemble.columns import check_columns
 from mibench.assemble.records import cell_ref, components
-from mibench.assemble.replay import CELL, DEFENSE_PARAMS, UPDATE, Replay, Stated, installed_parts, versions
+from mibench.assemble.replay import CELL, DEFENSE_PARAMS, UPDATE, Replay, Stated, installed_parts, stated_versions
 from mibench.leaderboard.finding import Finding, Problem, differs
 from mibench.plan.cells import Cell
 from mibench.plan.facts import Facts
@@ -88,10 +88,9 @@ class Recheck:
         return Counter(role for verdict in self._known.values() for role in verdict.reported)
 
     def _judge(self, record: Record, protocol: LoadedProtocol) -> Verdict:
-        installed = {role: installed_parts(self._registry, part) for role, part in record.components.items()}
+        installed = installed_parts(record, self._registry)
         absent = [role for role, entries in installed.items() if not entries]
-        wrong, older = versions(record, installed)
-        unknown = [Finding("MB112", problem) for problem in wrong]
+        unknown, older = stated_versions(record, installed)
         if unknown or not set(absent) <= {*CELL, "prior"}:
             return Verdict(unknown, [] if unknown else [*record.components, "key"])
         facts = Facts(Stated(self._registry, older), self._memo, lenient=True)

@@ -197,7 +197,7 @@ def reproduce(cell: Cell) -> str:
 
 
 def protocol_ref(cell: Cell) -> ProtocolRef:
-    """Return which protocol a cell is of."""
+    """Return the protocol of a cell as records state it."""
     protocol = cell.loaded.protocol
     return ProtocolRef(
         name=protocol.name,

@@ -1,4 +1,4 @@
-"""The cell of a record, planned again: with the versions of components that it states, and its protocol's text."""
+"""The cell of a record, planned again with what is installed, under any version of its protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mibench.api.errors import PluginError, UsageError
-from mibench.leaderboard.finding import Problem, differs
+from mibench.leaderboard.finding import Finding, differs
 from mibench.plan.cells import Cell, expand_loaded
 from mibench.plan.facts import Facts
 from mibench.plan.memo import Memo
@@ -23,22 +23,51 @@ CELL = ("model", "defense", "attack")
 UPDATE = "install the plugin's release that made the record, and add it again"
 
 
+def installed_parts(record: Record, registry: Registry) -> dict[str, list[Registered]]:
+    """Return what is installed of each component by role: one, several that are used together, or none."""
+    return {role: _installed(part, registry) for role, part in record.components.items()}
+
+
+def _installed(part: ComponentRef, registry: Registry) -> list[Registered]:
+    try:
+        return [registry.get(part.kind, name) for name in split_names(part.name)]
+    except (UsageError, PluginError):
+        return []
+
+
+def stated_versions(
+    record: Record, installed: Mapping[str, list[Registered]]
+) -> tuple[list[Finding], dict[tuple[str, str], str]]:
+    """Return versions that nobody can have made, and older ones by kind and name."""
+    found, older = [], dict[tuple[str, str], str]()
+    for role, entries in installed.items():
+        part = record.components[role]
+        stated = split_names(part.version) if len(entries) > 1 else [part.version]
+        if len(stated) != len(entries) and entries:
+            found.append(Finding("MB112", differs(f"components.{role}.version", "one for each part", part.version)))
+            continue
+        for entry, version in zip(entries, stated, strict=bool(entries)):
+            if version == entry.spec.version:
+                continue
+            if version.isdecimal() and entry.spec.version.isdecimal() and 0 < int(version) < int(entry.spec.version):
+                older[entry.kind, entry.name] = version
+            else:
+                expected = f"{entry.spec.version}, the installed version of {entry.kind} {entry.name!r}"
+                found.append(Finding("MB112", differs(f"components.{role}.version", expected, version, UPDATE)))
+    return found, older
+
+
 class Stated(Registry):
-    """A registry in which some components have an older version of their numbers, as a record states it.
+    """A registry in which some components have an older version of their numbers, as a record states it."""
 
-    Args:
-        registry: the installed one.
-        older: versions by kind and name.
-    """
-
-    def __init__(self, registry: Registry, older: Mapping[tuple[str, str], str]) -> None:
+    def __init__(self, registry: Registry, versions: Mapping[tuple[str, str], str]) -> None:
         vars(self).update(vars(registry))
-        self._older = older
+        self._versions = versions
 
     def get(self, kind: str, name: str) -> Registered:
-        """Return a component, in its older version where it has one."""
+        """Return a component, in the stated version of its numbers."""
         found = super().get(kind, name)
-        version = self._older.get((found.kind, name))
+        version = self._versions.get((found.kind, name))
         return replace(found, spec=replace(found.spec, version=version)) if version else found
 
 
@@ -114,7 +143,7 @@ def planned_cell(
         UsageError: if a component is not installed, is older than the one in the record, or refuses its parameters.
         MibenchError: if this machine lacks something that the cell is planned from.
     """
-    installed = {role: installed_parts(registry, part) for role, part in record.components.items()}
+    installed = installed_parts(record, registry)
     for role, entries in installed.items():
         part = record.components[role]
         if not entries:
@@ -122,39 +151,9 @@ def planned_cell(
                 f"the {part.kind} {part.name!r} is not installed here; install {part.distribution}"
                 f" {part.distribution_version}, which the record was made with"
             )
-    wrong, older = versions(record, installed)
+    wrong, older = stated_versions(record, installed)
     if wrong:
-        raise UsageError(str(wrong[0]))
+        raise UsageError(str(wrong[0].problem))
     older = {known: version for known, version in older.items() if known[0] not in newest}
     facts = Facts(Stated(registry, older), memo)
     return Replay(record, protocol, facts, []).cell()
-
-
-def installed_parts(registry: Registry, part: ComponentRef) -> list[Registered]:
-    """Return a component as it is installed, or those that are used together; none if one of them is not installed."""
-    try:
-        return [registry.get(part.kind, name) for name in split_names(part.name)]
-    except (UsageError, PluginError):
-        return []
-
-
-def versions(
-    record: Record, installed: Mapping[str, list[Registered]]
-) -> tuple[list[Problem], dict[tuple[str, str], str]]:
-    """Return versions of numbers that nobody can have made, and older ones than are installed by kind and name."""
-    found, older = [], dict[tuple[str, str], str]()
-    for role, entries in installed.items():
-        part = record.components[role]
-        stated = split_names(part.version) if len(entries) > 1 else [part.version]
-        if len(stated) != len(entries) and entries:
-            found.append(differs(f"components.{role}.version", "one for each part", part.version))
-            continue
-        for entry, version in zip(entries, stated, strict=bool(entries)):
-            if version == entry.spec.version:
-                continue
-            if version.isdecimal() and entry.spec.version.isdecimal() and 0 < int(version) < int(entry.spec.version):
-                older[entry.kind, entry.name] = version
-            else:
-                expected = f"{entry.spec.version}, the installed version of {entry.kind} {entry.name!r}"
-                found.append(differs(f"components.{role}.version", expected, version, UPDATE))
-    return found, older

@@ -65,7 +65,7 @@ def tell(checked: Sequence[Checked], *, as_json: bool) -> None:
 
 
 def as_violations(broken: Sequence[Checked]) -> list[dict[str, str]]:
-    """Return what is wrong with files as plain values."""
+    """Return each broken rule of some files as plain values, safe to print."""
     return [
         {
             "file": one.path.as_posix(),

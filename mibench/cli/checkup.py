@@ -15,6 +15,7 @@ from mibench.api.errors import MibenchError, UsageError
 from mibench.registry.failures import describe_error, pip_hint, place_of
 from mibench.registry.interrupts import is_interruption
 from mibench.registry.registry import Registry
+from mibench.store.layout import require_current
 from mibench.store.store import default_root
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def check_store(store: Path | None) -> Check:
     fix = "Choose another folder with --store or MIBENCH_STORE."
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return Check("store", "broken", f"{store} cannot be written", fix)
+    try:
+        if (store / "artifacts").is_dir():
+            require_current(store)
+    except (MibenchError, OSError) as error:
+        return Check("store", "broken", "it has another layout than this mibench uses", str(error))
     free_gb = shutil.disk_usage(place).free / 1e9
     tight = free_gb < LITTLE_SPACE_GB
     return Check("store", "todo" if tight else "ok", f"{store}, {free_gb:.1f} GB free", fix if tight else "")

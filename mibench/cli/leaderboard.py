@@ -29,6 +29,8 @@ COMMANDS = {
     "submit": LazyCommand("mibench.cli.submit:submit", "Prepare a pull request from the records of runs."),
     "withdraw": LazyCommand("mibench.cli.withdraw:withdraw", "Take a row or records from a board, with a reason."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
+    "migrate": LazyCommand("mibench.cli.versions:migrate", "Take entries to a newer version of their protocol."),
+    "migrate-records": LazyCommand("mibench.cli.versions:migrate_records", "Rewrite records of an older form."),
     "build": LazyCommand("mibench.cli.site:build", "Write the boards as a static site."),
     "serve": LazyCommand("mibench.cli.site:serve", "Build the site and serve it to this machine."),
     "export": LazyCommand("mibench.cli.export:export", "Write boards in other formats, per-person values among them."),

@@ -25,6 +25,7 @@ COMMANDS = {
     "leaderboard": LazyCommand("mibench.cli.leaderboard:leaderboard", "Add records to a leaderboard, or print one."),
     "data": LazyCommand("mibench.cli.data:data", "See which datasets are ready, check them, import files."),
     "plugins": LazyCommand("mibench.cli.plugins:plugins", "Put components of plugins to the contract of their kind."),
+    "store": LazyCommand("mibench.cli.store:store", "Take the store of cached artifacts to a new layout."),
     "doctor": LazyCommand("mibench.cli.doctor:doctor", "Say what works on this machine and how to fix the rest."),
 }
 DEBUG_VARIABLE = "MIBENCH_DEBUG"

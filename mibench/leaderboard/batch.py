@@ -12,6 +12,7 @@ from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
+from mibench.leaderboard.origins import Origins
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
 from mibench.leaderboard.slot import differences, slot
@@ -45,6 +46,7 @@ class Batch:
         self._protocols: dict[BoardFolder, LoadedProtocol | None] = {}
         self._taken: dict[BoardFolder, dict[str, tuple[Path, Record]]] = {}
         self._barred: dict[BoardFolder, Mapping[str, list[Barred]]] = {}
+        self._origins = Origins(folder)
 
     def consider(self, record: Record) -> list[Finding]:
         """Return why a record cannot be accepted; nothing if it can."""
@@ -56,7 +58,8 @@ class Batch:
         if protocol is None:
             text = f"{board.id} has no frozen protocol here, and its YAML was not given"
             return [Finding("MB300", Problem("protocol", text, "install the plugin that brings it"))]
-        return check_all(record, protocol, self._recheck) or self._claim(board, record)
+        found = check_all(record, protocol, self._recheck) or self._origins.findings(record)
+        return found or self._claim(board, record)
 
     def write(self, records: Sequence[Record]) -> list[Path]:
         """Write what is new, then refresh the tables."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -56,17 +57,23 @@ def catalogue(chosen: str | None = None) -> list[RuleText]:
     Raises:
         UsageError: for an identifier that no rule has.
     """
-    sentences = {rule.id: rule.sentence for rule in RULES}
-    text = files("mibench.leaderboard").joinpath("rules.yaml").read_text(encoding="utf-8")
-    found = {
-        name: RuleText(name, item.get("says") or sentences[name], item["breaks"], item["keeps"])
-        for name, item in sorted(parse_yaml(text, "rules.yaml").items())
-    }
+    found = _all()
     if chosen is None:
         return list(found.values())
     if chosen not in found:
         raise unknown("rule", chosen, set(found))
     return [found[chosen]]
+
+
+@cache
+def _all() -> Mapping[str, RuleText]:
+    """Read the rules once: it takes a tenth of a second."""
+    sentences = {rule.id: rule.sentence for rule in RULES}
+    text = files("mibench.leaderboard").joinpath("rules.yaml").read_text(encoding="utf-8")
+    return {
+        name: RuleText(name, item.get("says") or sentences[name], item["breaks"], item["keeps"])
+        for name, item in sorted(parse_yaml(text, "rules.yaml").items())
+    }
 
 
 def as_json(rules: list[RuleText]) -> list[dict[str, Any]]:

@@ -61,12 +61,13 @@ def flag_ids(records: Sequence[Record]) -> set[str]:
     return {flag.id for record in records for flag in (*compute_flags(record), *record.flags)}
 
 
-def completing_command(record: Record, missing: Mapping[str, tuple[int, ...]]) -> str:
+def completing_command(record: Record, missing: Mapping[str, tuple[int, ...]], protocol: str | None = None) -> str:
     """Return the command that runs what a row lacks; what a store holds already is taken from there.
 
     Args:
         record: one of the row's; its command says with which settings.
         missing: seeds by attack.
+        protocol: ``name@version`` to run it under; ``None`` for the record's own.
     """
     cell = record.cell
     words = {"--protocol": f"{record.protocol.name}@{record.protocol.version}"}
@@ -82,6 +83,7 @@ def completing_command(record: Record, missing: Mapping[str, tuple[int, ...]]) -
             *cell.defense.split("+"),
         }:
             settings += [option, value]
+    words["--protocol"] = protocol or words["--protocol"]
     parts = ["mibench", "run", *(word for pair in words.items() for word in pair), *settings]
     parts += [word for attack in missing for word in ("--attack", attack)]
     seeds = sorted({seed for some in missing.values() for seed in some})

@@ -149,6 +149,16 @@ def undefended_is_undefended(record: Record, protocol: LoadedProtocol) -> Iterat
             yield differs(f"controls.undefended.{name}", f"the cell's own {own and own.value}", metric.value)
 
 
+def controls_are_alike(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
+    """A column of a control has the unit, direction and group of the cell's own column beside which it stands."""
+    for place, metrics in groups(record):
+        for name, metric in metrics.items():
+            own = record.metrics.get(name, metric)
+            for field in ("unit", "higher_is_better", "group"):
+                if getattr(own, field) != getattr(metric, field):
+                    yield differs(f"{place}.{name}.{field}", getattr(own, field), getattr(metric, field))
+
+
 def groups(record: Record) -> Iterator[tuple[str, Mapping[str, MetricValue]]]:
     """Yield the numbers of a record by where they stand: ``metrics``, ``controls.gold``, ..."""
     yield "metrics", record.metrics

@@ -12,6 +12,7 @@ from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
+from mibench.leaderboard.origins import Origins
 from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.slot import slot
 from mibench.leaderboard.withdrawal_rules import barred, check_withdrawn, comes_back
@@ -60,6 +61,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     if loaded is None:  # choose() lists boards by this very file
         return
     taken: dict[str, Path] = {}
+    origins = Origins(folder)
     first: tuple[Path, Record] | None = None
     withdrawn = [Checked(*one) for one in check_withdrawn(board)]
     gone = {} if any(one.findings for one in withdrawn) else barred(board)
@@ -75,6 +77,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
             published[record.digest] = record
             found = _findings(path, record, loaded, taken, recheck)
             found += comes_back(record, gone)
+            found += [] if found else origins.findings(record)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
     yield from withdrawn
     if not readable or any(one.findings for one in withdrawn):

@@ -33,7 +33,7 @@ class Finder(Interface):
         """Return the registered components of a kind."""
 
 
-OUTSIDE = {"expected_on", "expected_seconds", "presets", "resources"}
+OUTSIDE = {"expected_on", "expected_seconds", "follows", "presets", "resources"}
 """Fields of a protocol that change no number, and are left out of its digest."""
 
 

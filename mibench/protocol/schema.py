@@ -15,6 +15,8 @@ from mibench.protocol.choices import PublicSource as PublicSource
 from mibench.protocol.choices import QueryBudget as QueryBudget
 from mibench.protocol.component_presets import PRESET_KINDS as PRESET_KINDS
 from mibench.protocol.component_presets import ProtocolPresets as ProtocolPresets
+from mibench.protocol.follows import Follows as Follows
+from mibench.protocol.follows import age
 from mibench.protocol.frozen import Frozen as Frozen
 from mibench.protocol.frozen import without
 from mibench.protocol.image import ImageShape as ImageShape
@@ -27,7 +29,7 @@ from mibench.protocol.recipe import Recipe as Recipe
 
 NAME_OR_PRESET = r"^[^/\s]+(/[^/\s]+)?$"
 """What names an attack: ``name`` or ``name/preset``."""
-NEW_FIELDS = ("attack_classes", "gallery", "folds", "priors", "suite", "lookalike")
+NEW_FIELDS = ("attack_classes", "gallery", "folds", "priors", "suite", "lookalike", "follows")
 """Fields that are younger than the first protocols."""
 
 
@@ -38,6 +40,7 @@ class Protocol(Frozen):
         name: name without version.
         version: ``major.minor``.
         summary: one line.
+        follows: the version before this one, and what becomes of its entries; outside of the digest.
         dataset: where images come from.
         image: canonical shape.
         split: private and public identities, training, validation and test images.
@@ -77,6 +80,7 @@ class Protocol(Frozen):
     name: str
     version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     summary: str
+    follows: Follows | None = None
     dataset: ComponentChoice
     image: ImageShape
     split: Split
@@ -138,6 +142,15 @@ class Protocol(Frozen):
         if twice := [name for name in suite if suite.count(name) > 1]:
             raise ValueError(f"{twice[0]!r} is given twice")
         return suite
+
+    @model_validator(mode="after")
+    def _follows_an_older_one(self) -> Self:
+        """Refuse to follow another protocol, or a version that is not older."""
+        if self.follows is not None:
+            name, _, version = self.follows.protocol.partition("@")
+            if name != self.name or age(version) >= age(self.version):
+                raise ValueError(f"follows: expected an older version of {self.name!r}, got {self.follows.protocol!r}")
+        return self
 
     @property
     def id(self) -> str:

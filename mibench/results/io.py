@@ -13,13 +13,15 @@ from pydantic import ValidationError
 from mibench.api.errors import MibenchError
 from mibench.base.canonical import canonical_json, digest
 from mibench.base.files import write_atomic
+from mibench.results import migrations
 from mibench.results.foreign import unusable
-from mibench.results.record import SCHEMA_VERSION, Record
+from mibench.results.record import SCHEMA_VERSION, Origin, Record
 
 MAX_BYTES = 16 * 2**20
 """Records of 20 classes have 80 kB; ranks of a hundred thousand images would have about 10 MB."""
-NOT_COMPARED = frozenset({"timings", "environment", "command", "digest"})
+NOT_COMPARED = migrations.NOT_COMPARED
 """Parts of a record that may differ between two runs that agree."""
+MIGRATE = "mibench leaderboard migrate-records"
 
 
 class RecordError(MibenchError):
@@ -71,20 +73,33 @@ def save_record(record: Record, folder: Path) -> Path:
         RecordError: if a value is not JSON, NaN or infinite.
         OSError: if the file cannot be written.
     """
-    sealed = seal(record)
-    plain = json.loads(_canonical(record, canonical_json, sealed.model_dump()))
-    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    return write_atomic(folder / file_name(record), text)
+    return write_atomic(folder / file_name(record), record_text(record))
 
 
-def load_record(path: Path) -> Record:
+def record_text(record: Record) -> str:
+    """Return a record, sealed, as the text of its file.
+
+    Raises:
+        RecordError: if a value is not JSON, NaN or infinite.
+    """
+    plain = json.loads(_canonical(record, canonical_json, seal(record).model_dump()))
+    return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def load_record(path: Path, *, lossy: bool = False) -> Record:
     """Read a record and validate it against the schema.
 
-    The digest is not checked here; see :func:`verify_digest`.
+    The digest is not checked here; see :func:`verify_digest`. A record of an older form is read as one of this form
+    (:mod:`mibench.results.migrations`): its digest is checked, it is sealed anew, and its origins name what it was.
+
+    Args:
+        path: the file.
+        lossy: read an older form also where something of it has no place any more.
 
     Raises:
         RecordError: for a file that is missing, larger than 16 MiB, not JSON (keys that occur twice, NaN, infinities,
-            numbers beyond 64 bits, half characters and deep nesting are not), not a record, or of a newer format.
+            numbers beyond 64 bits, half characters and deep nesting are not), not a record, of a newer form, or of an
+            older one that cannot be read without loss.
     """
     text = _read(path)
     try:
@@ -95,7 +110,35 @@ def load_record(path: Path) -> Record:
         raise RecordError(f"{path} is not a valid JSON document: {error}") from None
     if isinstance(raw, dict) and (problem := next(unusable(raw), None)):
         raise RecordError(f"{path} is not a record: {problem}")
-    _check_version(path, raw)
+    version = _check_version(path, raw)
+    if version < SCHEMA_VERSION:
+        return _of_older_form(path, raw, version, lossy=lossy)
+    return _validated(path, text)
+
+
+def _of_older_form(path: Path, raw: dict[str, Any], version: int, *, lossy: bool) -> Record:
+    lost = migrations.losses(version)
+    if lost and not lossy:
+        raise RecordError(
+            f"{path} has schema version {version}, and version {SCHEMA_VERSION} has no place for {'; '.join(lost)}."
+            f" Migrate it with: {MIGRATE} {path}"
+        )
+    if migrations.digest_of(raw, version) != raw.get("digest"):
+        raise RecordError(f"{path} does not have the digest that it states, so the file was edited")
+    try:
+        now = migrations.migrated(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{path} is not a record of schema version {version}: {error!r}") from None
+    record = _validated(path, json.dumps(now))
+    where = f"{record.protocol.name}@{record.protocol.version}"
+    try:
+        was = Origin(protocol=where, digest=raw["digest"], change="schema", schema_version=version)
+    except ValidationError as error:
+        raise RecordError(f"{path} is not a record: {_explain(error)}") from None
+    return seal(record.model_copy(update={"origins": [*record.origins, was]}))
+
+
+def _validated(path: Path, text: str) -> Record:
     try:
         return Record.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -125,17 +168,20 @@ def _read(path: Path) -> str:
         raise RecordError(f"{path} is not UTF-8 text at byte {error.start}") from None
 
 
-def _check_version(path: Path, raw: Any) -> None:
+def _check_version(path: Path, raw: Any) -> int:
     if not isinstance(raw, dict):
         raise RecordError(f"{path} holds a JSON {type(raw).__name__}; expected an object")
-    version = raw.get("schema_version")
-    if type(version) is not int or version < 1:
-        raise RecordError(f"{path} has schema_version {version!r}; expected a whole number from 1 to {SCHEMA_VERSION}")
+    version, oldest = raw.get("schema_version"), migrations.oldest()
+    if type(version) is not int or version < oldest:
+        raise RecordError(
+            f"{path} has schema_version {version!r}; expected a whole number from {oldest} to {SCHEMA_VERSION}"
+        )
     if version > SCHEMA_VERSION:
         raise RecordError(
             f"{path} has schema version {version}, but this mibench reads up to {SCHEMA_VERSION}. "
             "Update with: pip install --upgrade mibench"
         )
+    return version
 
 
 def _explain(error: ValidationError) -> str:

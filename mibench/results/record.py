@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -178,6 +178,23 @@ class Failure(Part):
     error: str
 
 
+class Origin(Part):
+    """What a record was before: under another version of its protocol, or in an older form.
+
+    Attributes:
+        protocol: ``name@version`` that it was of.
+        digest: the digest that it had.
+        change: what made it this one. ``"cosmetic"``: it was carried over to a version of the protocol that changes no
+            number. ``"regradable"``: the same reconstructions were measured again. ``"schema"``: it had an older form.
+        schema_version: of the form that it had.
+    """
+
+    protocol: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,63}@\d{1,6}\.\d{1,6}$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    change: Literal["cosmetic", "regradable", "schema"]
+    schema_version: int = SCHEMA_VERSION
+
+
 class Record(Part):
     """One cell's result.
 
@@ -202,6 +219,8 @@ class Record(Part):
         environment: packages, threads, device, precision.
         command: the command that repeats this cell.
         timings: seconds per stage; outside of what is compared.
+        origins: what this record was before, oldest first; empty for one that a run wrote. Outside of what is compared,
+            so that a run under this protocol has the same digest.
         digest: sha256 of the canonical JSON of the compared part.
     """
 
@@ -223,6 +242,7 @@ class Record(Part):
     environment: EnvironmentReport = Field(default_factory=EnvironmentReport)
     command: str = ""
     timings: dict[str, float] = Field(default_factory=dict)
+    origins: Annotated[list[Origin], Field(max_length=64)] = Field(default_factory=list)
     digest: str = ""
 
     @property
@@ -236,4 +256,6 @@ class Record(Part):
         dumped: dict[str, Any] = dump(self)
         if self.attacked is None:
             dumped.pop("attacked", None)
+        if not self.origins:
+            dumped.pop("origins", None)
         return dumped

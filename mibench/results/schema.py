@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from mibench.results.record import SCHEMA_VERSION, Record
@@ -23,6 +24,7 @@ def record_schema() -> dict[str, Any]:
     return {**head, **{name: value for name, value in made.items() if name != "title"}}
 
 
+@cache
 def schema_text() -> str:
     """Return the schema as text; equal versions have equal bytes."""
     return json.dumps(record_schema(), indent=1, sort_keys=True) + "\n"

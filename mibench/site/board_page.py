@@ -10,13 +10,17 @@ from mibench.site.entry import BoardPages
 from mibench.site.library import Library
 from mibench.site.pages import as_script, render
 from mibench.site.scatter import family_marks, scatters
+from mibench.site.versions import Versions
 
 
-def board_page(board: BoardPages, library: Library, url: str, tabs: Sequence[BoardPages] = ()) -> str:
+def board_page(
+    board: BoardPages, versions: Versions, library: Library, url: str, tabs: Sequence[BoardPages] = ()
+) -> str:
     """Return the page.
 
     Args:
         board: the board.
+        versions: where it stands among the versions of its protocol.
         library: what installed plugins say about components.
         url: address of the site; empty if it is not known.
         tabs: the boards of the same records for other attackers, this one among them.
@@ -27,6 +31,7 @@ def board_page(board: BoardPages, library: Library, url: str, tabs: Sequence[Boa
         root="../../",
         board=board,
         section=board.section,
+        versions=versions,
         tabs=tabs if len(tabs) > 1 else (),
         columns=columns,
         facets=_facets(board),

@@ -26,6 +26,7 @@ from mibench.site.matrix import matrix
 from mibench.site.methods_page import methods_page
 from mibench.site.pages import render
 from mibench.site.row_page import row_page
+from mibench.site.versions import Versions, versions_of
 from mibench.site.withdrawn import Gone
 
 CHANGES = "changes.json"
@@ -94,7 +95,8 @@ def _files(
     yield "withdrawn.html", render("withdrawn.html", root="", boards=boards)
     yield from _gone_files(boards, told["changes"])
     for board in boards:
-        for name, text in _board_files(board, told["changes"], library, settings):
+        found = versions_of(board, boards)
+        for name, text in _board_files(board, found, told["changes"], library, settings):
             yield f"{board.address}/{name}", text
 
 
@@ -120,13 +122,14 @@ def _gone_files(boards: Sequence[BoardPages], changes: Sequence[history.Change])
 
 
 def _board_files(
-    board: BoardPages, changes: Sequence[history.Change], library: Library, settings: Settings
+    board: BoardPages, found: Versions, changes: Sequence[history.Change], library: Library, settings: Settings
 ) -> Iterator[File]:
     columns = columns_of(board.section, board.entries)
-    common: dict[str, Any] = {"board": board, "section": board.section}
+    common: dict[str, Any] = {"board": board, "section": board.section, "versions": found}
     tabs = (board, *board.narrower)
     yield from (
-        (tab.page, board_page(tab, library, settings.url, tabs)) for tab in (tabs if board.narrower else (board,))
+        (tab.page, board_page(tab, found, library, settings.url, tabs))
+        for tab in (tabs if board.narrower else (board,))
     )
     yield "matrix.html", render("matrix.html", root="../../", matrix=matrix(board), **common)
     for entry in board.entries:

@@ -11,9 +11,10 @@ from typing import Any
 
 from mibench.api.files import sha256_of_file
 from mibench.base.canonical import digest
+from mibench.store import layout
+from mibench.store.layout import manifest_now
 
 MANIFEST = "manifest.json"
-STORE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def write_manifest(folder: Path, *, key: str, stage: str, payload: Mapping[str, 
     """Write the manifest of a finished folder."""
     files = describe_folder(folder)
     manifest = {
-        "store_version": STORE_VERSION,
+        "store_version": layout.LAYOUT,
         "key": key,
         "stage": stage,
         "payload": payload,
@@ -69,10 +70,13 @@ def write_manifest(folder: Path, *, key: str, stage: str, payload: Mapping[str, 
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read a manifest. Raises ``ValueError``, ``OSError`` or ``KeyError`` if it is not one."""
-    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if raw["store_version"] != STORE_VERSION:
-        raise ValueError(f"store version {raw['store_version']}, expected {STORE_VERSION}")
+    """Read a manifest.
+
+    Raises:
+        StoreError: if it is of a newer layout.
+        ValueError: if it is no manifest; so do ``OSError``, ``KeyError`` and ``TypeError``.
+    """
+    raw = manifest_now(json.loads((folder / MANIFEST).read_text(encoding="utf-8")), folder)
     return Artifact(folder, raw["key"], raw["stage"], raw["payload"], raw["files"], raw["content"], raw.get("meta", {}))
 
 
@@ -84,6 +88,7 @@ def inspect(folder: Path, key: str) -> tuple[str, Artifact | None]:
 
     Raises:
         OSError: if it is there and cannot be read, which says nothing about its bytes.
+        StoreError: if it is of a newer layout, which does not either.
     """
     try:
         artifact = read_artifact(folder)

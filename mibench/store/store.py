@@ -2,8 +2,9 @@
 
 Layout: ``<root>/artifacts/<stage>/<key>/`` holds committed artifacts and, hidden beside them, drafts; ``work/<key>/``
 checkpoints of unfinished ones, ``locks/`` one lock file per key (:mod:`mibench.store.locks` says why they stay),
-``damaged/`` what failed its checksum or was in the way. Lower layers are read-only folders of ready-made artifacts that
-plugins ship. The umask decides who may read and write: a group shares a store that it makes under ``umask 002``.
+``damaged/`` what failed its checksum or was in the way, ``layout.json`` which layout this is
+(:mod:`mibench.store.layout`). Lower layers are read-only folders of ready-made artifacts that plugins ship. The umask
+decides who may read and write: a group shares a store that it makes under ``umask 002``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 from mibench.api.errors import StoreError, UsageError
 from mibench.api.folders import home_folder, named_folder
 from mibench.base.files import sync_folder
+from mibench.store import layout
 from mibench.store.artifact import MANIFEST, Artifact, inspect, read_artifact, write_manifest
 from mibench.store.aside import exists, make_folder, set_aside
 from mibench.store.drafts import drafts, flush, make_draft, share
+from mibench.store.layout import Marker, require_current, write_marker
 from mibench.store.locks import Locks
 from mibench.store.stamp import has_checkpoint, read_stamp
 from mibench.store.trouble import reason, saving, unreadable
@@ -58,7 +61,7 @@ class Store:
         layers: read-only folders ``<layer>/<any name>/manifest.json`` searched after ``root``.
 
     Raises:
-        StoreError: if the folder cannot be written.
+        StoreError: if the folder cannot be written, or has another layout than this mibench uses.
     """
 
     def __init__(self, root: Path, layers: Sequence[Path] = ()) -> None:
@@ -69,6 +72,10 @@ class Store:
         self.root = root
         try:
             self.root = root.resolve()
+            if (self.root / "artifacts").exists():
+                require_current(self.root)
+            else:  # the marker first: what has artifacts and no marker is of the first layout
+                write_marker(self.root, Marker(layout.LAYOUT))
             for name in ("artifacts", "work", "locks", "damaged"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
@@ -149,7 +156,7 @@ class Store:
         """Hold the right to make an artifact; released if the process dies, however it dies.
 
         Raises:
-            StoreError: if the lock's file cannot be made or opened.
+            StoreError: if the lock's file cannot be made or opened, or the store is being migrated meanwhile.
         """
         name = f"{key}.lock"
         place = self.root / "locks" / name
@@ -159,6 +166,7 @@ class Store:
             held = ExitStack()
             held.enter_context(self.locks.hold(name))
         with held:
+            require_current(self.root)  # a migration sets its marker before it looks at locks
             yield
 
     @contextmanager
