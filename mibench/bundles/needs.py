@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mibench.nodes.classifier import EvaluatorInputs, TargetInputs
@@ -23,6 +23,7 @@ class Needs:
         packed: targets and reconstructions, those of controls included.
         judges: the evaluators, by role.
         data: pictures of people.
+        private: those among them of the private people, which must be in no bundle.
     """
 
     measures: tuple[Node, ...]
@@ -30,6 +31,7 @@ class Needs:
     packed: tuple[Node, ...]
     judges: Mapping[str, Node]
     data: tuple[Node, ...]
+    private: tuple[Node, ...]
 
 
 def needs_of(cell: Cell) -> Needs:
@@ -52,4 +54,9 @@ def needs_of(cell: Cell) -> Needs:
     data = dict(found.get(DataInputs.stage, {}))
     data |= {key: cell.graph.nodes[key] for node in gold for key in node.needs.values()}
     packed = [*found.get(TargetInputs.stage, {}).values(), *found.get(ReconstructInputs.stage, {}).values()]
-    return Needs(tuple(measures.values()), gold, tuple(packed), judges, tuple(data.values()))
+    private = tuple(node for node in data.values() if _of(node, cell.graph.fixed.identities.private))
+    return Needs(tuple(measures.values()), gold, tuple(packed), judges, tuple(data.values()), private)
+
+
+def _of(node: Node, people: Sequence[int]) -> bool:
+    return isinstance(node.inputs, DataInputs) and set(node.inputs.identities) <= set(people)

@@ -131,7 +131,7 @@ def pack(
 def _collect(needs: Sequence[Needs], store: Store, *, judges: bool) -> _Packed:
     """Return the artifacts of some cells, each once, after a look for photographs among the reconstructions."""
     packed = _Packed()
-    data = {node.key: node for need in needs for node in need.data}
+    data = {node.key: node for need in needs for node in need.private}
     photographs = fingerprints(_found(store, data.values()))
     for need in needs:
         for artifact in _found(store, (*need.packed, *(need.judges.values() if judges else ()))):
@@ -160,7 +160,7 @@ def _cell(record: Record, protocol: LoadedProtocol, registry: Registry, memo: Me
 def _require_all(records: Sequence[Record], needs: Sequence[Needs], store: Store, *, judges: bool) -> None:
     lacking: dict[str, list[str]] = {}
     for record, need in zip(records, needs, strict=True):
-        wanted = [*need.packed, *need.data, *(need.judges.values() if judges else ())]
+        wanted = [*need.packed, *need.private, *(need.judges.values() if judges else ())]
         absent = [f"{node.stage} {node.label}" for node in wanted if store.find(node.stage, node.key) is None]
         if absent:
             lacking[record.command] = absent
