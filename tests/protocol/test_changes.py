@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from record_factory import PROTOCOL_TEXT
@@ -22,7 +23,7 @@ def newer(*edits: tuple[str, str], change: str = "", version: str = "1.1", of: s
     return parse_protocol(text + (f"follows: {{protocol: {of}, change: {change}, why: because}}\n" if change else ""))
 
 
-CLASSES = {
+CLASSES: dict[str, list[Any]] = {
     "cosmetic": [
         (),
         (("a protocol for tests", "other words"),),

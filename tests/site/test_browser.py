@@ -22,6 +22,7 @@ from mibench.leaderboard.ranks import rank
 from mibench.site import build_site
 from mibench.site.board_page import board_page
 from mibench.site.entry import BoardPages, load_pages
+from mibench.site.versions import Versions
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Browser, BrowserPage = sync_api.Browser, sync_api.Page
@@ -274,7 +275,7 @@ def test_two_thousand_rows_are_usable(browser: Any, root: Path, tmp_path: Path) 
     large = BoardPages(board.folder, board.loaded, replace(board.section, rows=tuple(one.row for one in entries)),
                        tuple(entries), newest=True)  # fmt: skip
     path = tmp_path / "large.html"
-    path.write_text(board_page(large, LIBRARY, ""), encoding="utf-8")
+    path.write_text(board_page(large, Versions(), LIBRARY, ""), encoding="utf-8")
     paints = []
     for page in opened(browser):
         for _ in range(3):
