@@ -127,5 +127,5 @@ def _tell_regrade(done: Migration) -> None:
         echo(f"          and {len(done.regrade) - _MOST} more")
     if done.regrade:
         echo(f"{len(done.regrade)} entries are to be measured again from their reconstructions. For each bundle:")
-        echo(f"  mibench leaderboard regrade BUNDLE --protocol {done.new}")
-        echo(f"  mibench leaderboard migrate {done.new} RECORDS")
+        echo(f"  mibench leaderboard regrade BUNDLE --protocol {done.new} --out regraded")
+        echo(f"  mibench leaderboard migrate {done.new} regraded/*.json")

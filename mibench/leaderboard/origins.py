@@ -10,12 +10,14 @@ from mibench.api.errors import UsageError
 from mibench.leaderboard.finding import Finding, Problem, differs
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.slot import slot
+from mibench.leaderboard.withdrawals import all_records
 from mibench.protocol.follows import age
 from mibench.results.io import RecordError, compared
 from mibench.results.record import Origin, Record
 
 RULE = "MB804"
 REMEDY = "carry it over with `mibench leaderboard migrate`, or run it under this version"
+WITHDRAW = "withdraw it too, for the same reason: `mibench leaderboard withdraw`"
 EVIDENCE = ("target", "reconstructions")
 
 
@@ -34,6 +36,7 @@ class Origins:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: dict[str, dict[str, Record]] = {}
+        self._withdrawn: dict[str, set[str]] = {}
 
     def findings(self, record: Record) -> list[Finding]:
         """Return what a record says wrongly about where it was carried from; nothing for one that a run wrote."""
@@ -45,11 +48,24 @@ class Origins:
         if name != record.protocol.name or age(version) >= age(record.protocol.version):
             expected = f"an older version of {record.protocol.name!r}"
             return [Finding(RULE, differs(f"{field}.protocol", expected, origin.protocol, REMEDY))]
+        if origin.digest in self._gone(name, version):
+            text = f"its origin was withdrawn from {origin.protocol}"
+            return [Finding(RULE, Problem(f"{field}.digest", text, WITHDRAW))]
         entry = self._entries(name, version).get(origin.digest)
         if entry is None:
             expected = f"the digest of an entry of {origin.protocol}"
             return [Finding(RULE, differs(f"{field}.digest", expected, f"{origin.digest[:12]}…", REMEDY))]
         return [Finding(RULE, problem) for problem in _differing(record, entry, origin)]
+
+    def _gone(self, name: str, version: str) -> set[str]:
+        where = f"{name}@{version}"
+        if where not in self._withdrawn:
+            board = BoardFolder(self._root, name, version)
+            self._withdrawn[where] = set()
+            with contextlib.suppress(RecordError, UsageError):  # told where that board is checked
+                for _, record in all_records(board):
+                    self._withdrawn[where] |= {record.digest, *(one.digest for one in record.origins)}
+        return self._withdrawn[where]
 
     def _entries(self, name: str, version: str) -> dict[str, Record]:
         where = f"{name}@{version}"

@@ -35,6 +35,11 @@ def with_part(role: str, **changes: str) -> Record:
     return make_record(components={**SOUND.components, role: part})
 
 
+def gold_in(unit: str) -> dict[str, dict[str, MetricValue]]:
+    gold = {name: metric.model_copy(update={"unit": unit}) for name, metric in SOUND.controls["gold"].items()}
+    return {**SOUND.controls, "gold": gold}
+
+
 def shifted(value: MetricValue, step: float) -> MetricValue:
     low, high = value.ci95 or (0.0, 0.0)
     return value.model_copy(update={"ci95": (low + step, high + step)})
@@ -106,6 +111,7 @@ BROKEN: list[tuple[str, Record]] = [
     ("MB610", make_record(metrics={"x": metric(0.5, classes=4)})),
     ("MB611", make_record(metrics={"robust_acc@2": metric(0.4, group="robustness", up=True, n=24, eps=0.5)})),
     ("MB612", make_record(defense="none", controls=SOUND.controls)),
+    ("MB613", make_record(controls=gold_in("percent"))),
     ("MB701", make_record(command=" ")),
 ]
 

@@ -15,14 +15,19 @@ import pytest
 from mibench.api.errors import UsageError
 from mibench.assemble.carry import Carrier
 from mibench.assemble.recheck import Recheck
+from mibench.bundles.pack import pack, read_records
+from mibench.bundles.regrade import Means, regrade
 from mibench.leaderboard import RefusedError, add_records, verify
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.migrate import Migration, migrate
+from mibench.leaderboard.withdraw import withdraw
+from mibench.plan.memo import Memo
 from mibench.protocol.load import load_protocol
 from mibench.protocol.request import Request
 from mibench.results.io import load_record, save_record, seal
 from mibench.results.record import Record
 from mibench.session.run import run as session_run
+from mibench.store.store import Store
 
 REGISTRY = fake_plugin.steps.registry()
 
@@ -155,6 +160,29 @@ def test_a_regradable_change_links_what_was_measured_again(boards: Path, run: An
         assert [one.change for one in record.origins] == ["cosmetic", "regradable"]
         assert record.origins[-1].digest in olds
     assert broken(boards) == []
+
+
+def test_bundles_of_one_version_fill_the_board_of_the_next(boards: Path, run: Any, tmp_path: Path) -> None:
+    move(boards, "1.0", "1.1")
+    paths = run("1.1", seeds=(3, 4))
+    store = Store(paths[0].parents[4] / "store")
+    pack(read_records(paths), loaded("1.1"), store, REGISTRY, Memo(), tmp_path / "bundle.zip")
+    means = Means(Store(tmp_path / "elsewhere"), REGISTRY, device="cpu")
+    found = regrade(tmp_path / "bundle.zip", means, protocol=loaded("1.2"))
+    made = [save_record(one.record, tmp_path / "regraded") for one in found if one.record]
+    done = move(boards, "1.1", "1.2", regraded=made)
+    assert (len(done.carried), done.regrade, done.left) == (4, [], [])
+    assert broken(boards) == []
+
+
+def test_what_was_carried_from_a_withdrawn_entry_goes_too(boards: Path) -> None:
+    move(boards, "1.0", "1.1")
+    board = BoardFolder(boards, "steps", "1.0")
+    [first, *_] = board.files()
+    withdraw(boards, board, [first], reason="wrong data", by="us", date="2026-12-01")
+    [told] = [found for one in verify(boards, None, Recheck(REGISTRY).findings) for found in one.findings]
+    assert (told.id, told.problem.text) == ("MB804", "its origin was withdrawn from steps@1.0")
+    assert "withdraw it too" in told.problem.remedy
 
 
 def test_a_rerun_moves_nothing_and_says_what_to_run(boards: Path, run: Any) -> None:
