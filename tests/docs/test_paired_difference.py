@@ -13,7 +13,7 @@ from mibench.api.errors import UsageError
 from mibench.leaderboard.layout import BoardFolder
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/results-first.md", "docs/defenses.md", "docs/attacks.md")
+PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/results-first.md")
 
 
 def load():
@@ -88,9 +88,9 @@ def commands(text):
     for line, comment in re.findall(r"^python scripts/paired_difference.py ([^#\n]*)(?:#(.*))?$", text, re.MULTILINE):
         extra = re.search(r"--metric \S+", comment)
         for form in [line, f"{line} {extra[0]}"] if extra else [line]:
-            boards = ("orl64", "rendered64") if "BOARD" in form or "rendered64" in comment else ()
+            boards = ("orl64@1.0", "rendered64") if "BOARD" in form or "rendered64" in comment else ()
             for board in boards or (None,):
-                yield re.sub("BOARD|orl64", board, form).split() if board else form.split()
+                yield re.sub(r"BOARD|orl64@1\.0", board, form).split() if board else form.split()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -22,7 +22,7 @@ BOARDS = ("orl64", "rendered64")
 
 @cache
 def records(board):
-    return tuple(record for _, record in choose(ROOT / "leaderboards", board)[0].records())
+    return tuple(record for _, record in choose(ROOT / "leaderboards", f"{board}@1.0")[0].records())
 
 
 @cache
