@@ -107,7 +107,7 @@ def pack(
     _require_all(records, needs, store, judges=judges)
     for record, cell, need in zip(records, cells, needs, strict=True):
         _check_stated(record, cell, need, store)
-    packed = _collect(needs, store, judges=judges)
+    packed = collected(needs, store, judges=judges)
     names = {f"records/{file_name(record)}": record for record in records}
     packed.sources |= {name: _text(record) for name, record in names.items()}
     packed.sources[PROTOCOL] = protocol.text.encode()
@@ -128,15 +128,20 @@ def pack(
     return manifest
 
 
-def _collect(needs: Sequence[Needs], store: Store, *, judges: bool) -> _Packed:
-    """Return the artifacts of some cells, each once, after a look for photographs among the reconstructions."""
+def collected(needs: Sequence[Needs], store: Store, *, judges: bool) -> _Packed:
+    """Return the artifacts of some cells, each once, after a look for photographs among the reconstructions.
+
+    Those of a cell are compared with its own private people: in a protocol with folds they are public in the others.
+    """
     packed = _Packed()
-    data = {node.key: node for need in needs for node in need.private}
-    photographs = fingerprints(_found(store, data.values()))
+    known: dict[frozenset[str], set[bytes]] = {}
     for need in needs:
+        people = frozenset(node.key for node in need.private)
+        if people not in known:
+            known[people] = fingerprints(_found(store, need.private))
         for artifact in _found(store, (*need.packed, *(need.judges.values() if judges else ()))):
             if artifact.stage == ReconstructInputs.stage and artifact.key not in packed.artifacts:
-                require_no_photograph(artifact, photographs)
+                require_no_photograph(artifact, known[people])
             packed.add(artifact)
     return packed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mibench.api.errors import UsageError
+from mibench.assemble.replay import planned_cell
 from mibench.bundles.files import opened
 from mibench.bundles.manifest import BundleError, Manifest
+from mibench.bundles.needs import needs_of
+from mibench.bundles.pack import collected
 from mibench.bundles.photographs import fingerprints, require_no_photograph
+from mibench.plan.memo import Memo
 from mibench.results.io import save_record, seal
 from mibench.store.artifact import Artifact, read_artifact
 from mibench.store.store import Store
@@ -113,6 +118,17 @@ def test_a_private_photograph_among_reconstructions_is_found(world: Any, tmp_pat
     almost = photograph.copy()
     almost[0, 0, 0] ^= 1
     require_no_photograph(with_pixels(world.store, tmp_path, almost), private)
+
+
+def test_people_who_are_private_in_another_fold_are_public_here(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: dict[str, int] = {}
+    look = lambda evidence, private: compared.update({evidence.key: len(private)})  # noqa: E731
+    monkeypatch.setattr("mibench.bundles.pack.require_no_photograph", look)
+    one, other = (needs_of(planned_cell(record, world.protocol, world.registry, Memo())) for record in world.records)
+    own, theirs = ({node.key for node in need.packed if node.stage == "reconstruct"} for need in (one, other))
+    collected([one, replace(other, private=())], world.store, judges=False)
+    assert {key for key, images in compared.items() if images} == own
+    assert {key for key, images in compared.items() if not images} == theirs - own != set()
 
 
 def test_an_image_of_one_tone_is_no_photograph(world: Any, tmp_path: Path) -> None:
