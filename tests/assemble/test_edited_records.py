@@ -78,13 +78,19 @@ def direction(raw: Raw) -> None:
         metrics["reid@1"]["higher_is_better"] = True
 
 
+def in_another_unit(raw: Raw, column: str) -> None:
+    for metrics in (raw["metrics"], *raw["controls"].values()):
+        metrics[column]["unit"] = "score"
+
+
 def another_scale(raw: Raw) -> None:
-    raw["metrics"]["reid_cosine"]["unit"] = "score"
+    in_another_unit(raw, "reid_cosine")
     constant(raw["metrics"]["reid_cosine"], -5.0)
 
 
 def another_unit(raw: Raw) -> None:
-    raw["metrics"]["reid@1"] |= {"unit": "score", "details": {}}
+    in_another_unit(raw, "reid@1")
+    raw["metrics"]["reid@1"]["details"] = {}
     constant(raw["metrics"]["reid@1"], -5.0)
 
 
