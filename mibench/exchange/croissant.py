@@ -60,13 +60,20 @@ def croissant(section: ProtocolBoard, tables: Mapping[str, str], *, url: str, da
         "license": "https://spdx.org/licenses/MIT.html",
         "datePublished": date,
         "citeAs": bibtex,
-        "distribution": [_file(name, text, url) for name, text in tables.items()],
+        "distribution": [table_file(name, text, url) for name, text in tables.items()],
         "recordSet": [_record_set(name, text) for name, text in tables.items()],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _file(name: str, text: str, url: str) -> dict[str, Any]:
+def table_file(name: str, text: str, url: str) -> dict[str, Any]:
+    """Return the ``FileObject`` of a CSV file, with its size and sha256.
+
+    Args:
+        name: of the file.
+        text: its content.
+        url: address of its folder, with a slash at the end; empty beside the metadata.
+    """
     data = text.encode("utf-8")
     return {
         "@type": "cr:FileObject",

@@ -6,7 +6,6 @@ The photographs themselves are in none of these files. Names of files and people
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from mibench.exchange.croissant import CONTEXT
+from mibench.exchange.croissant import CONTEXT, table_file
 
 _TYPES = {".pgm": "image/x-portable-graymap", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 _COLUMNS = {
@@ -92,7 +91,7 @@ def dataset_croissant(dataset: DescribedDataset, *, url: str, date: str) -> Iter
         "license": dataset.licence,
         "datePublished": date,
         **({"citeAs": dataset.paper} if dataset.paper else {}),
-        "distribution": [*(_file(name, text, url) for name, text in tables.items()), *sets],
+        "distribution": [*(table_file(name, text, url) for name, text in tables.items()), *sets],
         "recordSet": [*(_table(name, text) for name, text in tables.items()), *map(_images, sets)],
     }
     yield "croissant.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -123,19 +122,6 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return out.getvalue()
-
-
-def _file(name: str, text: str, url: str) -> dict[str, Any]:
-    data = text.encode("utf-8")
-    return {
-        "@type": "cr:FileObject",
-        "@id": name,
-        "name": name,
-        "contentUrl": url + name,
-        "contentSize": f"{len(data)} B",
-        "encodingFormat": "text/csv",
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
 
 
 def _kinds(files: Sequence[DatasetFile]) -> dict[str, list[str]]:

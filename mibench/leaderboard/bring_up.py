@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mibench.api.errors import UsageError
 from mibench.base.files import write_atomic
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.check import record_files
 from mibench.leaderboard.layout import BoardFolder, boards
 from mibench.leaderboard.render import to_csv
 from mibench.results.io import RecordError, load_record, record_text
@@ -71,12 +71,7 @@ def _boards(path: Path) -> list[BoardFolder]:
 def _files(path: Path, found: Sequence[BoardFolder]) -> list[Path]:
     if found:
         return [file for board in found for file in board.files()]
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.rglob("*.json") if not file.name.startswith("."))
-    if not files:
-        raise UsageError(f"{path} holds no record; expected JSON files, or a leaderboards folder")
-    return files
+    return record_files(path)
 
 
 def _one(path: Path, *, dry_run: bool) -> BroughtUp:
