@@ -108,15 +108,14 @@ def pack(
     for record, cell, need in zip(records, cells, needs, strict=True):
         _check_stated(record, cell, need, store)
     packed = collected(needs, store, judges=judges)
-    names = {f"records/{file_name(record)}": record for record in records}
-    packed.sources |= {name: _text(record) for name, record in names.items()}
+    packed.sources |= {name: _text(record) for name, record in _named(records)}
     packed.sources[PROTOCOL] = protocol.text.encode()
     manifest = Manifest(
         private=private,
         protocol=protocol.protocol.id,
         protocol_digest=protocol.digest,
         terms=terms,
-        records=[RecordEntry(file=name, digest=record.digest) for name, record in names.items()],
+        records=[RecordEntry(file=name, digest=record.digest) for name, record in _named(records)],
         artifacts=list(packed.artifacts.values()),
         judges=judges_of(records, needs, set(packed.artifacts)),
         files={},
@@ -126,6 +125,10 @@ def pack(
     manifest = manifest.model_copy(update={"files": listed})
     write_bundle(out, manifest, packed.sources)
     return manifest
+
+
+def _named(records: Sequence[Record]) -> list[tuple[str, Record]]:
+    return [(f"records/{file_name(record)}", record) for record in records]
 
 
 def collected(needs: Sequence[Needs], store: Store, *, judges: bool) -> _Packed:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from mibench.base.csv_text import csv_text
 from mibench.leaderboard.render import csv_cell
 from mibench.leaderboard.variants import component_digest
 from mibench.results.record import MetricValue, Record
@@ -32,16 +31,16 @@ def cells_csv(records: Sequence[Record]) -> str:
     not measured is empty. Target metrics (accuracy, robust accuracy) are of the person's held-out images.
     """
     columns = list(dict.fromkeys(name for record in records for name, _ in _columns(record)))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*HEAD, *map(csv_cell, columns)])
+    return csv_text([*HEAD, *map(str, map(csv_cell, columns))], _lines(records, columns))
+
+
+def _lines(records: Sequence[Record], columns: Sequence[str]) -> Iterator[list[object]]:
     for record in records:
         head = [csv_cell(value) for value in _head(record)]
         found = {name: metric.per_class for name, metric in _columns(record)}
         for label in range(len(record.classes)):
             values = [found[name][label] if label < len(found.get(name, ())) else None for name in columns]
-            writer.writerow([*head, record.classes.get(str(label), ""), *map(csv_cell, values)])
-    return out.getvalue()
+            yield [*head, record.classes.get(str(label), ""), *map(csv_cell, values)]
 
 
 def _head(record: Record) -> Iterable[str]:

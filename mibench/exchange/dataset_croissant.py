@@ -5,14 +5,13 @@ The photographs themselves are in none of these files. Names of files and people
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from mibench.base.csv_text import csv_text
 from mibench.exchange.croissant import CONTEXT, table_file
 
 _TYPES = {".pgm": "image/x-portable-graymap", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
@@ -108,20 +107,12 @@ def _description(dataset: DescribedDataset) -> str:
 
 def _tables(dataset: DescribedDataset) -> Iterator[tuple[str, str]]:
     if dataset.images:
-        yield "classes.csv", _csv(("class", "images"), enumerate(dataset.images))
+        yield "classes.csv", csv_text(("class", "images"), enumerate(dataset.images))
     if dataset.files:
         rows = [(one.label, one.name, one.sha256, one.part) for one in dataset.files]
         used = [place for place in range(4) if place in (0, 2) or any(row[place] for row in rows)]
         names = ("class", "file", "sha256", "part")
-        yield "files.csv", _csv([names[place] for place in used], ([row[place] for place in used] for row in rows))
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
+        yield "files.csv", csv_text([names[place] for place in used], ([row[place] for place in used] for row in rows))
 
 
 def _kinds(files: Sequence[DatasetFile]) -> dict[str, list[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from mibench.base.csv_text import csv_text
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.row import Row
@@ -29,12 +28,8 @@ def to_csv(board: Board) -> str:
     """
     shown = radii(board.rows)
     names = list(_flat(board.rows[0], ()).keys()) if board.rows else ["protocol"]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names + [f"robust_acc@{eps}" for eps in shown], lineterminator="\n")
-    writer.writeheader()
-    for row in board.rows:
-        writer.writerow({name: csv_cell(value) for name, value in _flat(row, shown).items()})
-    return out.getvalue()
+    lines = (map(csv_cell, _flat(row, shown).values()) for row in board.rows)
+    return csv_text(names + [f"robust_acc@{eps}" for eps in shown], lines)
 
 
 def _head(section: ProtocolBoard) -> dict[str, Any]:

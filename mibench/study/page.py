@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mibench.api.errors import UsageError
-from mibench.api.study import Figure, Findings, StudyEvidence, Table
+from mibench.api.study import Figure, Findings, StudyEvidence
+from mibench.base.csv_text import csv_text
 from mibench.base.files import write_atomic
 from mibench.base.version import __version__
 from mibench.results.display import DASH, printable
@@ -46,7 +45,7 @@ def write_page(folder: Path, stated: Stated, evidence: StudyEvidence, findings: 
         The page, one file that asks the network for nothing.
     """
     for name, table in findings.tables.items():
-        write_atomic(folder / f"{name}.csv", csv_text(table))
+        write_atomic(folder / f"{name}.csv", csv_text(table.columns, table.rows))
     for name, figure in findings.figures.items():
         write_atomic(folder / f"{name}.svg", figure.svg.decode())
         _write_bytes(folder / f"{name}.png", figure.png)
@@ -102,15 +101,6 @@ def write_index(folders: Sequence[Path], output: Path) -> Path:
                 _write_bytes(output / name / path.name, path.read_bytes())
         rows.append((f"{name}/{PAGE}", told))
     return write_atomic(output / "index.html", _template("index.html").render(version=__version__, rows=rows))
-
-
-def csv_text(table: Table) -> str:
-    """Return a table as CSV; what is missing is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
-    return text.getvalue()
 
 
 def _read_verdict(path: Path) -> dict[str, Any]:

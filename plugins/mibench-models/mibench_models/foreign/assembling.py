@@ -51,9 +51,7 @@ def as_classifier(
     seen = look(net, feed.channels, feed.input_size or size)
     if seen.classes != num_classes:
         raise UsageError(_other_classes(seen.classes, num_classes))
-    order = order if list(order) != list(range(num_classes)) else ()
-    if order and sorted(order) != list(range(num_classes)):
-        raise UsageError(f"order: expected each of the outputs 0 to {num_classes - 1} once, got {list(order)}")
+    order = _permutation(order, num_classes)
     plain = bool(seen.head) and outputs == "logits"
     if plain and order:
         _reorder(net.get_submodule(seen.head), order)
@@ -70,6 +68,14 @@ def as_classifier(
         channels=feed.channels,
         num_classes=None if plain else num_classes,
     )
+
+
+def _permutation(order: Sequence[int], num_classes: int) -> Sequence[int]:
+    """Return an order of classes, or nothing if it changes nothing."""
+    as_they_are = list(range(num_classes))
+    if order and sorted(order) != as_they_are:
+        raise UsageError(f"order: expected each of the outputs 0 to {num_classes - 1} once, got {list(order)}")
+    return order if list(order) != as_they_are else ()
 
 
 def load_weights(net: nn.Module, state: Mapping[str, Tensor], num_classes: int) -> None:

@@ -88,21 +88,15 @@ class UtilityMatched(Study):
             rows.append((name, *_matched(own, plain, self.loss, 0.05 / len(names))))
         columns = ["defense", "matched", "difference", "low", "high", "area", "area low", "area high", "setting"]
         table = pd.DataFrame(rows, columns=columns)
-        answer: Answer = "cannot be told"
-        if (table["high"] < 0).any():
-            answer = "holds"
-        elif (table["low"] > -self.margin).all():
-            answer = "does not hold"
         arms = arms_frame(targets_frame(evidence))
         arms["defense"] = [defense[arm] for arm in arms["arm"]]
         arms["front"] = _front(arms["accuracy"].to_numpy(float), arms["leakage"].to_numpy(float))
         best = table.loc[table["difference"].idxmin()]
         return Findings(
-            answer=answer,
+            answer=_answer(table, self.margin),
             verdict=f"At a loss of at most {self.loss:.0%} of accuracy, {best['defense']} ({best['setting']}) leaks"
             f" {best['difference']:+.2f} [{best['low']:+.2f}, {best['high']:+.2f}] {evidence.unit} against plain"
-            f" training, the"
-            f" least of {len(names)} defenses; intervals are corrected for their number.",
+            f" training, the least of {len(names)} defenses; intervals are corrected for their number.",
             tables={
                 "matched": as_table(table, "Leakage at equal accuracy, and area under the curve"),
                 "arms": as_table(
@@ -112,6 +106,13 @@ class UtilityMatched(Study):
             figures={"curve": _figure(arms, evidence.headline)},
             notes=(f"Worst case over {', '.join(sorted(common))}, which all arms met.",),
         )
+
+
+def _answer(table: pd.DataFrame, margin: float) -> Answer:
+    """Apply the rule to the differences at equal accuracy."""
+    if (table["high"] < 0).any():
+        return "holds"
+    return "does not hold" if (table["low"] > -margin).all() else "cannot be told"
 
 
 @dataclass(frozen=True)
