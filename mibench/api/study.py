@@ -80,6 +80,7 @@ class StudyContext:
         seeds: target seeds of arms that name none.
         defenses: installed defenses by name, each with its family (empty if it states none).
         settled: returns all parameters that ``name`` or ``name/preset`` of a defense has under the protocol.
+        folds: of the protocol; a target with seed s is trained on the private people of fold s modulo this number.
     """
 
     protocol: str
@@ -87,6 +88,7 @@ class StudyContext:
     seeds: tuple[int, ...]
     defenses: Mapping[str, str]
     settled: Callable[[str], Mapping[str, Any]]
+    folds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

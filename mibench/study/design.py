@@ -52,6 +52,7 @@ def context(loaded: LoadedProtocol, request: StudyRequest, registry: Registry, s
         seeds=request.seeds or loaded.protocol.seeds,
         defenses={spec.name: spec.family for spec in specs if isinstance(spec, DefenseSpec)},
         settled=lambda text: chooser.changed("defense", parse_choice(text)).params,
+        folds=loaded.protocol.folds,
     )
 
 

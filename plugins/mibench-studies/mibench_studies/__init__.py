@@ -37,6 +37,7 @@ STUDIES = (
         factory="mibench_studies.studies.randomised_trial:RandomisedTrial",
         summary="Does training with AT-AT cause lower leakage? Targets are assigned at random before training",
         paper=_PAPER,
+        version="1.1",
     ),
     StudySpec(
         name="utility-matched",

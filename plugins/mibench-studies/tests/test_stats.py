@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import synthetic as made
 from mibench_studies.frames import arms_frame, as_frames, as_table, attack_notes, cells_frame, targets_frame
 from mibench_studies.stats.beta import BetaFit, bootstrap_effects, fit_beta, marginal_effects, squeezed
 from mibench_studies.stats.linear import fit_linear, inflation, left_out_error, predict_linear, predict_mean
-from mibench_studies.stats.permutation import hedges_g, logit, permutation_test, welch
+from mibench_studies.stats.permutation import Groups, apart, hedges_g, logit, permutation_test, welch
 from mibench_studies.stats.ranks import mean_interval, spearman
 from mibench_studies.studies.randomised_trial import RandomisedTrial, assignment
 from scipy import stats
@@ -28,18 +29,18 @@ def test_the_exact_permutation_test_is_an_enumeration_by_hand():
         gaps.append(abs(np.mean([pooled[place] for place in chosen]) - np.mean(rest)))
     assert len(gaps) == 20
     expected = sum(gap >= observed - 1e-9 for gap in gaps) / 20
-    found = permutation_test(one, other)
+    found = permutation_test(Groups.of(one, other))
     assert (found.p, found.least, found.exact) == (pytest.approx(expected), 2 / 20, True)
     assert expected == 0.2  # {1,2,3}, {1,2,4} and their complements
 
 
 def test_groups_apart_reach_the_smallest_p_and_scipy_agrees():
-    found = permutation_test([1, 2, 3, 4, 5], [11, 12, 13, 14, 15])
+    found = permutation_test(Groups.of([1, 2, 3, 4, 5], [11, 12, 13, 14, 15]))
     assert found.p == found.least == 2 / 252
     draw = np.random.default_rng(0)
     one, other = draw.normal(size=6), draw.normal(0.8, size=4)
     theirs = stats.permutation_test((one, other), lambda a, b: a.mean() - b.mean(), n_resamples=np.inf)
-    mine = permutation_test(one, other)
+    mine = permutation_test(Groups.of(one, other))
     # scipy doubles the smaller tail, which is another two-sided p where groups are unequal
     every = [a.mean() - b.mean() for a, b in _splits(np.concatenate([one, other]), 6)]
     assert mine.p == np.mean(np.abs(every) >= abs(one.mean() - other.mean()) - 1e-12)
@@ -57,7 +58,7 @@ def _splits(values, size):
 def test_many_units_are_drawn_and_agree_with_the_exact_test():
     draw = np.random.default_rng(1)
     one, other = draw.normal(size=14), draw.normal(0.7, size=14)
-    found = permutation_test(one, other)
+    found = permutation_test(Groups.of(one, other))
     assert not found.exact
     assert found.p == pytest.approx(stats.ttest_ind(one, other).pvalue, abs=0.02)
 
@@ -65,14 +66,95 @@ def test_many_units_are_drawn_and_agree_with_the_exact_test():
 def test_welch_and_hedges():
     one, other = [1.0, 2.0, 3.0, 4.5], [2.0, 4.0, 6.0]
     theirs = stats.ttest_ind(one, other, equal_var=False)
-    found = welch(one, other)
+    found = apart(Groups.of(one, other))
     assert found.p == pytest.approx(theirs.pvalue)
     assert found.ci95 == pytest.approx(tuple(theirs.confidence_interval()))
     pooled = np.sqrt((3 * np.var(one, ddof=1) + 2 * np.var(other, ddof=1)) / 5)
-    assert hedges_g(one, other) == pytest.approx((2.625 - 4) / pooled * (1 - 3 / (4 * 5 - 1)), rel=0.01)
+    assert hedges_g(Groups.of(one, other)) == pytest.approx((2.625 - 4) / pooled * (1 - 3 / (4 * 5 - 1)), rel=0.01)
     assert welch([1.0], other).ci95 is None
-    assert hedges_g([1.0, 1.0], [1.0, 1.0]) is None
+    assert hedges_g(Groups.of([1.0, 1.0], [1.0, 1.0])) is None
     assert logit([0.5, expit(2.0)]) == pytest.approx([0, 2])
+
+
+ONE, OTHER = [1.0, 2.5, 0.5, 7.0, 8.0], [3.0, 2.0, 9.5, 8.5, 11.0, 9.0]
+BLOCKS = ["a", "a", "a", "b", "b", "a", "a", "b", "b", "b", "b"]
+"""Three against two in a, two against four in b, which lies higher."""
+
+
+def least_squares(values, first, blocks):
+    columns = {"first": np.asarray(first, float), **{name: (np.array(blocks) == name) * 1.0 for name in set(blocks)}}
+    return sm.OLS(np.asarray(values, float), pd.DataFrame(columns))
+
+
+def test_units_are_exchanged_within_blocks_by_hand():
+    values, first = [*ONE, *OTHER], [True] * 5 + [False] * 6
+    places = {name: [at for at, block in enumerate(BLOCKS) if block == name] for name in "ab"}
+    gaps = []
+    for in_a, in_b in product(combinations(places["a"], 3), combinations(places["b"], 2)):
+        treated = [at in in_a or at in in_b for at in range(11)]
+        gaps.append(abs(least_squares(values, treated, BLOCKS).fit().params["first"]))
+    own = least_squares(values, first, BLOCKS).fit().params["first"]
+    groups = Groups.of(ONE, OTHER, BLOCKS)
+    found = permutation_test(groups)
+    assert groups.difference == pytest.approx(own)
+    assert len(gaps) == 10 * 15
+    assert found.p == pytest.approx(np.mean([gap >= abs(own) - 1e-9 for gap in gaps]))
+    assert (found.least, found.exact) == (1 / 150, True)
+    # without blocks the higher block hides what is there
+    assert found.p < permutation_test(Groups.of(ONE, OTHER)).p
+
+
+def test_the_interval_within_blocks_is_least_squares_with_robust_errors():
+    theirs = least_squares([*ONE, *OTHER], [True] * 5 + [False] * 6, BLOCKS).fit(cov_type="HC2", use_t=True)
+    found = apart(Groups.of(ONE, OTHER, BLOCKS))
+    assert found.difference == pytest.approx(theirs.params["first"])
+    assert found.ci95 == pytest.approx(tuple(theirs.conf_int().loc["first"]))
+    assert found.p == pytest.approx(theirs.pvalues["first"])
+    plain = least_squares([*ONE, *OTHER], [True] * 5 + [False] * 6, BLOCKS).fit()
+    corrected = plain.params["first"] / np.sqrt(plain.mse_resid) * (1 - 3 / (4 * 8 - 1))
+    assert hedges_g(Groups.of(ONE, OTHER, BLOCKS)) == pytest.approx(corrected, rel=0.01)
+
+
+def test_a_block_of_one_group_says_nothing():
+    with_it = Groups.of([*ONE, 100.0], OTHER, [*BLOCKS[:5], "c", *BLOCKS[5:]])
+    assert permutation_test(with_it) == permutation_test(Groups.of(ONE, OTHER, BLOCKS))
+    assert apart(with_it) == apart(Groups.of(ONE, OTHER, BLOCKS))
+    with pytest.raises(ValueError, match="no block holds units of both groups"):
+        Groups.of([1.0], [2.0], ["a", "b"])
+    with pytest.raises(ValueError, match="2 units, but 3 labels"):
+        Groups.of([1.0], [2.0], ["a", "b", "c"])
+
+
+def test_many_units_in_blocks_are_drawn_and_agree_with_least_squares():
+    draw = np.random.default_rng(2)
+    one, other = draw.normal(size=16), draw.normal(0.5, size=16)
+    blocks = [number % 2 for number in range(16)] * 2
+    shifted = np.concatenate([one, other]) + 5 * np.array(blocks)
+    found = permutation_test(Groups.of(shifted[:16], shifted[16:], blocks))
+    assert not found.exact
+    theirs = least_squares(shifted, [True] * 16 + [False] * 16, [str(block) for block in blocks]).fit()
+    assert found.p == pytest.approx(theirs.pvalues["first"], abs=0.02)
+
+
+def test_five_percent_of_trials_without_effect_are_called_out_at_most():
+    draw, called, covered = np.random.default_rng(4), 0, 0
+    for _ in range(600):
+        values = draw.normal(size=12) + np.array([0, 3] * 6)
+        groups = Groups.of(values[:6], values[6:], [0, 1] * 6)
+        called += permutation_test(groups).p < 0.05
+        low, high = apart(groups).ci95
+        covered += low < 0 < high
+    assert called / 600 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
+    assert abs(covered / 600 - 0.95) < 0.03
+
+
+def test_assignment_is_even_in_every_fold():
+    for draw in range(20):
+        control, treated = assignment(list(range(10)), 2, draw, 2)
+        assert len(control) == len(treated) == 5
+        assert {sum(seed % 2 for seed in own) for own in (control, treated)} == {2, 3}
+    treated = [3 in assignment(list(range(10)), 2, draw, 2)[1] for draw in range(400)]
+    assert 0.52 < np.mean(treated) < 0.68  # three of the five odd seeds are treated
 
 
 def test_assignment_is_random_equal_and_always_the_same():
@@ -86,11 +168,14 @@ def test_assignment_is_random_equal_and_always_the_same():
 def test_the_assignment_stands_in_the_design():
     class Context:
         settled = staticmethod(lambda _: {"lam": 1.0, "eps": 0.1, "step_size": 0.1})
+        folds = 2
 
     design = RandomisedTrial(targets=8, draw=3, first_seed=100).design(Context)
     control, treated = design.arms
     assert sorted((*control.seeds, *treated.seeds)) == list(range(100, 108))
     assert design.notes["assignment"] == {"control": list(control.seeds), "treated": list(treated.seeds)}
+    assert design.notes["folds"] == 2
+    assert [sum(seed % 2 for seed in arm.seeds) for arm in design.arms] == [2, 2]
     assert dict(control.params) == {"lam": 0.0}
     assert dict(treated.params) == {}
 

@@ -133,6 +133,24 @@ def test_randomised_trial(planted, answer):
         assert main["Hedges g"] < -5
 
 
+def test_a_trial_within_folds_sees_what_folds_hide():
+    planted = made.trial(effect=0.1)
+    seeds = {arm: list(range(5)) for arm in ("control", "treated")}
+    places = [number % 5 for number in range(10)]
+    cells = [
+        made.cell(one.arm, n, leakage=one.leakage / 2 + 0.3 * (n % 2))
+        for n, one in zip(places, planted.cells, strict=True)
+    ]
+    blind = RandomisedTrial().analyse(made.evidence(cells, list(seeds), {"assignment": seeds}))
+    found = RandomisedTrial().analyse(made.evidence(cells, list(seeds), {"assignment": seeds, "folds": 2}))
+    assert blind.answer != HOLDS
+    assert found.answer == HOLDS, found.verdict
+    main = row(found.tables["tests"], arm="treated", other="control")
+    assert main["difference"] == pytest.approx(-0.05, abs=0.02)
+    assert main["least p"] == pytest.approx(2 / 120)
+    assert main["odds ratio"] == pytest.approx((0.466 / 0.534) / (0.52 / 0.48), rel=0.05)
+
+
 def test_targets_hardly_better_than_guessing_say_nothing_about_dependency():
     evidence = made.dependency(arms=12)
     useless = made.cell("collapsed", 0, leakage=9.0, flags=("target-useless",), hsic_xz=0.0, hsic_xz_corrected=0.0)

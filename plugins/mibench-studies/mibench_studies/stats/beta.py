@@ -5,6 +5,7 @@ Shapes: N rows, K coefficients (the first of the constant), D draws.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -15,6 +16,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from scipy.stats import t as student
 from statsmodels.othermod.betareg import BetaModel
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 Floats = NDArray[np.float64]
 
@@ -91,9 +93,13 @@ def fit_beta(y: ArrayLike, x: Floats, names: Sequence[str], clusters: Sequence[o
     x_NK = np.column_stack([np.ones(len(x)), x])
     codes = None if clusters is None else np.unique(np.asarray(clusters, str), return_inverse=True)[1]
     how = {} if codes is None else {"cov_type": "cluster", "cov_kwds": {"groups": codes}}
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # asked for below
         try:
-            made = BetaModel(np.asarray(y, float), x_NK).fit(disp=0, maxiter=500, **how)
+            model = BetaModel(np.asarray(y, float), x_NK)
+            made = model.fit(disp=0, maxiter=500, **how)
+            if not made.mle_retvals["converged"]:  # where little varies, steps of the default are too coarse at the end
+                made = model.fit(disp=0, method="newton", start_params=made.params, **how)
         except (np.linalg.LinAlgError, ValueError):
             return None
     size = x_NK.shape[1]

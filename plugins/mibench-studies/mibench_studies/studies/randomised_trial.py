@@ -15,7 +15,7 @@ from mibench_studies.figures import canvas, finished, scatter
 from mibench_studies.frames import as_table, need_columns, targets_frame
 from mibench_studies.outcome import Outcome
 from mibench_studies.stats.beta import fit_beta, squeezed
-from mibench_studies.stats.permutation import hedges_g, logit, permutation_test, welch
+from mibench_studies.stats.permutation import Groups, apart, hedges_g, logit, permutation_test
 
 CONTROL, TREATED, RANDOM = "control", "treated", "random direction"
 LEVEL = 0.05
@@ -31,7 +31,8 @@ class RandomisedTrial(Study):
     into the design before the first training; a trial that was killed goes on with the same assignment. The treated are
     trained as ``defense`` has it under the protocol, the control with weight 0, which is plain training. With more arms
     the targets are divided among all; each further arm is compared with the control, and decides nothing, except that a
-    random direction has to differ from the adversarial one if it was run.
+    random direction has to differ from the adversarial one if it was run. Where a protocol has folds, whose people may
+    be easier or harder to find, targets are drawn and compared within folds.
 
     Source: Torp, Smith and Breuer, ICLR 2026 (10 targets, Beta regression on the treatment).
 
@@ -53,7 +54,8 @@ class RandomisedTrial(Study):
         " with random"
         " directions was run, less than that by the same test. It does not hold if one of these comparisons fails and"
         " Welch's 95 % interval of that reduction lies below the smallest difference that matters. Else it cannot"
-        " be told."
+        " be told. In a protocol with folds, targets are exchanged within them, and the interval is that of least"
+        " squares with a constant for each."
     )
 
     targets: Annotated[int, Ge(2 * LEAST)] = 10
@@ -76,13 +78,14 @@ class RandomisedTrial(Study):
         kinds += [(RANDOM, "atat/random-delta", same)] if self.random_direction else []
         kinds += [("adversarial training", "at", {})] if self.adversarial_training else []
         seeds = [self.first_seed + number for number in range(self.targets)]
-        drawn = assignment(seeds, len(kinds), self.draw)
+        drawn = assignment(seeds, len(kinds), self.draw, ctx.folds)
         arms = tuple(
             Arm(name=name, defense=defense, params=params, seeds=own)
             for (name, defense, params), own in zip(kinds, drawn, strict=True)
         )
         told = {name: list(own) for (name, _, _), own in zip(kinds, drawn, strict=True)}
-        return Design(arms=arms, notes={"assignment": told, "draw": self.draw, "outcome": self.outcome})
+        notes = {"assignment": told, "draw": self.draw, "outcome": self.outcome, "folds": ctx.folds}
+        return Design(arms=arms, notes=notes)
 
     def analyse(self, evidence: StudyEvidence) -> Findings:
         """Test, and estimate.
@@ -93,13 +96,17 @@ class RandomisedTrial(Study):
         frame = targets_frame(evidence)
         need_columns(evidence, frame, (self.outcome,))
         frame = frame.dropna(subset=[self.outcome])
-        by_arm = {str(name): list(map(float, own[self.outcome])) for name, own in frame.groupby("arm", sort=False)}
+        # A design of before trials were drawn within folds says nothing of them.
+        frame["fold"] = frame["seed"] % int(evidence.design.notes.get("folds", 1))
+        by_arm = {str(name): own for name, own in frame.groupby("arm", sort=False)}
         deciding = [CONTROL, TREATED] + ([RANDOM] if any(a.name == RANDOM for a in evidence.design.arms) else [])
         for name in deciding:
             evidence.require(len(by_arm.get(name, ())), LEAST, f"targets in the arm {name!r}")
-        rows = [compared(name, by_arm[name], by_arm[CONTROL], CONTROL) for name in by_arm if name != CONTROL]
-        if RANDOM in deciding:
-            rows.append(compared(TREATED, by_arm[TREATED], by_arm[RANDOM], RANDOM))
+        pairs = [(name, CONTROL) for name in by_arm if name != CONTROL]
+        pairs += [(TREATED, RANDOM)] if RANDOM in deciding else []
+        rows = [
+            {"arm": arm, "other": other, **compared(by_arm[arm], by_arm[other], self.outcome)} for arm, other in pairs
+        ]
         table = pd.DataFrame(rows)
         main = rows[[row["arm"] for row in rows].index(TREATED)]
         apart = rows[-1] if RANDOM in deciding else None
@@ -117,7 +124,7 @@ class RandomisedTrial(Study):
             verdict=_told(main) + (f" Against random directions: {_told(apart)}" if apart else ""),
             tables={
                 "tests": as_table(table, "Arms compared"),
-                "targets": as_table(frame[["arm", "seed", self.outcome, "accuracy", "attack"]], "Targets"),
+                "targets": as_table(frame[["arm", "seed", "fold", self.outcome, "accuracy", "attack"]], "Targets"),
             },
             figures={"targets": finished(figure, "Every target", "The outcome of each target, by arm.")},
             notes=(
@@ -137,28 +144,35 @@ class RandomisedTrial(Study):
         )
 
 
-def assignment(seeds: list[int], arms: int, draw: int) -> list[tuple[int, ...]]:
-    """Divide seeds among arms at random, as equally as can be; the same for the same ``draw``, on every machine.
+def assignment(seeds: list[int], arms: int, draw: int, folds: int = 1) -> list[tuple[int, ...]]:
+    """Divide seeds among arms at random, in each fold and in all as equally as can be.
 
-    The first arms get one more where it does not come out even. Seeds of an arm are sorted.
+    It is the same for the same ``draw``, on every machine. The first arms get one more where it does not come out even.
+    Seeds of an arm are sorted.
     """
-    order = list(seeds)
-    random.Random(f"mibench randomised trial {draw}").shuffle(order)
+    order: list[int] = []
+    for fold in range(folds):
+        own = [seed for seed in seeds if seed % folds == fold]
+        random.Random(f"mibench randomised trial {draw}" + (f" fold {fold}" if folds > 1 else "")).shuffle(own)
+        order += own
     return [tuple(sorted(order[number::arms])) for number in range(arms)]
 
 
-def compared(arm: str, values: list[float], others: list[float], other: str) -> dict[str, Any]:
-    """Return everything that is said about one arm against another."""
-    permuted, plain = permutation_test(values, others), welch(values, others)
+def compared(one: pd.DataFrame, other: pd.DataFrame, outcome: str) -> dict[str, Any]:
+    """Return everything that is said about the targets of one arm against those of another, within folds."""
+    values, others = one[outcome].to_numpy(float), other[outcome].to_numpy(float)
+    folds = [*one["fold"], *other["fold"]]
+    groups = Groups.of(values, others, folds)
+    permuted, plain = permutation_test(groups), apart(groups)
     y = squeezed([*values, *others])
-    on_logits = welch(logit(y[: len(values)]), logit(y[len(values) :]))
-    treated = np.array([1.0] * len(values) + [0.0] * len(others))[:, None]
-    fit = fit_beta(y, treated, ["treated"]) if len(y) > 3 else None
+    on_logits = apart(Groups.of(logit(y[: len(values)]), logit(y[len(values) :]), folds))
+    within = Groups.of(y[: len(values)], y[len(values) :], folds)
+    columns = np.column_stack([within.first_N.astype(float), within.dummies_NB[:, 1:]])
+    names = ["treated", *(f"block {number}" for number in range(1, len(within.sizes_B)))]
+    fit = fit_beta(within.values_N, columns, names) if len(y) > len(names) + 2 else None
     low, high = plain.ci95 or (None, None)
     odds = fit.interval("treated") if fit else (None, None)
     return {
-        "arm": arm,
-        "other": other,
         "n": len(values),
         "n other": len(others),
         "mean": float(np.mean(values)),
@@ -169,8 +183,8 @@ def compared(arm: str, values: list[float], others: list[float], other: str) -> 
         "permutation p": permuted.p,
         "least p": permuted.least,
         "exact": permuted.exact,
-        "Welch p on logits": on_logits.p,
-        "Hedges g": hedges_g(values, others),
+        "p on logits": on_logits.p,
+        "Hedges g": hedges_g(groups),
         "odds ratio": float(np.exp(fit.coefficients[1])) if fit else None,
         "odds low": None if odds[0] is None else float(np.exp(odds[0])),
         "odds high": None if odds[1] is None else float(np.exp(odds[1])),
