@@ -35,6 +35,7 @@ class ProtocolBoard:
             ``None`` if that is not known.
         rows: ranked rows, least leakage first, then those without a rank.
         withdrawn: what was withdrawn from the board, oldest first.
+        newer: ``name@version`` of the newest board of the protocol; empty if it is this one.
     """
 
     protocol: str
@@ -47,6 +48,7 @@ class ProtocolBoard:
     smallest: float | None
     rows: tuple[Row, ...]
     withdrawn: tuple[Withdrawal, ...] = ()
+    newer: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def _section(board: BoardFolder, by_attack: bool, access: Access | None) -> Prot
     records = [record for _, record in board.records()]
     section = section_of(records, loaded, by_attack=by_attack, access=access)
     rows = _attested(section.rows, Attested(attestations(board)))
-    return replace(section, rows=tuple(rows), withdrawn=tuple(withdrawals(board)))
+    newest = choose(board.root, board.name)[0].id
+    newer = newest if newest != board.id else ""
+    return replace(section, rows=tuple(rows), withdrawn=tuple(withdrawals(board)), newer=newer)
 
 
 def section_of(

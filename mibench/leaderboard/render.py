@@ -42,6 +42,7 @@ def _head(section: ProtocolBoard) -> dict[str, Any]:
         "suite": list(section.suite),
         "undefended": section.undefended,
         "smallest_difference": section.smallest,
+        "newer": section.newer or None,
         "withdrawn": [one.notice.model_dump(mode="json") for one in section.withdrawn],
     }
 

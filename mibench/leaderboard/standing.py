@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mibench.leaderboard.attestation import Attestation, Kind, Statement
+from mibench.leaderboard.attestation import Attestation, Kind, Outcome, Party, Statement
 from mibench.results.record import Flag, Record
 
 Level = Literal["reported", "regraded", "reproduced"]
 DISPUTED = "disputed"
 """Flag of a row of which somebody found other numbers than were published."""
+OUTCOMES: dict[Outcome, str] = {"equal": "equal", "agrees": "in agreement", "differs": "otherwise"}
+"""What came out of a comparison, in words."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one attestation says of the records of a row.
+
+    Attributes:
+        date: YYYY-MM-DD.
+        kind: ``ran``, ``regraded`` or ``reproduced``.
+        by: who says so.
+        party: what they have to do with the records.
+        records: how many of the row's records it speaks of.
+        outcomes: how many of these came out ``equal``, in a way that ``agrees``, or otherwise (``differs``).
+        note: what else it says.
+        file: its name beside the entries.
+    """
+
+    date: str
+    kind: Kind
+    by: str
+    party: Party
+    records: int
+    outcomes: dict[Outcome, int]
+    note: str
+    file: str
+
+    @property
+    def words(self) -> str:
+        """What came out, in words; empty where nothing was compared."""
+        return ", ".join(f"{OUTCOMES[name]} {self.outcomes[name]}" for name in OUTCOMES if name in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -28,6 +61,7 @@ class Standing:
         regraded_by: who measured them again.
         reproduced_by: who ran them again.
         disputed_by: who found other numbers.
+        said: what each attestation says of the row, oldest first.
     """
 
     level: Level = "reported"
@@ -39,6 +73,7 @@ class Standing:
     regraded_by: tuple[str, ...] = ()
     reproduced_by: tuple[str, ...] = ()
     disputed_by: tuple[str, ...] = ()
+    said: tuple[Said, ...] = ()
 
     @property
     def words(self) -> str:
@@ -101,6 +136,27 @@ class Attested:
             regraded_by=_names(who["regraded"].values()),
             reproduced_by=_names(who["reproduced"].values()),
             disputed_by=_names(disputed.values()),
+            said=self._each(every),
+        )
+
+    def _each(self, records: Collection[str]) -> tuple[Said, ...]:
+        """Return what each attestation says of records."""
+        pairs = [pair for record in records for pair in self._said.get(record, [])]
+        statements: dict[str, tuple[Attestation, list[Statement]]] = {}
+        for one, statement in pairs:
+            statements.setdefault(one.file_name, (one, []))[1].append(statement)
+        return tuple(
+            Said(
+                date=one.date,
+                kind=one.kind,
+                by=one.by,
+                party=one.party,
+                records=len(own),
+                outcomes=dict(Counter(said.outcome for said in own if said.outcome)),
+                note=one.note,
+                file=name,
+            )
+            for name, (one, own) in sorted(statements.items())
         )
 
     def _who(self, records: Sequence[Record], kind: Kind) -> dict[str, list[str]]:

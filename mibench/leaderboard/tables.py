@@ -98,7 +98,8 @@ def _table(section: ProtocolBoard, title: str, rows: Sequence[Row], columns: Col
 
 
 def _title(section: ProtocolBoard) -> str:
-    return f"{section.protocol} ({section.digest[:6]})  {section.summary}"
+    newer = f"  (superseded by {section.newer})" if section.newer else ""
+    return f"{section.protocol} ({section.digest[:6]})  {section.summary}{newer}"
 
 
 def _columns(section: ProtocolBoard, rows: Sequence[Row]) -> Columns:

@@ -99,6 +99,7 @@ def test_other_numbers_are_written_down_and_flag_the_row(tmp_path: Path, boards:
     assert (row.standing.level, row.standing.disputed, row.standing.reproduced) == ("reported", 1, 0)
     assert [flag.id for flag in row.flags if flag.id == "disputed"] == ["disputed"]
     assert "1 of 2 records came out otherwise for Ben" in row.standing.flag.text
+    assert [(said.records, said.words) for said in row.standing.said] == [(1, "otherwise 1")]
     assert broken(boards) == []
 
 
@@ -161,6 +162,10 @@ def test_tables_programs_and_csv_hold_the_level(boards: Path) -> None:
     assert (row["evidence"], row["ran_by"]) == ("regraded", "Anna")
     told = json.loads(to_json(board))["boards"][0]["rows"][0]["standing"]
     assert (told["level"], told["regraded"], told["records"], told["ran_by"]) == ("regraded", 2, 2, ["Anna"])
+    assert [(said["kind"], said["by"], said["records"], said["outcomes"]) for said in told["said"]] == [
+        ("ran", "Anna", 2, {}),
+        ("regraded", "Ben <https://ben.example>", 2, {"equal": 2}),
+    ]
     assert (boards / "tiny" / "1.0" / "board.csv").read_text() == to_csv(board)
 
 

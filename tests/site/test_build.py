@@ -15,7 +15,10 @@ from record_factory import PROTOCOL_TEXT, metric, protocol_text
 from site_factory import LIBRARY, SETTINGS, cell, hostile_records, records, write_board
 
 from mibench.api.errors import UsageError
+from mibench.leaderboard.attest import Witness, attest_ran
 from mibench.leaderboard.board import load_board
+from mibench.leaderboard.layout import choose
+from mibench.leaderboard.tables import to_table
 from mibench.results.io import RecordError
 from mibench.site import build_site
 from mibench.site.axis import Axis, axis
@@ -172,8 +175,24 @@ def test_older_versions_keep_their_address_and_say_so(tmp_path: Path) -> None:
     newer.mkdir()
     (newer / "protocol.yaml").write_text(PROTOCOL_TEXT.replace('"1.0"', '"1.1"'), encoding="utf-8")
     build_site(root, out, LIBRARY, SETTINGS)
+    old, new = load_board(root).sections
+    assert (old.newer, new.newer) == ("tiny@1.1", "")
+    assert to_table(load_board(root, "tiny@1.0"))[0].title.endswith("(superseded by tiny@1.1)")
     assert "An older version" in (out / "tiny/1.0/index.html").read_text(encoding="utf-8")
     assert "An older version" not in (out / "tiny/1.1/index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_a_row_lists_its_attestations(tmp_path: Path) -> None:
+    root, out = write_board(tmp_path / "boards", [cell("none")]), tmp_path / "out"
+    build_site(root, out, LIBRARY, SETTINGS)
+    [page] = out.rglob("rows/*.html")
+    assert "Nobody has stated who ran its records" in page.read_text(encoding="utf-8")
+    [(_, record)] = choose(root, "tiny")[0].records()
+    attest_ran([record], root, Witness("Ben <script>", "third-party", "2026-11-30", note="on a train"))
+    build_site(root, out, LIBRARY, SETTINGS)
+    text = page.read_text(encoding="utf-8")
+    told = "<td>ran</td><td>Ben &lt;script&gt; (third-party)</td>"
+    assert told + '<td class="num">1 of 1</td><td>–</td><td class="small">on a train</td>' in text
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
