@@ -99,6 +99,7 @@ def test_tests_of_a_line_are_those_that_reach_it_quick_files_first():
     assert mutate.Judge.tests_of(judge, mutants[2]) == ["quick::b", "slow::a"]
     # Import runs line 3, and perhaps another process line 4: any test may notice.
     everything = ["other::c", "quick::b", "slow::a"]
+    assert mutate.Judge.tests_of(judge, mutants[2], all_but=["quick::b", "slow::a"]) == ["other::c"]
     assert mutate.Judge.tests_of(judge, mutants[3]) == mutate.Judge.tests_of(judge, mutants[4]) == everything
 
 
@@ -158,3 +159,22 @@ def test_a_forked_run_tells_what_reaches_which_line(tmp_path, monkeypatch):
     }
     assert set(found["seconds"]) == {"test_it.py::test_no", "test_it.py::test_yes"}
     assert found["failed"] == []
+
+
+def test_a_mutant_that_a_cache_hides_from_its_own_tests_meets_the_others(tmp_path, monkeypatch):
+    """The first caller alone reaches a cached line, and does not look at what comes back; another does."""
+    monkeypatch.chdir(tmp_path)
+    source = "import functools\n@functools.cache\ndef f():\n    return 1 < 2\n"
+    (tmp_path / "cached.py").write_text(source, encoding="utf-8")
+    text = "import sys; sys.path.insert(0, '.')\nimport cached\n"
+    text += "def test_first(): cached.f()\ndef test_second(): assert cached.f() is True\n"
+    (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
+    reach = {"lines": {"cached.py": {"4": ["test_it.py::test_first"]}}, "failed": []}
+    reach["seconds"] = {"test_it.py::test_first": 0.1, "test_it.py::test_second": 0.1}
+    judge = object.__new__(mutate.Judge)
+    judge.copy, judge.reach = tmp_path, reach
+    (mutant,) = [m for m in mutate.mutants_of("cached.py", source) if m.kind == "return"]
+    assert judge.verdict(mutant) == "killed"
+    reach["seconds"].pop("test_it.py::test_second")
+    assert judge.verdict(mutant) == "survived"
+    assert (tmp_path / "cached.py").read_text(encoding="utf-8") == source
