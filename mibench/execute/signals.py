@@ -43,6 +43,9 @@ def stoppable(names: tuple[str, ...] = ENDING) -> Iterator[None]:
     Signals that are ignored (``nohup``) or that somebody else handles are left alone, and so are all of them outside
     the main thread, where Python handles none. For 10 seconds after the first one others have no effect, so that they
     do not interrupt the cleaning up: a terminal or a batch system often sends several.
+
+    Catch it in a function that calls the one with the loop: on Python 3.12 and 3.13 what a signal raises while a loop
+    jumps back is not seen by a ``try`` or ``with`` of the same function.
     """
     last = -GRACE_S
 

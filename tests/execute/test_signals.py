@@ -62,14 +62,17 @@ import sys
 from mibench.execute.lifeline import Orders, end_with_parent
 from mibench.execute.signals import Stopped, stoppable
 
+def serve():  # a function, as the real worker has one: see stoppable()
+    for order in Orders(0):
+        print("at work:", order, flush=True)
+        while order == "compute":
+            sum(range(1000))
+
 try:
     with stoppable(("SIGTERM",)):
         if "tied" in sys.argv:
             end_with_parent()
-        for order in Orders(0):
-            print("at work:", order, flush=True)
-            while order == "compute":
-                sum(range(1000))
+        serve()
 except Stopped as stopped:
     sys.exit(stopped.exit_code)
 """
