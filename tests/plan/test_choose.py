@@ -52,6 +52,7 @@ def test_defenses_that_are_joined_are_chosen_one_by_one(toy_registry):
     assert (both.name, both.version, both.requested) == ("noisy+flipped", "1+1", "noisy+flipped")
     assert both.params == {"noisy": {"lam": 0.5}, "flipped": {"both": False}}
     assert [part.name for part in both.entry().parts] == ["noisy", "flipped"]
+    assert both.registered is toy_registry.get("defense", "noisy")
     assert both.overridden
     with pytest.raises(UsageError, match="'plain' is the undefended control"):
         choose.named("defense", "noisy+plain", choose.protocol.undefended)

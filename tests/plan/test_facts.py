@@ -232,6 +232,13 @@ def test_a_component_may_say_itself_where_its_file_comes_from(toy_registry, monk
         Facts(toy_registry).settle("model", "filed", {"scale": "gone.txt"})
 
 
+def test_a_plan_that_may_lack_files_notes_those_that_are_not_there(toy_registry):
+    facts = Facts(toy_registry, lenient=True)
+    found = facts.settle("model", "filed", {"scale": "gone.txt"})
+    assert (found.params["scale"], found.files) == ("gone.txt", {})
+    assert facts.absent == ["model 'filed': scale = 'gone.txt' does not exist. Give the path of an existing file."]
+
+
 # Numbers that a plan needs
 
 

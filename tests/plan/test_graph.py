@@ -4,6 +4,7 @@ import pytest
 import yaml
 from fake_plugin import PROTOCOL
 
+from mibench.api.errors import UsageError
 from mibench.nodes.classifier import EvaluatorInputs, PretrainInputs, TargetInputs
 from mibench.nodes.data import DataInputs
 from mibench.nodes.gold import GoldInputs
@@ -205,3 +206,15 @@ def test_what_a_record_states_the_digest_of(planned):
         "evaluator:judge": "evaluator",
     }
     assert cell.label == "toy@1.0 · tiny · noisy × guess · seed 3"
+
+
+@pytest.mark.parametrize(
+    ("changes", "attack", "why"),
+    [
+        ({}, "reader", "the attack 'reader' needs their images"),
+        ({"recipe.start": "public"}, "guess", "a training on public people comes first"),
+    ],
+)
+def test_what_cannot_do_without_public_people_is_refused_where_there_are_none(planned, changes, attack, why):
+    with pytest.raises(UsageError, match=rf"^toy@1\.0 has no public people \(split\.public is 0\), and {why}$"):
+        planned({"split.public": 0, **changes}, attacks=(attack,))
