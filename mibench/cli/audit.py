@@ -19,17 +19,17 @@ FILE = click.Path(path_type=Path)
 SAME = "same"
 
 
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers with commas between."""
+def numbers(text: str) -> tuple[float, ...]:
+    """Return numbers that stand with commas between.
 
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return a tuple of floats."""
-        try:
-            return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
-        except ValueError:
-            self.fail(f"{value!r}: expected numbers with commas between, such as 0.485,0.456,0.406", param, ctx)
+    Raises:
+        click.BadParameter: if one is none.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        told = f"{text!r}: expected numbers with commas between, such as 0.485,0.456,0.406"
+        raise click.BadParameter(told) from None
 
 
 @click.command()
@@ -42,8 +42,8 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--public", required=True, type=FOLDER, help="Photographs of other people, which the attacker has.")
 @click.option("--classes", type=FILE, help="Names of the outputs, one a line; else the folders' order.")
 @click.option("--size", type=click.IntRange(min=8), help="Side of the images in pixels, as in training.")
-@click.option("--mean", type=Numbers(), metavar="A,B,C", help="Subtracted, in [0, 1] units.")
-@click.option("--std", type=Numbers(), metavar="A,B,C", help="Divided by, in [0, 1] units.")
+@click.option("--mean", type=numbers, metavar="A,B,C", help="Subtracted, in [0, 1] units.")
+@click.option("--std", type=numbers, metavar="A,B,C", help="Divided by, in [0, 1] units.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="1 for a network of grey images.")
 @click.option("--channel-order", type=click.Choice(["rgb", "bgr"]), help="bgr as OpenCV reads.")
 @click.option("--outputs", type=click.Choice(["logits", "probabilities"]), help="What the network answers with.")

