@@ -45,7 +45,13 @@ TESTS = {
     "protocol": ("protocol", "stages/test_data.py"),
     "results": ("results", "leaderboard"),
     "session": ("session", "cli/test_run.py"),
-    "stages": ("stages", "session/test_attacks.py", "session/test_composition.py", "session/test_some_classes.py"),
+    "stages": (
+        "stages",
+        "session/test_attacks.py",
+        "session/test_composition.py",
+        "session/test_numbers.py",
+        "session/test_some_classes.py",
+    ),
     "training": ("training", "stages", "testing"),
 }
 """Room to the tests that are about it, under ``tests/``; a room that is not named here has a folder of its own name."""

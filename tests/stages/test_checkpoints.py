@@ -169,7 +169,7 @@ def _interrupt_training(registry, root, monkeypatch, stage):
 
 
 @pytest.mark.parametrize("step", [1, 4])
-def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry, tmp_path, monkeypatch, step):
+def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry, tmp_path, monkeypatch, caplog, step):
     """The guided prior asks for the features of two images in each of its 6 steps."""
     monkeypatch.setattr(prior, "CHECKPOINT_SECONDS", -1.0)
     guided = {"attacks": ("picky",), "settings": {"picky.brings": "guided"}}
@@ -187,7 +187,9 @@ def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry,
         patch.setattr(prior, "save_checkpoint", until)
         _make(store, toy_registry, plan, node)
     assert (store.work(node.key) / "prior.pt").is_file()
-    again = _make(store, toy_registry, plan, node)
+    with caplog.at_level(logging.WARNING):
+        again = _make(store, toy_registry, plan, node)
+    assert not caplog.records  # it went on, and did not begin anew
     assert again.json("report.json")["spent"] == {"forward": 12, "backward": 0, "render": 0}
     assert again.files == whole.files
 

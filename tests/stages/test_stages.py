@@ -284,6 +284,12 @@ def test_a_loaded_target_is_the_trained_one(toy_run, toy_registry, tmp_path):
     assert set(report["history"][0]) == {"loss", "noise"}
 
 
+@pytest.mark.parametrize(("there", "kind"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch, there, kind):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert pick_device("auto") == torch.device(kind)
+
+
 @pytest.mark.parametrize("name", ["auto", "cpu"])
 def test_devices(name):
     assert pick_device(name).type in ("cpu", "cuda")
