@@ -12,6 +12,7 @@ from mibench.registry.registry import Registry
 from mibench.session.run import plan_request
 from mibench.stages import prior
 from mibench.stages.compute_cache import ComputeCache
+from mibench.stages.data import load_images
 from mibench.stages.run import run_node
 from mibench.store.store import Store
 from mibench.training import loop
@@ -76,6 +77,13 @@ def _interrupt_attack(registry, root, monkeypatch, *, after, protocol="toy"):
         patch.setattr(parts.Guess, "reconstruct", until)
         _make(Store(root), registry, plan, node)
     return plan, node
+
+
+def test_a_resumed_attack_counts_the_classes_that_it_found_done(toy_registry, tmp_path, monkeypatch):
+    _, node = _interrupt_attack(toy_registry, tmp_path / "store", monkeypatch, after=1)
+    reports = []
+    run_node(node, Store(tmp_path / "store"), toy_registry, CPU, lambda *told: reports.append(told[:3]))
+    assert reports == [(1, 3, "classes"), (2, 3, "classes"), (3, 3, "classes")]
 
 
 @pytest.fixture()
@@ -190,7 +198,10 @@ def test_what_a_prior_spent_on_the_target_is_counted_over_restarts(toy_registry,
     with caplog.at_level(logging.WARNING):
         again = _make(store, toy_registry, plan, node)
     assert not caplog.records  # it went on, and did not begin anew
-    assert again.json("report.json")["spent"] == {"forward": 12, "backward": 0, "render": 0}
+    report = again.json("report.json")
+    assert report["spent"] == {"forward": 12, "backward": 0, "render": 0}
+    pictures = len(load_images(store.get("data", plan.cells[0].graph.data("public").key)))
+    assert (report["images"], report["steps"], set(report["last_signals"])) == (pictures, 6, {"loss"})
     assert again.files == whole.files
 
 
