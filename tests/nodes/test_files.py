@@ -78,6 +78,12 @@ def test_json_files_have_the_bytes_that_artifacts_have(tmp_path):
     assert (tmp_path / "report.json").read_bytes() == b'{\n "images": 2,\n "steps": 3\n}\n'
 
 
+def test_the_unit_of_a_ground_truth_lies_beside_its_values(tmp_path):
+    DataFiles(tmp_path).write_unit("mm")
+    assert (tmp_path / "truth.json").read_bytes() == b'{"unit": "mm"}\n'
+    assert DataFiles(tmp_path).unit() == "mm"
+
+
 def test_failed_classes_are_numbers_in_their_order(tmp_path):
     files = ReconstructFiles(tmp_path)
     files.write_ledger({"failed": {"10": "no", "9": "no"}})
