@@ -169,12 +169,12 @@ def test_a_mutant_that_a_cache_hides_from_its_own_tests_meets_the_others(tmp_pat
     text = "import sys; sys.path.insert(0, '.')\nimport cached\n"
     text += "def test_first(): cached.f()\ndef test_second(): assert cached.f() is True\n"
     (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
-    reach = {"lines": {"cached.py": {"4": ["test_it.py::test_first"]}}, "failed": []}
-    reach["seconds"] = {"test_it.py::test_first": 0.1, "test_it.py::test_second": 0.1}
+    seconds = {"test_it.py::test_first": 0.1, "test_it.py::test_second": 0.1}
+    reach = {"lines": {"cached.py": {"4": ["test_it.py::test_first"]}}, "seconds": seconds, "failed": []}
     judge = object.__new__(mutate.Judge)
     judge.copy, judge.reach = tmp_path, reach
     (mutant,) = [m for m in mutate.mutants_of("cached.py", source) if m.kind == "return"]
     assert judge.verdict(mutant) == "killed"
-    reach["seconds"].pop("test_it.py::test_second")
+    del seconds["test_it.py::test_second"]
     assert judge.verdict(mutant) == "survived"
     assert (tmp_path / "cached.py").read_text(encoding="utf-8") == source
