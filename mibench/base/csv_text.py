@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+def csv_text(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     r"""Return CSV as of RFC 4180, but with plain newlines, as git keeps them. What is ``None`` is empty.
 
     >>> csv_text(("name", "said"), [("ann", "a, b"), ("bob", None)])

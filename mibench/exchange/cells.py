@@ -31,7 +31,7 @@ def cells_csv(records: Sequence[Record]) -> str:
     not measured is empty. Target metrics (accuracy, robust accuracy) are of the person's held-out images.
     """
     columns = list(dict.fromkeys(name for record in records for name, _ in _columns(record)))
-    return csv_text([*HEAD, *map(str, map(csv_cell, columns))], _lines(records, columns))
+    return csv_text([*HEAD, *map(csv_cell, columns)], _lines(records, columns))
 
 
 def _lines(records: Sequence[Record], columns: Sequence[str]) -> Iterator[list[object]]:

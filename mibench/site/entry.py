@@ -63,7 +63,6 @@ class BoardPages:
         loaded: its protocol.
         section: its rows and their ranks.
         entries: the rows with their addresses, in the order of the board.
-        newest: whether no newer version of the protocol has a board.
         access: what the attackers of this board see at most; ``None`` for all attackers.
         narrower: boards of the same records for attackers who see less.
         withdrawn: what was withdrawn from it, newest first.
@@ -73,10 +72,14 @@ class BoardPages:
     loaded: LoadedProtocol
     section: ProtocolBoard
     entries: tuple[Entry, ...]
-    newest: bool
     access: Access | None = None
     narrower: tuple[BoardPages, ...] = ()
     withdrawn: tuple[Gone, ...] = ()
+
+    @property
+    def newest(self) -> bool:
+        """Whether no newer version of the protocol has a board."""
+        return not self.section.newer
 
     @property
     def page(self) -> str:
@@ -101,18 +104,16 @@ def load_pages(root: Path, library: Library) -> list[BoardPages]:
         UsageError: if there is none.
         RecordError: for a damaged entry.
     """
-    folders = choose(root, None)
-    newest = {folder.name: folder.id for folder in folders}  # versions rise
-    return [_pages(root, folder, library, newest=newest[folder.name] == folder.id) for folder in folders]
+    return [_pages(root, folder, library) for folder in choose(root, None)]
 
 
-def _pages(root: Path, folder: BoardFolder, library: Library, *, newest: bool) -> BoardPages:
+def _pages(root: Path, folder: BoardFolder, library: Library) -> BoardPages:
     loaded = folder.protocol()
     if loaded is None:  # choose() lists boards by this very file
         raise FileNotFoundError(folder.protocol_file)
     [section] = load_board(root, folder.id).sections
     entries = entries_of(section.rows, library, loaded.protocol.model.name)
-    board = BoardPages(folder, loaded, section, tuple(entries), newest)
+    board = BoardPages(folder, loaded, section, tuple(entries))
     records = [record for entry in entries for record in entry.row.records]
     less = [_for_access(root, board, library, access) for access in accesses(records)]
     return replace(board, narrower=tuple(less), withdrawn=tuple(gone_rows(section.withdrawn, loaded)))
@@ -122,7 +123,7 @@ def _for_access(root: Path, board: BoardPages, library: Library, access: Access)
     """Return the board of the same records for attackers who see no more than an access."""
     [section] = load_board(root, board.folder.id, access=access).sections
     entries = entries_of(section.rows, library, board.loaded.protocol.model.name)
-    return BoardPages(board.folder, board.loaded, section, tuple(entries), board.newest, access)
+    return BoardPages(board.folder, board.loaded, section, tuple(entries), access)
 
 
 def entries_of(rows: Sequence[Row], library: Library, usual: str) -> list[Entry]:

@@ -273,7 +273,7 @@ def test_two_thousand_rows_are_usable(browser: Any, root: Path, tmp_path: Path) 
     [board] = load_pages(root, LIBRARY)
     entries = [replace(board.entries[place % 5], slug=f"row-{place}") for place in range(2000)]
     large = BoardPages(board.folder, board.loaded, replace(board.section, rows=tuple(one.row for one in entries)),
-                       tuple(entries), newest=True)  # fmt: skip
+                       tuple(entries))  # fmt: skip
     path = tmp_path / "large.html"
     path.write_text(board_page(large, Versions(), LIBRARY, ""), encoding="utf-8")
     paints = []

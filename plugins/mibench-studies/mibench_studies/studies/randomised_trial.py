@@ -109,7 +109,7 @@ class RandomisedTrial(Study):
         ]
         table = pd.DataFrame(rows)
         main = rows[[row["arm"] for row in rows].index(TREATED)]
-        apart = rows[-1] if RANDOM in deciding else None
+        beside = rows[-1] if RANDOM in deciding else None
         figure, (axes,) = canvas()
         names = list(by_arm)
         spread = [
@@ -120,8 +120,8 @@ class RandomisedTrial(Study):
         axes.set_xticks(range(len(names)), names, fontsize=8)
         axes.set_ylabel(self.outcome)
         return Findings(
-            answer=self._answer(main, apart),
-            verdict=_told(main) + (f" Against random directions: {_told(apart)}" if apart else ""),
+            answer=self._answer(main, beside),
+            verdict=_told(main) + (f" Against random directions: {_told(beside)}" if beside else ""),
             tables={
                 "tests": as_table(table, "Arms compared"),
                 "targets": as_table(frame[["arm", "seed", "fold", self.outcome, "accuracy", "attack"]], "Targets"),
@@ -134,11 +134,12 @@ class RandomisedTrial(Study):
             ),
         )
 
-    def _answer(self, main: dict[str, Any], apart: dict[str, Any] | None) -> Answer:
-        lower = [row["difference"] < 0 and row["permutation p"] < LEVEL for row in (main, *([apart] if apart else []))]
+    def _answer(self, main: dict[str, Any], beside: dict[str, Any] | None) -> Answer:
+        rows = [main, beside] if beside else [main]
+        lower = [row["difference"] < 0 and row["permutation p"] < LEVEL for row in rows]
         if all(lower):
             return "holds"
-        small = [row["low"] is not None and -row["low"] < self.smallest for row in (main, *([apart] if apart else []))]
+        small = [row["low"] is not None and -row["low"] < self.smallest for row in rows]
         return (
             "does not hold" if any(one and not low for one, low in zip(small, lower, strict=True)) else "cannot be told"
         )
