@@ -46,8 +46,9 @@ def sweep(ctx: StudyContext, factors: Sequence[float], names: Sequence[str] = ()
             continue
         parameter = STRENGTH[name]
         base = float(ctx.settled(name)[parameter])
-        values = [min(base * factor, LARGEST.get(name, inf)) for factor in factors]
-        for value in (value for value in dict.fromkeys(values) if value != base):
+        products = (min(base * factor, LARGEST.get(name, inf)) for factor in factors)
+        # To 12 digits: .05 times .1 is .005, as a user would write it, and so has the same key.
+        for value in dict.fromkeys(float(f"{product:.12g}") for product in products if product != base):
             label = f"{name} {parameter}={value:.3g}"
             arms.append(
                 Arm(name=label, defense=name, params={parameter: value}, family=ctx.defenses[name], optional=True)

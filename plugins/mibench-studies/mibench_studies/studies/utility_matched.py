@@ -15,7 +15,7 @@ import pandas as pd
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
-from mibench.api import Answer, CellResult, Design, Figure, Findings, Study, StudyContext, StudyEvidence
+from mibench.api import Answer, CellResult, Design, Figure, Findings, Study, StudyContext, StudyEvidence, UsageError
 from mibench_studies.figures import canvas, finished, scatter
 from mibench_studies.frames import arms_frame, as_table, targets_frame
 from mibench_studies.strengths import STRENGTH, one_of_each, sweep
@@ -35,10 +35,14 @@ class UtilityMatched(Study):
     all arms. Choosing the best of several settings makes leakage look lower; the same choice is made in each resample.
 
     Attributes:
+        defenses: names; all that have a strength if empty.
         factors: multiples of each defense's strength under the protocol; 1 is always there.
         loss: accuracy that may be lost.
         margin: leakage, in units of the headline, below which a difference does not matter.
         draws: resamples of people.
+
+    Raises:
+        UsageError: for a defense that has no strength.
     """
 
     claim: ClassVar[str] = "Some defense leaks less than plain training at equal accuracy."
@@ -50,15 +54,21 @@ class UtilityMatched(Study):
     )
     variant: ClassVar[Literal["test", "validation"]] = "validation"
 
+    defenses: tuple[str, ...] = ()
     factors: tuple[Annotated[float, Gt(0)], ...] = (0.1, 0.3, 3.0)
     loss: Annotated[float, Gt(0), Lt(1)] = 0.02
     margin: Annotated[float, Gt(0)] = 0.5
     draws: Annotated[int, Ge(200)] = 2000
 
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.defenses) - STRENGTH.keys()):
+            raise UsageError(f"{unknown[0]!r} has no strength that could be swept; {', '.join(sorted(STRENGTH))} have.")
+
     def design(self, ctx: StudyContext) -> Design:
-        """Return sweeps of the defenses that have a strength."""
+        """Return sweeps of the defenses that have a strength, or of those that are asked for."""
+        names = self.defenses or tuple(sorted(STRENGTH))
         plain, *others = one_of_each(ctx)
-        return Design(arms=(plain, *(arm for arm in others if arm.defense in STRENGTH), *sweep(ctx, self.factors)))
+        return Design(arms=(plain, *(arm for arm in others if arm.defense in names), *sweep(ctx, self.factors, names)))
 
     def analyse(self, evidence: StudyEvidence) -> Findings:
         """Match.
