@@ -13,7 +13,14 @@ from mibench.api.errors import UsageError
 from mibench.leaderboard.layout import BoardFolder
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/results-first.md")
+PAGES = (
+    "README.md",
+    "docs/argument.md",
+    "docs/attacks.md",
+    "docs/defenses.md",
+    "docs/older-boards.md",
+    "docs/results-first.md",
+)
 
 
 def load():

@@ -21,8 +21,8 @@ BOARDS = ("orl64", "rendered64")
 
 
 @cache
-def records(board):
-    return tuple(record for _, record in choose(ROOT / "leaderboards", f"{board}@1.0")[0].records())
+def records(board, version="1.0"):
+    return tuple(record for _, record in choose(ROOT / "leaderboards", f"{board}@{version}")[0].records())
 
 
 @cache
@@ -52,8 +52,10 @@ def tables(page, title):
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_tables_of_attacks_are_those_of_the_records(board):
-    lines = [line for line in tables("attacks.md", f"{board}: the undefended target") if re.match(r"-?[.\d]", line[2])]
+def test_the_older_tables_of_attacks_are_those_of_the_records(board):
+    lines = [
+        line for line in tables("older-boards.md", f"{board}: the undefended target") if re.match(r"-?[.\d]", line[2])
+    ]
     assert len(lines) == 24
     for name, _, leaks, reid5, accuracy, confidence, *_, seeds in lines:
         group = groups(board)["none", name]
@@ -62,8 +64,8 @@ def test_the_tables_of_attacks_are_those_of_the_records(board):
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_tables_of_the_worst_case_are_those_of_the_records(board):
-    text = (ROOT / "docs/attacks.md").read_text(encoding="utf-8").partition("### The worst case")[2]
+def test_the_older_tables_of_the_worst_case_are_those_of_the_records(board):
+    text = (ROOT / "docs/older-boards.md").read_text(encoding="utf-8").partition("### The worst case")[2]
     section = text.partition(f"**{board}**")[2].partition("**worst case")[0]
     lines = re.findall(r"^\| `([\w/-]+)` \| (\S+) \| (\S+) \| (\S+) \| (\d) \|$", section, re.MULTILINE)
     assert len(lines) == 17
@@ -74,7 +76,7 @@ def test_the_tables_of_the_worst_case_are_those_of_the_records(board):
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_the_tables_of_defenses_are_those_of_the_records(board):
+def test_the_older_tables_of_defenses_are_those_of_the_records(board):
     rows = make_rows([record for record in records(board) if record.cell.attack_label == "ppa"])
     numbers = {}
     for row in rows:
@@ -82,8 +84,29 @@ def test_the_tables_of_defenses_are_those_of_the_records(board):
         shown = [with_interval(*row.leakage), short(row.attack_accuracy.value), short(row.normalized)]
         shown += [with_interval(*row.accuracy), *(short(made.value) for made in row.robust.values())]
         numbers[name, row.model] = shown
-    lines = [line for line in tables("defenses.md", f"{board}@1.0") if line[0] not in ("rank", "---")]
+    lines = [line for line in tables("older-boards.md", f"{board}@1.0 (") if line[0] not in ("rank", "---")]
     assert {(line[1], line[2]): line[3:11] for line in lines} == numbers
+
+
+@pytest.mark.parametrize(("board", "version"), [("faces64", "1.0"), ("orl64", "2.0")])
+def test_the_tables_of_attacks_are_those_of_the_records(board, version):
+    plain = [record for record in records(board, version) if record.cell.defense == "none"]
+    made = {
+        name: [one for one in plain if one.cell.attack_label == name] for name in {r.cell.attack_label for r in plain}
+    }
+    lines = [line for line in tables("attacks.md", f"{board}@{version}: the undefended target") if "---" not in line[0]]
+    named = [(line[0].partition(":")[0], line[1:]) for line in lines[1:]]
+    assert {name for name, _ in named} == {*made, "floor", "lookalike", "gold"}
+    for name, (_, bits, _, accuracy, confidence, *passes) in named:
+        found = [one.metrics for one in made[name]] if name in made else [one.controls[name] for one in plain]
+        columns = ("id_bits", "attack_acc@1", "target_conf")
+        assert [bits, accuracy, confidence] == [short(fmean(one[c].value for one in found)) for c in columns], name
+        if name in made:
+            ledger = made[name][0].ledger
+            spent = [
+                round(getattr(ledger.total, what) / len(ledger.per_class)) for what in ("forward", "backward", "render")
+            ]
+            assert [int(one.replace(" ", "")) for one in passes] == spent, name
 
 
 def test_the_counts_of_the_readme_are_those_of_the_plugins():
