@@ -19,7 +19,6 @@ PAGES = (
     "docs/attacks.md",
     "docs/defenses.md",
     "docs/older-boards.md",
-    "docs/results-first.md",
 )
 
 
