@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -147,7 +149,9 @@ class _Explanation:
             if not path or path in self.layout.groups:  # raised by component or group, about several parameters
                 lines.append(f"{': '.join([self.owner, *path[-1:]])}: {found['msg']}.")
             else:
-                lines.append(self._line(Problem(path, found["input"], found["msg"])))
+                lines.append(
+                    self._line(Problem(path, found["input"], _reason(found["type"], found["input"], found["msg"])))
+                )
         return "\n".join(lines)
 
     def _line(self, problem: Problem) -> str:
@@ -158,3 +162,19 @@ class _Explanation:
             written = self.given[leaf.key].written if leaf.key in self.given else leaf.name
             name = ".".join([written, *problem.path[len(leaf.path) :]])
         return f"{self.owner}: {name} = {brief(problem.given)} is not valid; expected {expected} ({problem.reason})."
+
+
+def _reason(kind: str, given: Any, told: str) -> str:
+    """Return what pydantic says, or how a list is written if a short text came in its place."""
+    if kind != "tuple_type" or not isinstance(given, str) or len(given) > 200:
+        return told
+    items = [_plain(item.strip(" \"'")) for item in given.strip("()[] ").split(",")]
+    return f"a list is written {json.dumps([item for item in items if item != ''])}"
+
+
+def _plain(item: str) -> Any:
+    """Return a finite number, or the text."""
+    try:
+        return int(item) if item.lstrip("+-").isdecimal() else (float(item) if isfinite(float(item)) else item)
+    except ValueError:
+        return item
