@@ -55,6 +55,7 @@ STUDIES = (
         factory="mibench_studies.studies.unseen_pixels:UnseenPixelsStudy",
         summary="Does a network that never reads most pixels leak little? Leakage against the share that is read",
         paper=_PAPER,
+        version="1.1",
     ),
 )
 

@@ -213,21 +213,22 @@ def memorisation(nearer=0.2, seeds=5, memorised=1.0):
     return evidence(cells)
 
 
-def unseen(left=0.8, seeds=3):
-    """Targets that read hardly any pixel leak this share of what undefended ones do."""
+def unseen(left=0.8, seeds=3, deeper=None):
+    """Targets that read hardly any pixel leak this share of what undefended ones do, the blindest another one."""
     draw, cells = rng(6), []
     for seed in range(seeds):
         cells.append(cell("all pixels", seed, leakage=0.5, unread_pixels=0.0, fil=1.0))
         for method in ("transform", "layer"):
-            for share in (0.5, 0.95):
-                leakage = 0.5 * (left if share > 0.9 else 1) + draw.normal(0, 0.005)
+            for share in (0.5, 0.9, 0.95):
+                shares = {0.9: left, 0.95: left if deeper is None else deeper}
+                leakage = 0.5 * shares.get(share, 1) + draw.normal(0, 0.005)
                 cells.append(
                     cell(
                         f"{share:.0%} hidden, {method}",
                         seed,
                         leakage=leakage,
                         family=method,
-                        unread_pixels=share,
+                        unread_pixels=int(4096 * share) / 4096,
                         fil=1 - share,
                     )
                 )

@@ -81,7 +81,8 @@ class UnseenPixelsStudy(Study):
         whole = whole[whole > 0]
         evidence.require(len(whole), LEAST, "undefended targets that leak more than floor")
         targets["ratio"] = targets["normalised"] / targets["seed"].map(whole)
-        blind = targets[(targets["unread_pixels"] >= MOST - 1e-9) & targets["ratio"].notna()]
+        # To the nearest percent: of 4 096 pixels, 90 % are 3 686, which is a little less.
+        blind = targets[(targets["unread_pixels"].round(2) >= MOST) & targets["ratio"].notna()]
         ratios = blind.groupby("seed")["ratio"].mean()
         evidence.require(len(ratios), LEAST, f"seeds with targets that do not read {MOST:.0%} of the pixels")
         interval = mean_interval(list(ratios))
