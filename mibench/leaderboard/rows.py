@@ -16,7 +16,7 @@ from mibench.leaderboard.variants import Variant, attack_digest, by_attack, comp
 from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
 from mibench.results.differences import to_control
-from mibench.results.flags import UNRANKED, compute_flags
+from mibench.results.flags import UNRANKED, WEAK, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
 from mibench.results.record import Flag, Record
@@ -120,7 +120,7 @@ def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) 
         attacks=tuple(sorted(attacks)),
         seeds=tuple(sorted({record.cell.seed for record in worst.records})),
         classes=len(worst.scores.people),
-        flags=(*_flags(records), *found.flags, *([alike] if alike else [])),
+        flags=(*_flags(records, worst), *found.flags, *([alike] if alike else [])),
         unranked=tuple(sorted((UNRANKED & flag_ids(worst.records)) | {flag.id for flag in found.flags})),
         missing=found.missing,
         complete_with=completing_command(first, found.missing) if found.missing else "",
@@ -144,12 +144,17 @@ def _worst_found(attacks: Attacks, *, up: bool) -> Found:
     return Found(worst.leakage, worst.name)
 
 
-def _flags(records: Sequence[Record]) -> tuple[Flag, ...]:
-    """Flags are computed again, so that a record cannot keep quiet about one; what it states comes on top."""
+def _flags(records: Sequence[Record], worst: _Worst) -> tuple[Flag, ...]:
+    """Flags are computed again, so that a record cannot keep quiet about one; what it states comes on top.
+
+    That an attack is too weak to judge a defense says nothing of a row in which a stronger one counts.
+    """
     found: dict[str, Flag] = {}
+    strongest = {id(record) for record in worst.records}
     for record in records:
         for flag in [*compute_flags(record), *record.flags]:
-            found.setdefault(flag.id, flag)
+            if flag.id != WEAK or id(record) in strongest:
+                found.setdefault(flag.id, flag)
     return tuple(found[identifier] for identifier in sorted(found))
 
 

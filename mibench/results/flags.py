@@ -25,6 +25,8 @@ FOREIGN = "trained-elsewhere"
 UNRANKED = {OUTSIDE, INACTIVE, USELESS, PEEKED, FOREIGN}
 """Flags of what is no result of a working defense within its threat model, was chosen by what judges it, or is of a
 network that nobody can train again; boards show such rows without a rank, and those of the last kind not at all."""
+WEAK = "undefended-not-above-floor"
+"""Flag of an attack that finds nothing without a defense."""
 USELESS_BELOW = 0.1
 """Accuracy between chance (0) and perfect (1) from which a target is of some use."""
 
@@ -191,7 +193,7 @@ RULES: tuple[FlagRule, ...] = (
     FlagRule("robust-above-clean", robust_above_clean),
     FlagRule("leakage-above-gold", leakage_above_gold),
     FlagRule("floor-not-below-gold", floor_not_below_gold),
-    FlagRule("undefended-not-above-floor", undefended_not_above_floor),
+    FlagRule(WEAK, undefended_not_above_floor),
     FlagRule("attack-loss-not-falling", attack_loss_not_falling),
     FlagRule("attack-settings-overridden", attack_overridden),
     FlagRule(FEW, few_classes),

@@ -166,6 +166,16 @@ def test_flags_are_computed_again() -> None:
     assert [flag.id for flag in make_rows([record])[0].flags] == ["defense-inactive"]
 
 
+def test_an_attack_that_finds_nothing_marks_no_row_in_which_a_stronger_one_counts() -> None:
+    weak = make_record(attack="weak", leakage=0.1)
+    below = weak.controls["floor"]["reid@1"].model_copy(update={"value": 0.05})
+    weak = weak.model_copy(update={"controls": {**weak.controls, "undefended": {"reid@1": below}}})
+    strong = make_record(leakage=0.3)
+    for records, flagged in (([weak], True), ([weak, strong], False)):
+        [row] = make_rows(records)
+        assert ("undefended-not-above-floor" in [flag.id for flag in row.flags]) == flagged
+
+
 def test_larger_distances_rank_first() -> None:
     rows = make_rows(
         [
