@@ -43,6 +43,7 @@ STUDIES = (
         name="utility-matched",
         factory="mibench_studies.studies.utility_matched:UtilityMatched",
         summary="Which defense leaks less than plain training at equal accuracy? Sweeps on validation people",
+        version="1.1",
     ),
     StudySpec(
         name="memorisation",

@@ -32,9 +32,10 @@ def cell(
     robust=None,
     signals=None,
     flags=(),
+    gold=1.0,
     **more,
 ):
-    """A finished cell: leakage is one number, or one per person."""
+    """A finished cell: leakage is one number, or one per person; the floor is 0."""
     people = np.broadcast_to(np.asarray(leakage, float), (PEOPLE,))
     known = np.clip(np.full(PEOPLE, accuracy), 0, 1)
     metrics = {
@@ -56,6 +57,7 @@ def cell(
         attack=attack,
         seed=seed,
         metrics=metrics,
+        controls={name: {"bits": number(value, unit="bits")} for name, value in (("floor", 0.0), ("gold", gold))},
         headline="bits",
         leakage=float(people.mean()),
         signals=signals or {},
@@ -235,13 +237,16 @@ def unseen(left=0.8, seeds=3, deeper=None):
     return evidence(cells)
 
 
-def matched(better=1.0, accuracy=0.89):
-    """Defense ``good`` leaks less by ``better`` bits at this accuracy; ``bad`` buys it with accuracy."""
-    draw, cells = rng(7), []
-    base = 3 + draw.normal(0, 1, PEOPLE)
+def matched(better=1.0, accuracy=0.89, scale=1.0, draw=0.3):
+    """Defense ``good`` leaks less by ``better`` at this accuracy; ``bad`` buys it with accuracy; gold is 5; all scaled.
+
+    People differ by 1 and, from arm to arm, by ``draw``.
+    """
+    generator, cells = rng(7), []
+    base = 3 + generator.normal(0, 1, PEOPLE)
     arms = {"none": ("none", 0.0, 0.9), "good": ("good", better, accuracy), "good lam=2": ("good", better * 1.5, 0.5)}
     arms |= {"bad": ("bad", 2.0, 0.6), "bad x=2": ("bad", 2.5, 0.3)}
     for arm, (defense, effect, known) in arms.items():
-        people = base - effect + draw.normal(0, 0.3, PEOPLE)
-        cells.append(cell(arm, 0, leakage=people, accuracy=known, defense=defense))
+        people = base - effect + generator.normal(0, draw, PEOPLE)
+        cells.append(cell(arm, 0, leakage=people * scale, accuracy=known, defense=defense, gold=5 * scale))
     return evidence(cells)

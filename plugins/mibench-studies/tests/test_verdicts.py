@@ -192,9 +192,24 @@ def test_utility_matched(planted, answer):
     good, bad = (row(found.tables["matched"], defense=name) for name in ("good", "bad"))
     assert bad["difference"] == 0  # no setting of it is accurate enough, so plain training is its best
     assert bad["setting"] == "none"
+    assert ("no setting of 2 defenses" in found.verdict) == (planted.get("accuracy") == 0.7)
     if not planted:
         assert good["difference"] == pytest.approx(-1, abs=0.15)
         assert good["setting"] == "good"
         assert good["area"] > good["matched"]
         front = {one[0]: one[4] for one in found.tables["arms"].rows}
         assert front["good"] and front["bad"] and not front["good lam=2"]  # it is beaten by bad in both
+
+
+@pytest.mark.parametrize(("planted", "answer"), [({"better": 0.0}, NOT), ({"better": 0.0, "draw": 1.5}, UNTOLD)])
+def test_what_matters_is_a_share_of_the_way_to_gold(planted, answer):
+    """In units of another headline, a tenth of which is nothing, the verdict is the same."""
+    for scale in (1.0, 0.1):
+        assert UtilityMatched().analyse(made.matched(**planted, scale=scale)).answer == answer
+
+
+def test_utility_matched_asks_for_floor_and_gold():
+    evidence = made.matched()
+    bare = [replace(cell, controls={}) for cell in evidence.cells]
+    with pytest.raises(TooFewRecords, match="floor and gold"):
+        UtilityMatched().analyse(replace(evidence, cells=tuple(bare)))

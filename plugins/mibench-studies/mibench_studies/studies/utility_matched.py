@@ -38,7 +38,7 @@ class UtilityMatched(Study):
         defenses: names; all that have a strength if empty.
         factors: multiples of each defense's strength under the protocol; 1 is always there.
         loss: accuracy that may be lost.
-        margin: leakage, in units of the headline, below which a difference does not matter.
+        margin: leakage, as a share of the way from floor to gold, below which a difference does not matter.
         draws: resamples of people.
 
     Raises:
@@ -48,16 +48,15 @@ class UtilityMatched(Study):
     claim: ClassVar[str] = "Some defense leaks less than plain training at equal accuracy."
     rule: ClassVar[str] = (
         "It holds if for one defense at least the interval of its matched leakage minus that of plain training lies"
-        " below 0,"
-        " at 95 % over all defenses (Bonferroni). It does not hold if all intervals lie above minus the margin. Else it"
-        " cannot be told."
+        " below 0, at 95 % over all defenses (Bonferroni). It does not hold if all intervals lie above minus the"
+        " margin, a share of the way from floor to gold. Else it cannot be told."
     )
     variant: ClassVar[Literal["test", "validation"]] = "validation"
 
     defenses: tuple[str, ...] = ()
     factors: tuple[Annotated[float, Gt(0)], ...] = (0.1, 0.3, 3.0)
     loss: Annotated[float, Gt(0), Lt(1)] = 0.02
-    margin: Annotated[float, Gt(0)] = 0.5
+    margin: Annotated[float, Gt(0), Lt(1)] = 0.1
     draws: Annotated[int, Ge(200)] = 2000
 
     def __post_init__(self) -> None:
@@ -74,7 +73,7 @@ class UtilityMatched(Study):
         """Match.
 
         Raises:
-            TooFewRecords: without plain training, without a defense, or with fewer than eight attacked people.
+            TooFewRecords: without plain training, its floor or gold, a defense, or eight attacked people.
         """
         plain = evidence.design.arms[0].name
         by_arm = defaultdict(list)
@@ -83,6 +82,8 @@ class UtilityMatched(Study):
         evidence.require(len(by_arm.get(plain, ())), 1, f"records of the arm {plain!r}")
         people = len(_values(by_arm[plain][0]))
         evidence.require(int(np.isfinite(_values(by_arm[plain][0])).sum()), LEAST, "attacked people")
+        spans = [span for cell in by_arm[plain] if (span := _span(cell)) is not None]
+        evidence.require(len(spans), 1, f"records of the arm {plain!r} with floor and gold")
         defense = {arm: cells[0].defense for arm, cells in by_arm.items()}
         names = [name for name in dict.fromkeys(defense.values()) if name != defense[plain]]
         evidence.require(len(names), 1, "defenses with records")
@@ -101,12 +102,10 @@ class UtilityMatched(Study):
         arms = arms_frame(targets_frame(evidence))
         arms["defense"] = [defense[arm] for arm in arms["arm"]]
         arms["front"] = _front(arms["accuracy"].to_numpy(float), arms["leakage"].to_numpy(float))
-        best = table.loc[table["difference"].idxmin()]
         return Findings(
-            answer=_answer(table, self.margin),
-            verdict=f"At a loss of at most {self.loss:.0%} of accuracy, {best['defense']} ({best['setting']}) leaks"
-            f" {best['difference']:+.2f} [{best['low']:+.2f}, {best['high']:+.2f}] {evidence.unit} against plain"
-            f" training, the least of {len(names)} defenses; intervals are corrected for their number.",
+            answer=_answer(table, self.margin * float(np.mean(spans))),
+            verdict=f"At a loss of at most {self.loss:.0%} of accuracy, {_told(table, plain, evidence.unit)}. Intervals"
+            " are corrected for their number.",
             tables={
                 "matched": as_table(table, "Leakage at equal accuracy, and area under the curve"),
                 "arms": as_table(
@@ -116,6 +115,20 @@ class UtilityMatched(Study):
             figures={"curve": _figure(arms, evidence.headline)},
             notes=(f"Worst case over {', '.join(sorted(common))}, which all arms met.",),
         )
+
+
+def _told(table: pd.DataFrame, plain: str, unit: str) -> str:
+    """Say which defense leaks least, or that none leaks less than plain training."""
+    best = table.loc[table["difference"].idxmin()]
+    if best["setting"] == plain:
+        return (
+            f"no setting of {len(table)} defenses leaks less than plain training; differences down to"
+            f" {table['low'].min():+.2f} {unit} are possible"
+        )
+    return (
+        f"{best['defense']} ({best['setting']}) leaks {best['difference']:+.2f} [{best['low']:+.2f},"
+        f" {best['high']:+.2f}] {unit} against plain training, the least of {len(table)} defenses"
+    )
 
 
 def _answer(table: pd.DataFrame, margin: float) -> Answer:
@@ -140,6 +153,12 @@ class Point:
     leakage: float
     accuracy_D: Floats
     leakage_D: Floats
+
+
+def _span(cell: CellResult) -> float | None:
+    """Return how far gold is from floor, in units of the headline; ``None`` without one of them."""
+    floor, gold = (cell.controls.get(name, {}).get(cell.headline) for name in ("floor", "gold"))
+    return abs(gold.value - floor.value) if floor and gold else None
 
 
 def _values(cell: CellResult) -> Floats:
