@@ -13,13 +13,7 @@ from mibench.api.errors import UsageError
 from mibench.leaderboard.layout import BoardFolder
 
 ROOT = Path(__file__).parents[2]
-PAGES = (
-    "README.md",
-    "docs/argument.md",
-    "docs/attacks.md",
-    "docs/defenses.md",
-    "docs/older-boards.md",
-)
+PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/older-boards.md")
 
 
 def load():
