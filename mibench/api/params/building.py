@@ -175,6 +175,9 @@ def _reason(kind: str, given: Any, told: str) -> str:
 def _plain(item: str) -> Any:
     """Return a finite number, or the text."""
     try:
-        return int(item) if item.lstrip("+-").isdecimal() else (float(item) if isfinite(float(item)) else item)
+        number = float(item)
     except ValueError:
         return item
+    if not isfinite(number):
+        return item
+    return int(number) if number.is_integer() else number

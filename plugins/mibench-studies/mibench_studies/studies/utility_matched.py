@@ -65,9 +65,9 @@ class UtilityMatched(Study):
 
     def design(self, ctx: StudyContext) -> Design:
         """Return sweeps of the defenses that have a strength, or of those that are asked for."""
-        names = self.defenses or tuple(sorted(STRENGTH))
         plain, *others = one_of_each(ctx)
-        return Design(arms=(plain, *(arm for arm in others if arm.defense in names), *sweep(ctx, self.factors, names)))
+        kept = (arm for arm in others if arm.defense in (self.defenses or STRENGTH))
+        return Design(arms=(plain, *kept, *sweep(ctx, self.factors, self.defenses)))
 
     def analyse(self, evidence: StudyEvidence) -> Findings:
         """Match.
