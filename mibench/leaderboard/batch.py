@@ -63,20 +63,25 @@ class Batch:
 
     def write(self, records: Sequence[Record]) -> list[Path]:
         """Write what is new, then refresh the tables."""
-        entries = []
         for board in self._taken:
             protocol = self._protocols[board]
             if protocol and not board.protocol_file.exists():
                 write_atomic(board.protocol_file, protocol.text)
-        for record in records:
-            board = BoardFolder(self._folder, record.protocol.name, record.protocol.version)
-            path, accepted = self._taken[board][slot(record)]
+        entries = [self._entry(record) for record in records]
+        for path, accepted in entries:
             if not path.exists():
                 save_record(accepted, path.parent)
-            entries.append(path)
         for board in self._taken:
             write_atomic(board.table_file, to_csv(load_board(self._folder, board.id)))
-        return entries
+        return [path for path, _ in entries]
+
+    def places(self, records: Sequence[Record]) -> list[Path]:
+        """Return where :meth:`write` puts records that were accepted, or where they are."""
+        return [self._entry(record)[0] for record in records]
+
+    def _entry(self, record: Record) -> tuple[Path, Record]:
+        board = BoardFolder(self._folder, record.protocol.name, record.protocol.version)
+        return self._taken[board][slot(record)]
 
     def protocol_of(self, record: Record) -> LoadedProtocol | None:
         """Return the protocol by which a record is judged; ``None`` if there is none."""

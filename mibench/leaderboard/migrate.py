@@ -60,7 +60,7 @@ class Migration:
         change: the declared class.
         why: the declared reason.
         differences: the fields that differ.
-        carried: entries that came onto the new board, with what they were.
+        carried: entries that came onto the new board, or would in a dry run, with what they were.
         there: entries of the new board that were on it already.
         left: what did not come along.
         regrade: entries whose reconstructions stand and are to be measured again.
@@ -137,18 +137,40 @@ def migrate(
     if regraded and follows.change != "regradable":
         raise UsageError(f"{done.new} declares its change as {follows.change}; nothing is measured again for it")
     if dry_run:
-        _sort(done, entries, new, carrier, lambda _: [])
+        batch = Batch(root, {done.new: new.text}, recheck)
+        _place(done, _consider(done, entries, new, carrier, regraded, batch), batch.places, _folder(root, new))
         return done
     root.mkdir(parents=True, exist_ok=True)
     with Locks(root).hold(".lock"):
         batch = Batch(root, {done.new: new.text}, recheck)
-        made = _sort(done, entries, new, carrier, lambda record: [one.problem for one in batch.consider(record)])
-        made += _linked(done, entries, regraded, batch)
-        before = set(_folder(root, new).files())
-        for (path, _), entry in zip(made, batch.write([record for _, record in made]), strict=True):
-            (done.there if entry in before else done.carried)[path] = entry
-    done.regrade = [path for path in done.regrade if path not in done.carried and path not in done.there]
+        _place(done, _consider(done, entries, new, carrier, regraded, batch), batch.write, _folder(root, new))
     return done
+
+
+def _consider(
+    done: Migration,
+    entries: Sequence[tuple[Path, Record]],
+    new: LoadedProtocol,
+    carrier: Carrier,
+    regraded: Sequence[Path],
+    batch: Batch,
+) -> list[tuple[Path, Record]]:
+    """Return what would come onto the new board, and note what becomes of the rest."""
+    made = _sort(done, entries, new, carrier, lambda record: [one.problem for one in batch.consider(record)])
+    return made + _linked(done, entries, regraded, batch)
+
+
+def _place(
+    done: Migration,
+    made: Sequence[tuple[Path, Record]],
+    place: Callable[[Sequence[Record]], Sequence[Path]],
+    board: BoardFolder,
+) -> None:
+    """Note which of them are new on the board; ``place`` writes them, or says where they would be."""
+    before = set(board.files())
+    for (path, _), entry in zip(made, place([record for _, record in made]), strict=True):
+        (done.there if entry in before else done.carried)[path] = entry
+    done.regrade = [path for path in done.regrade if path not in done.carried and path not in done.there]
 
 
 def _sort(

@@ -128,7 +128,7 @@ RENDERED64 = "8729a81c2d75ab94703fa12fdefc9587f1c55ca7b834f389c3b3b8496f5dddd7"
 PUBLISHED = {
     "leaderboards/orl64/1.0/protocol.yaml": ORL64,
     "leaderboards/rendered64/1.0/protocol.yaml": RENDERED64,
-    f"{SHIPPED}/orl64-1.yaml": ORL64,
+    f"{SHIPPED}/orl64-1.0.yaml": ORL64,
     f"{SHIPPED}/rendered64.yaml": RENDERED64,
     f"{SHIPPED}/smoke.yaml": "7b9b19196daed2be5447027f058aa299a1a41ff26e02c5d05a74981d3f7e7537",
     "docs/experiments/orl64-pretrained.yaml": "62650c3afe8c96213dff85ed92e3f30f2cc40ad85df81f6bd3c6724837e12f9c",

@@ -118,10 +118,14 @@ def test_migrating_again_does_nothing_more(boards: Path) -> None:
     assert everything(boards) == before
 
 
-def test_a_dry_run_writes_nothing(boards: Path) -> None:
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(boards: Path) -> None:
     before = everything(boards)
-    assert move(boards, "1.0", "1.1", dry_run=True).left == []
+    dry = move(boards, "1.0", "1.1", dry_run=True)
     assert everything(boards) == before
+    done = move(boards, "1.0", "1.1")
+    assert dry == done
+    assert len(dry.carried) == 4
+    assert (move(boards, "1.0", "1.1", dry_run=True).carried, len(done.left)) == ({}, 0)
 
 
 def test_an_entry_that_cannot_be_planned_as_it_was_stays(boards: Path) -> None:
