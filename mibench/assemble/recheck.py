@@ -6,12 +6,13 @@ believed, and the verdict says so.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mibench.api.errors import DataError, MibenchError, PluginError
+from mibench.api.errors import DataError, MibenchError, PluginError, UsageError
 from mibench.assemble.columns import check_columns
 from mibench.assemble.records import cell_ref, components
 from mibench.assemble.replay import CELL, DEFENSE_PARAMS, UPDATE, Replay, Stated, installed_parts, stated_versions
@@ -19,7 +20,8 @@ from mibench.leaderboard.finding import Finding, Problem, differs
 from mibench.plan.cells import Cell
 from mibench.plan.facts import Facts
 from mibench.plan.memo import Memo
-from mibench.protocol.load import LoadedProtocol
+from mibench.protocol.load import LoadedProtocol, load_protocol
+from mibench.protocol.presets import Presets
 from mibench.registry.joint import is_joint
 from mibench.registry.registry import Registry
 from mibench.results.flags import outside_threat_model
@@ -106,6 +108,8 @@ class Recheck:
             return Verdict([], [*record.components, "key"])
         believed = [role for role in record.components if role in absent or ("attack" in absent and role == "prior")]
         found = list(_differences(record, cell, self._registry, {*believed, *aged}))
+        if found and self._has_other_presets(protocol):
+            found = [_hinted(one, protocol.protocol.id) for one in found]
         found += check_columns(record, cell, {part for part in aged if part.startswith("metric:")})
         key = cell_ref(cell)
         if not believed and not found and key != record.cell:
@@ -113,6 +117,23 @@ class Recheck:
                 return Verdict([], [*aged, "key"])
             found.append(Finding("MB205", differs("cell.key", f"{key.key} of its own components", record.cell.key)))
         return Verdict(found, [*believed, "key"] if believed else [])
+
+    def _has_other_presets(self, board: LoadedProtocol) -> bool:
+        """Tell whether the copy of a protocol that a board keeps has other presets than the installed one."""
+        presets = Presets(self._registry)
+        with contextlib.suppress(UsageError):
+            installed = load_protocol(self._registry, board.protocol.id)
+            return presets.listed(installed.protocol) != presets.listed(board.protocol)
+        return False
+
+
+def _hinted(finding: Finding, protocol: str) -> Finding:
+    """Add what else may be wrong with a setting: presets are outside of the digest, so a board may keep older ones."""
+    problem = finding.problem
+    if finding.id != "MB111" or not {"params", "preset", "overridden"} & set(problem.field.split(".")):
+        return finding
+    hint = f"or let the board's protocol.yaml take over the presets of the installed {protocol}, which are other ones"
+    return finding._replace(problem=problem._replace(remedy=f"{problem.remedy}, {hint}"))
 
 
 def _of_another_copy(record: Record, cell: Cell, facts: Facts) -> bool:

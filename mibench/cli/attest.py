@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mibench.api.errors import UsageError
-from mibench.cli.folder import FOLDER
-from mibench.cli.site import DEFAULT_FOLDER, date_of
+from mibench.cli.folder import BOARDS, FOLDER
+from mibench.cli.site import date_of
 from mibench.cli.terminal import echo, echo_table, short_path
 from mibench.results.display import difference, with_interval
 
@@ -30,7 +30,7 @@ PARTY_HELP = "What you have to do with the records: authors of the method, maint
 @click.option("--ran", is_flag=True, help="RECORDS are entries, and this is who ran them.")
 @click.option("--note", default="", help="What else there is to say.")
 @click.option("--date", default=None, help="YYYY-MM-DD [default: SOURCE_DATE_EPOCH, or today].")
-@click.option("--board", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--board", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 def attest(
     records: Sequence[Path], by: str | None, party: Party, ran: bool, note: str, date: str | None, folder: Path
 ) -> None:

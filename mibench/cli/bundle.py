@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mibench.cli.folder import FOLDER
-from mibench.cli.site import DEFAULT_FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,7 @@ WORDS = {"target": "targets", "reconstruct": "sets of reconstructions", "evaluat
 @click.option("--store", type=FOLDER, help="Where the evidence is [default: the user's store].")
 @click.option("--private", is_flag=True, help="Pack what must not be published, for those who may see the data.")
 @click.option("--judges/--no-judges", default=True, help="Pack the weights of judges too [default: yes].")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 def bundle(records: Sequence[Path], out: Path, store: Path | None, private: bool, judges: bool, folder: Path) -> None:
     """Pack what RECORDS were measured from, so that anybody can measure again without attacking and without a GPU.
 

@@ -1,4 +1,4 @@
-"""``mibench leaderboard rules`` and ``schema``, and how ``check`` tells what it found."""
+"""``mibench leaderboard rules``, ``tables`` and ``schema``, and how ``check`` tells what it found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.terminal import echo, echo_json, echo_text, note, short_path
 from mibench.results.display import printable
 
@@ -31,6 +32,23 @@ def rules(identifier: str | None, as_json: bool) -> None:
         echo(f"{rule.id}  {rule.sentence}", bold=True)
         echo(f"       breaks it: {printable(rule.words(rule.breaks), 160)}")
         echo(f"       keeps it:  {printable(rule.words(rule.keeps), 160)}")
+
+
+@click.command()
+@click.argument("protocol", required=False)
+@click.option("--board", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
+def tables(protocol: str | None, folder: Path) -> None:
+    """Make `board.csv` of PROTOCOL, or of all boards, again from the entries, where it is out of date.
+
+    That happens when a newer mibench counts or marks rows otherwise. Entries are not judged: `check` does that.
+    """
+    from mibench.leaderboard.table_file import refresh_tables
+
+    made = refresh_tables(folder, protocol)
+    for path in made:
+        echo(f"table    {short_path(path)}")
+    if not made:
+        note("all tables are up to date")
 
 
 @click.command()

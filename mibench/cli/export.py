@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from mibench.api.errors import UsageError
-from mibench.cli.folder import FOLDER
-from mibench.cli.site import DEFAULT_FOLDER, address_of, date_of
+from mibench.cli.folder import BOARDS, FOLDER
+from mibench.cli.site import address_of, date_of
 from mibench.cli.terminal import echo, short_path
 
 NAMES = ("cells", "bibtex", "every-eval-ever", "huggingface", "croissant")
@@ -19,7 +19,7 @@ RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 @click.argument("protocol", required=False)
 @click.option("--to", "form", type=click.Choice(NAMES), required=True, help="Format.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the files; each board has one of its own in it.")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--url", default="", help="Address of the site, for citations and sources.")
 @click.option("--dataset", default="", help="Hugging Face: organization/name of the benchmark's data set repository.")
 @click.option("--organization", default="mibench", show_default=True, help="Every Eval Ever: who hands it over.")

@@ -23,3 +23,5 @@ class FolderType(click.Path):
 
 
 FOLDER = FolderType()
+BOARDS = Path("leaderboards")
+"""Where boards lie, if nobody says otherwise."""

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from mibench.leaderboard.variants import component_digest
 from mibench.results.differences import Difference, to_control
-from mibench.results.display import difference, printable, short
+from mibench.results.display import difference, p_value, printable
 from mibench.results.normalize import control, headline
 from mibench.results.record import Record
 
@@ -26,7 +26,7 @@ def gap_lines(records: Sequence[Record]) -> Iterator[str]:
 
 def _text(made: Difference) -> str:
     seeds = f"{len(made.seeds)} seeds" if len(made.seeds) > 1 else "1 seed, so without the chance in training"
-    return f"{difference(made.value, made.ci95)}   p {short(made.p)}, paired over {made.people} people and {seeds}"
+    return f"{difference(made.value, made.ci95)}   {p_value(made.p)}, paired over {made.people} people and {seeds}"
 
 
 def _defense(record: Record) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, MibenchError, UsageError
-from mibench.cli.folder import FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.lazy import LazyCommand, LazyGroup
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mibench.assemble.recheck import Recheck
     from mibench.leaderboard.access import Access
 
-DEFAULT_FOLDER = Path("leaderboards")
 FORMATS = ("json", "csv", "markdown")
 ACCESSES = ("scores", "labels")
 
@@ -26,6 +25,7 @@ _HERE = "mibench.cli.leaderboard"
 COMMANDS = {
     "add": LazyCommand(f"{_HERE}:add", "Check record files and add them: all, or none."),
     "check": LazyCommand(f"{_HERE}:check", "Check records or boards: all violations at once."),
+    "tables": LazyCommand("mibench.cli.checks:tables", "Make the tables of boards again from their entries."),
     "submit": LazyCommand("mibench.cli.submit:submit", "Prepare a pull request from the records of runs."),
     "withdraw": LazyCommand("mibench.cli.withdraw:withdraw", "Take a row or records from a board, with a reason."),
     "show": LazyCommand(f"{_HERE}:show", "Print a board."),
@@ -49,7 +49,7 @@ def leaderboard() -> None:
 
 @click.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--to", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--to", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 def add(records: Sequence[Path], folder: Path) -> None:
     """Check record files and add them: all, or none."""
     from mibench.cli.terminal import echo, short_path
@@ -63,7 +63,7 @@ def add(records: Sequence[Path], folder: Path) -> None:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH|PROTOCOL]...")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option(
     "--against", metavar="FOLDER|COMMIT", help="Earlier state of --from: what it has may not vanish or change."
 )
@@ -99,7 +99,7 @@ def check(ctx: click.Context, paths: Sequence[str], folder: Path, against: str |
 @click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
 @click.option("--by-attack", is_flag=True, help="A row for each attack, baselines included, instead of the worst case.")
 @click.option("--access", type=click.Choice(ACCESSES), help="Rank what attackers achieve who see no more than that.")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 def show(protocol: str | None, form: str | None, by_attack: bool, access: Access | None, folder: Path) -> None:
     """Print the board of PROTOCOL, or all boards.
 

@@ -11,8 +11,7 @@ import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
 from mibench.cli.attest import PARTIES, PARTY_HELP, tell, witness
-from mibench.cli.folder import FOLDER
-from mibench.cli.site import DEFAULT_FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.terminal import echo, echo_json, echo_table, short_path
 from mibench.results.display import printable
 
@@ -42,7 +41,7 @@ WORDS = {"equal": "equal", "within": "within rounding", "moved": "moved", "new":
 @click.option("--attest", "attesting", is_flag=True, help="Write down what came out, beside the published entries.")
 @click.option("--by", help="Who you are, for --attest: a name, and where to find you.")
 @click.option("--as", "party", type=click.Choice(PARTIES), default="third-party", show_default=True, help=PARTY_HELP)
-@click.option("--board", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--board", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--all", "everything", is_flag=True, help="List all columns, and not only those that moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every column of every record.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")

@@ -11,15 +11,13 @@ from pathlib import Path
 import click
 
 from mibench.api.errors import UsageError
-from mibench.cli.folder import FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.terminal import echo, note, short_path
-
-DEFAULT_FOLDER = Path("leaderboards")
 
 
 @click.command()
 @click.option("--out", type=FOLDER, required=True, help="Folder of the site; what lies there tells what changed.")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--url", default="", help="Address that the site will have, for citations and the feed.")
 @click.option("--entries-url", default="", help="Address of the leaderboards folder, for links to records.")
 @click.option("--date", default=None, help="Date of this build, YYYY-MM-DD [default: SOURCE_DATE_EPOCH, or today].")
@@ -41,7 +39,7 @@ def build(out: Path, folder: Path, url: str, entries_url: str, date: str | None)
 
 
 @click.command()
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
 )

@@ -10,9 +10,8 @@ import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK
 from mibench.cli.checks import as_violations, tell
-from mibench.cli.folder import FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.leaderboard import protocol_texts, rechecks, tell_believed
-from mibench.cli.site import DEFAULT_FOLDER
 from mibench.cli.terminal import echo, echo_json, echo_table, note, short_path
 from mibench.results.display import difference, printable
 
@@ -25,7 +24,7 @@ OUT = Path("mibench-submission")
 
 @click.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--to", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--to", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--out", type=FOLDER, default=OUT, show_default=True, help="Folder of the submission.")
 @click.option("--incomplete", is_flag=True, help="Submit what there is, though seeds or required attacks are missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -107,7 +106,7 @@ def _show_board(board: SubmittedBoard) -> None:
 
 
 def _next_steps(out: Path, folder: Path, name: str) -> None:
-    from mibench.leaderboard.folder import BOARDS, TEXT
+    from mibench.leaderboard.folder import TEXT
 
     here, there = short_path(out), short_path(folder)
     echo(f"written  {here}: new files below {BOARDS}/, and {TEXT}; fill in what is open there. Then, in a branch:")

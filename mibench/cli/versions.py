@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, UsageError
-from mibench.cli.folder import FOLDER
+from mibench.cli.folder import BOARDS, FOLDER
 from mibench.cli.terminal import echo, note, short_path
 from mibench.results.display import printable
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mibench.leaderboard.migrate import Migration
     from mibench.protocol.load import LoadedProtocol
 
-DEFAULT_FOLDER = Path("leaderboards")
 _MOST = 20
 
 
@@ -25,7 +24,7 @@ _MOST = 20
 @click.argument("protocol")
 @click.argument("regraded", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--from", "older", metavar="PROTOCOL@OLD", help="The version before [default: the one it declares].")
-@click.option("--board", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--board", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and write nothing.")
 @click.pass_context
 def migrate(

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from mibench.api.errors import UsageError
-from mibench.cli.folder import FOLDER
-from mibench.cli.site import DEFAULT_FOLDER, date_of
+from mibench.cli.folder import BOARDS, FOLDER
+from mibench.cli.site import date_of
 from mibench.cli.terminal import echo, short_path
 
 
@@ -19,7 +19,7 @@ from mibench.cli.terminal import echo, short_path
 @click.argument("what", nargs=-1, required=True, metavar="ROW|RECORD...")
 @click.option("--reason", required=True, help="Why, for everybody to read.")
 @click.option("--by", default="", help="Who withdraws it [default: user.name of git].")
-@click.option("--from", "folder", type=FOLDER, default=DEFAULT_FOLDER, show_default=True, help="Leaderboards folder.")
+@click.option("--from", "folder", type=FOLDER, default=BOARDS, show_default=True, help="Leaderboards folder.")
 @click.option("--date", default=None, help="YYYY-MM-DD [default: SOURCE_DATE_EPOCH, or today].")
 def withdraw(what: Sequence[str], reason: str, by: str, folder: Path, date: str | None) -> None:
     """Take a row, or single records, from a board, with a reason.

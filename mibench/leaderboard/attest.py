@@ -11,16 +11,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from mibench.api.errors import UsageError
-from mibench.base.files import write_atomic
 from mibench.leaderboard.add import RefusedError
 from mibench.leaderboard.agreement import RULES, statement
 from mibench.leaderboard.attestation import Attestation, Kind, Party, Statement, attestations, save_attestation
 from mibench.leaderboard.attestation_rules import findings
-from mibench.leaderboard.board import load_board
 from mibench.leaderboard.layout import BoardFolder
-from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
 from mibench.leaderboard.standing import Attested
+from mibench.leaderboard.table_file import write_table
 from mibench.results.io import label, load_record
 from mibench.results.record import Record
 from mibench.results.reports import EnvironmentReport
@@ -181,5 +179,5 @@ def _write(made: Mapping[BoardFolder, Attestation], folder: Path) -> Written:
                 raise RefusedError(f"nothing was attested:\n{told}")
         written = [(save_attestation(one, board), one) for board, one in made.items()]
         for board in made:
-            write_atomic(board.table_file, to_csv(load_board(folder, board.id)))
+            write_table(folder, board)
     return written

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from mibench.api.errors import UsageError
 from mibench.base.files import write_atomic
-from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.origins import Origins
-from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.rules import check_record
 from mibench.leaderboard.slot import differences, slot
+from mibench.leaderboard.table_file import write_table
 from mibench.leaderboard.withdrawal_rules import Barred, barred, comes_back
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.results.io import file_name, save_record
@@ -72,7 +71,7 @@ class Batch:
             if not path.exists():
                 save_record(accepted, path.parent)
         for board in self._taken:
-            write_atomic(board.table_file, to_csv(load_board(self._folder, board.id)))
+            write_table(self._folder, board)
         return [path for path, _ in entries]
 
     def places(self, records: Sequence[Record]) -> list[Path]:

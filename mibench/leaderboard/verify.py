@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 from mibench.leaderboard.attestation_rules import check_attestations
 from mibench.leaderboard.batch import Recheck, check_all
-from mibench.leaderboard.board import load_board
 from mibench.leaderboard.copies import other_copy
 from mibench.leaderboard.finding import Finding, Problem
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.origins import Origins
-from mibench.leaderboard.render import to_csv
 from mibench.leaderboard.slot import slot
+from mibench.leaderboard.table_file import table_is_current
 from mibench.leaderboard.withdrawal_rules import barred, check_withdrawn, comes_back
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
@@ -100,8 +99,7 @@ def _findings(
 
 
 def _table(folder: Path, board: BoardFolder) -> list[Finding]:
-    stated = board.table_file.read_text(encoding="utf-8") if board.table_file.is_file() else ""
-    if stated.splitlines() == to_csv(load_board(folder, board.id)).splitlines():
+    if table_is_current(folder, board):
         return []
-    remedy = "`mibench leaderboard add` with any of its entries makes it"
+    remedy = f"`mibench leaderboard tables {board.id}` makes it again"
     return [Finding("MB802", Problem("file", "it is not made from the entries", remedy))]

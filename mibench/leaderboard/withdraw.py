@@ -9,9 +9,8 @@ from pydantic import ValidationError
 
 from mibench.api.errors import UsageError
 from mibench.base.files import write_atomic
-from mibench.leaderboard.board import load_board
 from mibench.leaderboard.layout import BoardFolder
-from mibench.leaderboard.render import to_csv
+from mibench.leaderboard.table_file import write_table
 from mibench.leaderboard.withdrawals import ENTRIES, FOLDER, NOTICE, Notice, Withdrawal, WithdrawnFile
 from mibench.store.locks import Locks
 
@@ -50,7 +49,7 @@ def withdraw(
         write_atomic(made.folder / NOTICE, notice.model_dump_json(indent=1) + "\n")
         for file in files:
             (board.path / "entries" / file).unlink()
-        write_atomic(board.table_file, to_csv(load_board(folder, board.id)))
+        write_table(folder, board)
     return made
 
 

@@ -48,6 +48,17 @@ def signed(value: float | None) -> str:
     return f"+{text}" if value is not None and value > 0 and float(text) != 0 else text
 
 
+def p_value(p: float | None) -> str:
+    """Write a p with its letter, and with the digits that matter where it is small.
+
+    >>> p_value(0.284), p_value(0.0462), p_value(0.0004), p_value(None)
+    ('p .28', 'p .046', 'p < .001', 'p –')
+    """
+    if p is not None and p < 0.001:
+        return "p < .001"
+    return f"p {short(p, 3 if p is not None and p < 0.1 else 2)}"
+
+
 def printable(value: object, limit: int = 200) -> str:
     """Return text on one line without control or direction-changing characters, cut at ``limit``."""
     text = "".join(char if char.isprintable() else " " for char in str(value))

@@ -225,3 +225,11 @@ def test_what_was_not_edited_is_accepted(tmp_path: Path) -> None:
     [written] = add_records([path], tmp_path / "boards", {"orl64@1.0": TEXT}, recheck().findings)
     assert written.is_file()
     assert recheck().verdict(record, protocol()).reported == []
+
+
+def test_a_board_that_keeps_older_presets_says_so(tmp_path: Path) -> None:
+    older = TEXT + "presets: {defense: {loft: {rank: 9}}}\n"
+    [path] = (BOARDS / "orl64" / "1.0" / "entries" / "loft").glob("*-loft-ppa-s0-*.json")
+    told = r"MB111 components\.defense\.overridden: .*, or let the board's protocol\.yaml take over the presets of"
+    with pytest.raises(RefusedError, match=told):
+        add_records([path], tmp_path / "boards", {"orl64@1.0": older}, recheck().findings)

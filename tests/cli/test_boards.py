@@ -48,6 +48,20 @@ def test_check_takes_boards_by_name_and_by_folder(mibench, boards, monkeypatch):
     assert mibench("leaderboard", "check", ".", "--from", str(boards)).code == 0
 
 
+def test_tables_are_made_again_where_they_are_out_of_date(mibench, boards):
+    table = boards / "tiny/1.0/board.csv"
+    whole = table.read_bytes()
+    assert mibench("leaderboard", "tables", "--board", str(boards)).out == ""
+    for damaged in (b"protocol\n", None):
+        table.unlink() if damaged is None else table.write_bytes(damaged)
+        told = mibench("leaderboard", "check", "tiny", "--from", str(boards))
+        assert (told.code, "MB802" in told.out, "`mibench leaderboard tables tiny@1.0`" in told.out) == (1, True, True)
+        done = mibench("leaderboard", "tables", "tiny@1.0", "--board", str(boards))
+        assert (done.code, done.out) == (0, f"table    {table}\n")
+        assert table.read_bytes() == whole
+    assert "Unknown leaderboard protocol 'tyni'" in mibench("leaderboard", "tables", "tyni", "--board", str(boards)).err
+
+
 def test_check_of_what_is_not_there_says_so(mibench, boards, tmp_path):
     done = mibench("leaderboard", "check", "gone/record.json", "--from", str(boards))
     assert done.code == 2
