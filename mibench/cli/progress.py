@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mibench.api.hookspecs import hookimpl
 from mibench.cli.terminal import duration, note, wants_color
-from mibench.results.display import printable, short
+from mibench.results.display import brief, printable
 
 HEARTBEAT_S = 30.0
 UNKNOWN = Text("")
@@ -59,7 +59,7 @@ class ProgressDisplay:
     ) -> None:
         """Move a stage's bar."""
         self.mibench_stage_started(node)
-        shown = "   ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in signals.items())
+        shown = "   ".join(f"{name.replace('_', ' ')} {brief(value)}" for name, value in signals.items())
         if self._live:
             # The first report may be a resumed stage's: counting it as done just now would promise too high a rate.
             task = self._live.tasks[self._live.task_ids.index(self._tasks[node["id"]])]

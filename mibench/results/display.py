@@ -24,6 +24,15 @@ def short(value: float | None, digits: int = 2) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def brief(value: float) -> str:
+    """Write a number like :func:`short`, but what two digits would show as zero with its power of ten.
+
+    >>> brief(0.284), brief(0.00098), brief(-2e-7), brief(0.0)
+    ('.28', '9.8e-04', '-2.0e-07', '.00')
+    """
+    return short(value) if value == 0 or abs(value) >= 0.005 else f"{value:.1e}"
+
+
 def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     """Write a number and its interval: ``.28 [.20 .37]``."""
     if value is None or interval is None:

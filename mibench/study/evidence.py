@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mibench.api.errors import UsageError
 from mibench.api.study import CellResult, Design, Difference, Number, StudyEvidence
-from mibench.leaderboard.variants import Variant, is_baseline, note_on
+from mibench.leaderboard.variants import Variant, component_digest, is_baseline, note_on
 from mibench.results.columns import quantity
 from mibench.results.io import label, load_record
 from mibench.results.normalize import headline, record_leakage
@@ -47,7 +47,8 @@ def by_arm(records: Sequence[Record], arms: Mapping[str, tuple[str, ...]], *, ad
     Args:
         records: any.
         arms: names of arms by key of a cell.
-        adopt: give records that fit no arm arms of their own, one for each defense with its parameters.
+        adopt: give records that fit no arm to the one whose targets are trained alike, such as those of further attacks
+            or seeds; what has none gets an arm of its own, one for each defense with its parameters.
     """
     found: defaultdict[str, list[Record]] = defaultdict(list)
     strays: list[Record] = []
@@ -59,10 +60,27 @@ def by_arm(records: Sequence[Record], arms: Mapping[str, tuple[str, ...]], *, ad
             found[name].append(record)
         strays += [] if names else [record]
     if adopt:
-        planned = {name for names in arms.values() for name in names}
-        for name, record in _named(strays):
+        planned, homes = {name for names in arms.values() for name in names}, _homes(found)
+        alone = [record for record in strays if len(homes[_trained_as(record)]) != 1]
+        for record in strays:
+            if len(home := homes[_trained_as(record)]) == 1:
+                found[next(iter(home))].append(record)
+        for name, record in _named(alone):
             found[f"{name}, other settings" if name in planned else name].append(record)
     return dict(found)
+
+
+def _homes(found: ByArm) -> Mapping[tuple[str, ...], set[str]]:
+    """Return the arms that have targets of each kind."""
+    homes: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name, records in found.items():
+        for record in records:
+            homes[_trained_as(record)].add(name)
+    return homes
+
+
+def _trained_as(record: Record) -> tuple[str, ...]:
+    return record.cell.model, record.cell.defense, component_digest(record, "defense")
 
 
 def _named(records: Sequence[Record]) -> list[tuple[str, Record]]:

@@ -54,8 +54,22 @@ def test_strays_are_left_out_or_adopted_under_names_of_their_own():
     adopted = by_arm(made, {}, adopt=True)
     assert set(adopted) == {"atat", "none"}
     assert evidence(adopted).cells[0].family == "at-at"
-    planned = {made[0].cell.key: ("atat",)}
-    assert set(by_arm(made, planned, adopt=True)) == {"atat", "atat, other settings", "none"}
+
+
+def test_further_attacks_and_seeds_of_a_planned_target_join_its_arm():
+    made = [*records(), make_record(defense="atat", seed=0, attack="prior", leakage=0.1)]
+    found = by_arm(made, {made[0].cell.key: ("first",)}, adopt=True)
+    assert {name: len(group) for name, group in found.items()} == {"first": 3, "none": 2}
+
+
+def test_other_settings_of_a_planned_defense_and_arms_that_share_their_targets_keep_strays_apart():
+    other = make_record(defense="atat", params={"lam": 3.0})
+    plain = make_record(defense="atat")
+    found = by_arm([plain, other], {plain.cell.key: ("atat",)}, adopt=True)
+    assert found == {"atat": [plain], "atat, other settings": [other]}
+    further = make_record(defense="atat", attack="prior")
+    found = by_arm([plain, further], {plain.cell.key: ("one", "two")}, adopt=True)
+    assert {name: len(group) for name, group in found.items()} == {"one": 1, "two": 1, "atat": 1}
 
 
 def test_records_of_several_protocols_are_refused():
