@@ -140,3 +140,14 @@ PUBLISHED = {
 def test_published_protocols_keep_their_digests(path):
     text = (ROOT / path).read_text(encoding="utf-8")
     assert parse_protocol(text).digest == PUBLISHED[path]
+
+
+def test_a_shipped_protocol_has_the_digest_of_its_board():
+    shipped = [parse_protocol(path.read_text(encoding="utf-8")) for path in sorted((ROOT / SHIPPED).glob("*.yaml"))]
+    digests = {one.protocol.id: one.digest for one in shipped}
+    boards = sorted((ROOT / "leaderboards").glob("*/*/protocol.yaml"))
+    assert len(boards) >= 5
+    for path in boards:
+        kept = parse_protocol(path.read_text(encoding="utf-8"))
+        assert kept.protocol.id == "@".join(path.parts[-3:-1])
+        assert digests[kept.protocol.id] == kept.digest, path
