@@ -128,12 +128,6 @@ PROTOCOLS = (
         superseded=True,
     ),
     ProtocolSpec(
-        name="orl128",
-        version="1.0",
-        file="mibench_datasets:protocols/orl128.yaml",
-        summary="real photographs of 40 people at 128 pixels, grey, in two folds; a network pretrained on ImageNet",
-    ),
-    ProtocolSpec(
         name="faces64",
         version="1.0",
         file="mibench_datasets:protocols/faces64.yaml",
