@@ -120,6 +120,11 @@ def pack(
         judges=judges_of(records, needs, set(packed.artifacts)),
         files={},
     )
+    return _written(manifest, packed, out)
+
+
+def _written(manifest: Manifest, packed: _Packed, out: Path) -> Manifest:
+    """Write a bundle with a page for readers, and return its manifest with every file in it."""
     packed.sources[README] = readme(manifest).encode()
     listed = {name: entry_of(source) for name, source in sorted(packed.sources.items())}
     manifest = manifest.model_copy(update={"files": listed})
