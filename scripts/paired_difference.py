@@ -20,7 +20,8 @@ from pathlib import Path
 from mibench.api.errors import UsageError
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
-from mibench.leaderboard.variants import Variant, component_digest, note_on
+from mibench.leaderboard.variants import component_digest
+from mibench.results.differing_params import Variant, note_on
 from mibench.results.display import short
 from mibench.results.paired import Comparison, compare
 from mibench.results.people import scores_of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from mibench.leaderboard.variants import component_digest
 from mibench.results.differences import Difference, to_control
+from mibench.results.differing_params import defense_names
 from mibench.results.display import difference, p_value, printable
 from mibench.results.normalize import control, headline
 from mibench.results.record import Record
@@ -17,20 +18,18 @@ def gap_lines(records: Sequence[Record]) -> Iterator[str]:
 
     The undefended control of each record is what it is compared with, so plain training need not be in the run.
     """
-    done = [record for record in records if record.status == "done" and not _is_control(record)]
-    for _, group in groupby(sorted(done, key=_defense), key=_defense):
-        own = list(group)
+    groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    for name, record in zip(defense_names(records), records, strict=True):
+        if record.status == "done" and not _is_control(record):
+            groups[name, component_digest(record, "defense")].append(record)
+    for (name, _), own in sorted(groups.items()):
         if made := to_control({"": own}, "undefended"):
-            yield f"{printable(own[0].cell.defense)} minus undefended  {_text(made)}"
+            yield f"{printable(name)} minus undefended  {_text(made)}"
 
 
 def _text(made: Difference) -> str:
     seeds = f"{len(made.seeds)} seeds" if len(made.seeds) > 1 else "1 seed, so without the chance in training"
     return f"{difference(made.value, made.ci95)}   {p_value(made.p)}, paired over {made.people} people and {seeds}"
-
-
-def _defense(record: Record) -> tuple[str, str]:
-    return record.cell.defense, component_digest(record, "defense")
 
 
 def _is_control(record: Record) -> bool:

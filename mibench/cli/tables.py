@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mibench.cli.gaps import gap_lines
 from mibench.cli.terminal import duration
 from mibench.results.columns import attack_accuracies, clean_accuracy, quantity, robust_columns
-from mibench.results.display import DASH, short, with_interval
+from mibench.results.differing_params import defense_names
+from mibench.results.display import DASH, printable, short, with_interval
 from mibench.results.record import Control, MetricValue, Record
 from mibench.results.words import in_words
 
@@ -81,8 +82,9 @@ def _table(records: list[Record]) -> ResultTable:
     columns = list(_columns(records))
     seeds = sorted({record.cell.seed for record in records})
     rows = []
-    for record in sorted(records, key=lambda r: r.cell.seed):
-        label = record.cell.defense + (f" · seed {record.cell.seed}" if len(seeds) > 1 else "")
+    named = zip(defense_names(records), records, strict=True)
+    for defense, record in sorted(named, key=lambda one: one[1].cell.seed):
+        label = printable(defense) + (f" · seed {record.cell.seed}" if len(seeds) > 1 else "")
         if record.status == "failed":
             failure = record.failure
             rows.append([label, f"failed: {failure.stage}: {failure.error}" if failure else "failed"])

@@ -12,10 +12,11 @@ from mibench.leaderboard.estimates import Estimate, estimate, mean_control, robu
 from mibench.leaderboard.evidence import reported
 from mibench.leaderboard.met import Attacks, completing_command, flag_ids, met
 from mibench.leaderboard.row import Found, Maximum, Row
-from mibench.leaderboard.variants import Variant, attack_digest, by_attack, component_digest, is_baseline, note_on
+from mibench.leaderboard.variants import attack_digest, by_attack, component_digest, is_baseline
 from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
 from mibench.results.differences import to_control
+from mibench.results.differing_params import Variant, note_on
 from mibench.results.flags import UNRANKED, WEAK, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores

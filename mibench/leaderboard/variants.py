@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from mibench.base.canonical import digest
-from mibench.results.differing_params import variant_note
+from mibench.results.differing_params import note_on, variant_of
 from mibench.results.record import Record
-
-
-class Variant(NamedTuple):
-    """What may differ between runs of one component: parameters, and the version of its numbers."""
-
-    params: Mapping[str, Any]
-    version: str
 
 
 def component_digest(record: Record, role: str) -> str:
@@ -34,7 +26,7 @@ def by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
     groups: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.cell.attack_label, attack_digest(record)].append(record)
-    variants = {key: _variant(group[0]) for key, group in groups.items()}
+    variants = {key: variant_of(group[0], "attack") for key, group in groups.items()}
     named = {}
     for (label, identity), group in groups.items():
         twins = [variant for (other, _), variant in variants.items() if other == label]
@@ -47,16 +39,3 @@ def is_baseline(record: Record) -> bool:
     """Tell whether a record's attack optimises nothing and serves as a control."""
     part = record.components.get("attack")
     return part is not None and part.baseline
-
-
-def _variant(record: Record) -> Variant:
-    part = record.components.get("attack")
-    return Variant(part.params, part.version) if part else Variant({}, "")
-
-
-def note_on(own: Variant, twins: Sequence[Variant]) -> str:
-    """Return what is particular about one of several variants; empty if there is but one."""
-    parts = [note] if (note := variant_note(own.params, [twin.params for twin in twins])) else []
-    if len({twin.version for twin in twins}) > 1:
-        parts.append(f"version {own.version}")
-    return ", ".join(parts)

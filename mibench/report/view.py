@@ -6,13 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mibench.report.chart import Chart, NamedNumber, leakage_chart
 from mibench.report.gallery import Gallery, Strip, strips
 from mibench.results.columns import attack_accuracies, clean_accuracy, robust_columns
 from mibench.results.differences import to_control
-from mibench.results.differing_params import variant_note
+from mibench.results.differing_params import defense_names
 from mibench.results.display import difference, flatten, printable, short, with_interval
 from mibench.results.io import label
 from mibench.results.normalize import control, headline
@@ -93,7 +92,7 @@ def _summary(identifier: str, variant: str, records: Sequence[Record]) -> Summar
         caption=f"Leakage is {head}. Brackets hold 95 % intervals over people, differences are paired by person; "
         "ε is in units of 1/255.",
         columns=[*columns, *(f"robust ε={eps} ↑" for eps in radii), "flags"],
-        rows=[(_name(record, records), _summary_cells(record, radii)) for record in records],
+        rows=[(name, _summary_cells(record, radii)) for name, record in zip(_names(records), records, strict=True)],
         chart=_summary_chart(records),
     )
 
@@ -114,8 +113,8 @@ def _summary_cells(record: Record, radii: Sequence[str]) -> list[str]:
 
 def _summary_chart(records: Sequence[Record]) -> Chart | None:
     entries = [
-        NamedNumber(_name(record, records), metric.value, metric.ci95)
-        for record in records
+        NamedNumber(name, metric.value, metric.ci95)
+        for name, record in zip(_names(records), records, strict=True)
         if (metric := headline(record))
     ]
     return _chart(entries, records)
@@ -178,15 +177,6 @@ def _number(metric: MetricValue | None) -> str:
     return with_interval(metric.value, metric.ci95) if metric else short(None)
 
 
-def _name(record: Record, others: Sequence[Record]) -> str:
-    cell = record.cell
-    twins = [_params(other) for other in others if other.cell.defense == cell.defense]
-    note = variant_note(_params(record), twins)
-    return printable(
-        f"{cell.defense}{f' ({note})' if note else ''} × {cell.attack_label} · {cell.model} · {cell.seed}", 80
-    )
-
-
-def _params(record: Record) -> Mapping[str, Any]:
-    part = record.components.get("defense")
-    return part.params if part else {}
+def _names(records: Sequence[Record]) -> list[str]:
+    named = zip(defense_names(records), (record.cell for record in records), strict=True)
+    return [printable(f"{name} × {cell.attack_label} · {cell.model} · {cell.seed}", 80) for name, cell in named]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mibench.api.errors import UsageError
 from mibench.api.study import CellResult, Design, Difference, Number, StudyEvidence
-from mibench.leaderboard.variants import Variant, component_digest, is_baseline, note_on
+from mibench.leaderboard.variants import component_digest, is_baseline
 from mibench.results.columns import quantity
+from mibench.results.differing_params import defense_names
 from mibench.results.io import label, load_record
 from mibench.results.normalize import headline, record_leakage
 from mibench.results.paired import compare
@@ -65,7 +66,7 @@ def by_arm(records: Sequence[Record], arms: Mapping[str, tuple[str, ...]], *, ad
         for record in strays:
             if len(home := homes[_trained_as(record)]) == 1:
                 found[next(iter(home))].append(record)
-        for name, record in _named(alone):
+        for name, record in zip(defense_names(alone), alone, strict=True):
             found[f"{name}, other settings" if name in planned else name].append(record)
     return dict(found)
 
@@ -81,20 +82,6 @@ def _homes(found: ByArm) -> Mapping[tuple[str, ...], set[str]]:
 
 def _trained_as(record: Record) -> tuple[str, ...]:
     return record.cell.model, record.cell.defense, component_digest(record, "defense")
-
-
-def _named(records: Sequence[Record]) -> list[tuple[str, Record]]:
-    """Name records by their defense, and what of its parameters differs between them."""
-    variants: defaultdict[str, list[Variant]] = defaultdict(list)
-    own = [Variant(part.params, part.version) if (part := r.components.get("defense")) else None for r in records]
-    for record, variant in zip(records, own, strict=True):
-        if variant is not None and variant not in variants[record.cell.defense]:
-            variants[record.cell.defense].append(variant)
-    named = []
-    for record, variant in zip(records, own, strict=True):
-        note = note_on(variant, variants[record.cell.defense]) if variant else ""
-        named.append((f"{record.cell.defense} ({note})" if note else record.cell.defense, record))
-    return named
 
 
 def make_evidence(
