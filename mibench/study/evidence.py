@@ -62,10 +62,10 @@ def by_arm(records: Sequence[Record], arms: Mapping[str, tuple[str, ...]], *, ad
         strays += [] if names else [record]
     if adopt:
         planned, homes = {name for names in arms.values() for name in names}, _homes(found)
-        alone = [record for record in strays if len(homes[_trained_as(record)]) != 1]
+        alone: list[Record] = []
         for record in strays:
-            if len(home := homes[_trained_as(record)]) == 1:
-                found[next(iter(home))].append(record)
+            names = tuple(homes.get(_trained_as(record), ()))
+            (found[names[0]] if len(names) == 1 else alone).append(record)
         for name, record in zip(defense_names(alone), alone, strict=True):
             found[f"{name}, other settings" if name in planned else name].append(record)
     return dict(found)
