@@ -73,12 +73,26 @@ def make_context(chooser: Chooser, fold: int = 0) -> ProtocolContext:
         split_name="test" if variant == "test" else "val",
         dataset=dataset,
         prior=chooser.frozen("prior", protocol.prior),
-        source=chooser.frozen("dataset", protocol.prior.source.dataset) if protocol.prior.source else None,
+        source=_source(chooser),
         embedder=_embedder(chooser, protocol.embedder),
         evaluators={choice.name: chooser.frozen("model", choice.model) for choice in protocol.evaluators},
         metrics=tuple(chooser.frozen("metric", choice) for choice in protocol.metrics),
         attacked=_attacked(chooser, dataset, identities.private),
     )
+
+
+def _source(chooser: Chooser) -> Resolved | None:
+    """Resolve the dataset from elsewhere that the prior learns from."""
+    choice = chooser.protocol.prior.source
+    if choice is None:
+        return None
+    dataset = chooser.frozen("dataset", choice.dataset)
+    if choice.images == "portraits" and not dataset.traits.has_portraits:
+        raise UsageError(
+            f"the prior of {chooser.protocol.id} learns from portraits, and the dataset {dataset.name!r} has none; let"
+            " prior.source.images be 'all', or take a dataset with portraits"
+        )
+    return dataset
 
 
 def _identities(loaded: LoadedProtocol, fold: int, available: int) -> Identities:

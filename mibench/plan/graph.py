@@ -165,8 +165,10 @@ class Graph:
         if source is None or choice is None:
             return self.data("public")
         identities = list(range(choice.identities))
-        label = f"{source.name} · {len(identities)} public identities"
-        return self._add(DataInputs(dataset=source.entry(), identities=identities, image=self._seen), label)
+        portraits = choice.images == "portraits"
+        take: Literal[0] | None = 0 if portraits else None
+        inputs = DataInputs(dataset=source.entry(), identities=identities, image=self._seen, portraits=take)
+        return self._add(inputs, f"{source.name} · {'portraits of ' * portraits}{len(identities)} public identities")
 
     def _evaluator(self, choice: Evaluator) -> Node:
         model, recipe = self.fixed.evaluators[choice.name], choice.recipe

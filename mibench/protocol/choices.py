@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -31,10 +31,18 @@ class PublicSource(Frozen):
     Attributes:
         dataset: a dataset without any private identity of the protocol.
         identities: how many of its identities to take, from the first on.
+        images: which pictures of each: ``all`` images, or one of the dataset's ``portraits``, as collections of aligned
+            photographs have.
     """
 
     dataset: ComponentChoice
     identities: Annotated[int, Ge(1)]
+    images: Literal["all", "portraits"] = "all"
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first protocols while it is unset, so that their digests stay."""
+        return without(dump(self), *(["images"] if self.images == "all" else []))
 
 
 class PriorChoice(ComponentChoice):

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from fake_plugin import PROTOCOL
+from fake_plugin import PROTOCOL, parts
 
 from mibench.api.errors import UsageError
 from mibench.nodes.classifier import EvaluatorInputs, PretrainInputs, TargetInputs
@@ -98,6 +98,20 @@ def test_public_images_from_elsewhere_are_the_priors_and_the_attacks(planned):
     public = inputs(cell, cell.reconstructions.inputs.public, DataInputs)
     assert (public.dataset.name, public.identities) == ("other-blobs", [0, 1, 2, 3, 4])
     assert inputs(cell, cell.prior_node.inputs.public, DataInputs) == public
+
+
+def test_a_prior_may_learn_from_portraits_of_people_from_elsewhere(planned):
+    source = {"dataset": {"name": "other-blobs"}, "identities": 5, "images": "portraits"}
+    cell = planned({"prior.source": source})
+    public = inputs(cell, cell.prior_node.inputs.public, DataInputs)
+    assert (public.dataset.name, public.identities, public.portraits) == ("other-blobs", [0, 1, 2, 3, 4], 0)
+
+
+def test_portraits_that_a_source_does_not_have_are_refused(planned, monkeypatch):
+    monkeypatch.delattr(parts.Blobs, "portraits")
+    source = {"dataset": {"name": "other-blobs"}, "identities": 5, "images": "portraits"}
+    with pytest.raises(UsageError, match="learns from portraits, and the dataset 'other-blobs' has none"):
+        planned({"prior.source": source})
 
 
 def test_a_prior_that_asks_the_target_is_one_for_each_target(planned):
