@@ -134,6 +134,12 @@ PROTOCOLS = (
         summary="rendered faces of 100 people among 1 000 others; the attacker knows the renderer",
     ),
     ProtocolSpec(
+        name="faces128",
+        version="1.0",
+        file="mibench_datasets:protocols/faces128.yaml",
+        summary="rendered faces at 128 pixels, 40 people among 1 000 others; a network pretrained on ImageNet",
+    ),
+    ProtocolSpec(
         name="own-model",
         version="1.0",
         file="mibench_datasets:protocols/own-model.yaml",
