@@ -61,7 +61,7 @@ def main() -> None:
     registry, store = load_registry(), Store(arguments.store)
     request = Request(protocols=(arguments.protocol,), **({"attacks": (arguments.attack,)} if arguments.attack else {}))
     cell = expand(request, registry)[0]
-    command = f"mibench run --protocol {cell.loaded.id} --no-shipped"
+    command = f"mibench run --protocol {arguments.protocol} --no-shipped"
     nodes = {} if arguments.without_prior or arguments.attack else {"prior": cell.graph.prior()}
     if arguments.attack:
         nodes, command = {cell.prior.name: cell.prior_node}, f"{command} --attack {arguments.attack}"

@@ -29,6 +29,8 @@ YOUNGER = {
     *("metric memorisation", "metric training-distance"),
     *("attack mirror/head", "attack ppa/head", "attack ppa/head-ce", "attack ppa/head-max-margin"),
     *("attack prior-random/head", "attack prior-topconf/head"),
+    *("attack ppa/portraits", "attack prior-random/portraits", "attack prior-topconf/portraits"),
+    "prior stylegan2-portraits",
     *("model facenet", "model facenet/papers"),
     *("metric delta-face", "metric delta-eval", "metric mi-roc", "metric training-leakage", "metric sample-quality"),
 }

@@ -190,6 +190,12 @@ PRIORS = (
         paper="bib/stylegan2.bib",
     ),
     PriorSpec(
+        name="stylegan2-portraits",
+        factory="mibench_models.priors.stylegan2_portraits:StyleGan2Portraits",
+        summary="StyleGAN2 of 100 000 rendered portraits, 64 px, shipped: a generator of faces that needs no training",
+        paper="bib/stylegan2.bib",
+    ),
+    PriorSpec(
         name="stylegan2-file",
         factory="mibench_models.priors.stylegan2_file.component:StyleGan2File",
         summary="StyleGAN2 that somebody else trained, such as NVIDIA's on FFHQ; see mibench data import-stylegan",

@@ -13,8 +13,9 @@ import torch
 from mibench_models.priors.stylegan2 import compute, deploy
 from mibench_models.priors.stylegan2.component import StyleGan2Prior
 from mibench_models.priors.stylegan2.discriminator import minibatch_spread
-from mibench_models.priors.stylegan2_file.component import StyleGan2File, recolour
+from mibench_models.priors.stylegan2_file.component import StyleGan2File
 from mibench_models.priors.stylegan2_file.importer import StyleGanImporter
+from mibench_models.priors.stylegan2_file.reading import recolour
 from PIL import Image
 from safetensors.torch import load_file, save_file
 

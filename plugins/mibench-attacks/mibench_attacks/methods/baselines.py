@@ -60,6 +60,7 @@ class PriorRandom(_OfPrior):
         "dogs": {},
         "small": {"final": 6},
         "stylegan2": {"final": 6, "prior": "stylegan2"},
+        "portraits": {"final": 6, "prior": "stylegan2-portraits"},
         "dcgan": {"final": 6, "truncation": 1.0, "prior": "dcgan"},
         "head": {"final": 6, "truncation": 1.0, "prior": "head-model"},
     }
@@ -108,6 +109,7 @@ class PriorTopConfidence(_OfPrior):
         "dogs": {},
         "small": {"pool": 500, "final": 6},
         "stylegan2": {"pool": 500, "final": 6, "prior": "stylegan2"},
+        "portraits": {"pool": 500, "final": 6, "prior": "stylegan2-portraits"},
         "dcgan": {"pool": 500, "final": 6, "truncation": 1.0, "prior": "dcgan"},
         "head": {"pool": 1000, "final": 6, "truncation": 1.0, "prior": "head-model"},
     }

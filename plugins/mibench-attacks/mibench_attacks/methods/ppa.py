@@ -72,6 +72,8 @@ class PlugAndPlay(GradientAttack):
         "taa": {**_ADAPTIVE, "align": "taa", "n_aug": 20},
         # the same budget on the generator that IF-GMI, PPDG-MI and MIRROR attack with, at IF-GMI's rate
         "stylegan2": {**_SMALL, "prior": "stylegan2", "lr": 0.02},
+        # on the shipped generator of rendered portraits; of three rates the best on faces64's validation people
+        "portraits": {**_SMALL, "prior": "stylegan2-portraits", "lr": 0.01},
         # and on the process that rendered the faces, from the pool of cma/head; latents are standard normal there
         "head": _HEAD,
         "head-ce": {**_HEAD, "loss": "ce"},

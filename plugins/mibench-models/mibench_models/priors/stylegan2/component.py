@@ -48,6 +48,12 @@ class StyleGan2Prior(PriorModel):
 
     def build(self, *, channels: int, size: int, classes: int = 0) -> StyleGan2:
         """Make untrained networks, discriminator included. Called with torch's global generator seeded."""
+        design = self.design(channels=channels, size=size)
+        generator, discriminator = Generator(**design["generator"]), Discriminator(**design["discriminator"])
+        return StyleGan2(generator, discriminator, crop=self.crop)
+
+    def design(self, *, channels: int, size: int) -> dict[str, dict[str, Any]]:
+        """Return the arguments of ``generator`` and ``discriminator``."""
         shape: dict[str, Any] = {
             "img_resolution": size,
             "img_channels": channels,
@@ -55,8 +61,8 @@ class StyleGan2Prior(PriorModel):
             "channel_max": self.channel_max,
             "conv_clamp": self.conv_clamp or None,
         }
-        generator = Generator(z_dim=self.z_dim, w_dim=self.w_dim, mapping_layers=self.mapping_layers, **shape)
-        return StyleGan2(generator, Discriminator(**shape), crop=self.crop)
+        mapping = {"z_dim": self.z_dim, "w_dim": self.w_dim, "mapping_layers": self.mapping_layers}
+        return {"generator": {**mapping, **shape}, "discriminator": shape}
 
     def trainer(
         self, prior: Prior, images: ImageSet, *, seed: int, device: torch.device, target: TargetView | None = None
