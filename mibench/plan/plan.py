@@ -169,15 +169,22 @@ def _visit(
         return
     artifact = store.find(node.stage, node.key)
     if artifact is not None:
-        reason = "shipped with its plugin" if store.is_shipped(artifact) else "in the store"
-        if changed := _changed(artifact, node, facts.registry):
-            reason += f", made by other source code of {changed}; raise its version if the numbers differ"
-        planned[node.key] = PlannedNode(node, True, reason, 0.0)
+        planned[node.key] = PlannedNode(node, True, _where(artifact, node, store, facts.registry), 0.0)
         return
     lacking += check_node(node, facts)
     for key in node.needs.values():
         _visit(known[key], known, store, planned, durations, facts, lacking)
     planned[node.key] = PlannedNode(node, False, _why(node, store, facts.registry), durations[node.key].of(node))
+
+
+def _where(artifact: Artifact, node: Node, store: Store, registry: Registry) -> str:
+    """Say where an artifact is, and whether it was made by other source code; its plugin answers for what it ships."""
+    if store.is_shipped(artifact):
+        return "shipped with its plugin"
+    changed = _changed(artifact, node, registry)
+    return "in the store" + (
+        f", made by other source code of {changed}; raise its version if the numbers differ" if changed else ""
+    )
 
 
 def _why(node: Node, store: Store, registry: Registry) -> str:

@@ -43,7 +43,8 @@ def test_reasons(toy_registry, tmp_path):
     target = plan.cells[-1].target
     folder = tmp_path / "layer" / "prior-linear"
     folder.mkdir(parents=True)
-    write_manifest(folder, key=prior.key, stage="prior", payload=prior.node.payload, meta={})
+    made_by_others = {"sources": {"prior": "of an older version"}}
+    write_manifest(folder, key=prior.key, stage="prior", payload=prior.node.payload, meta=made_by_others)
     _commit(store, evaluator.node)
     (store.work(target.key) / "training.pt").write_text("half")
     stamp = made_by(toy_registry, target.inputs)
