@@ -166,9 +166,14 @@ class Graph:
             return self.data("public")
         identities = list(range(choice.identities))
         portraits = choice.images == "portraits"
-        take: Literal[0] | None = 0 if portraits else None
-        inputs = DataInputs(dataset=source.entry(), identities=identities, image=self._seen, portraits=take)
-        return self._add(inputs, f"{source.name} · {'portraits of ' * portraits}{len(identities)} public identities")
+        inputs = DataInputs(
+            dataset=source.entry(),
+            identities=identities,
+            image=self._seen,
+            portraits=0 if portraits else None,
+        )
+        pictures = "portraits of " if portraits else ""
+        return self._add(inputs, f"{source.name} · {pictures}{len(identities)} public identities")
 
     def _evaluator(self, choice: Evaluator) -> Node:
         model, recipe = self.fixed.evaluators[choice.name], choice.recipe

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mibench.api import UsageError
+from mibench.protocol.choices import PublicSource
 from mibench.protocol.identities import Folded, fold_identities, split_identities
 from mibench.protocol.load import parse_protocol
 from mibench.protocol.schema import Split
@@ -155,3 +156,9 @@ def test_what_is_new_and_unset_is_left_out():
 def test_a_wrong_referee_says_where(old, new, message):
     with pytest.raises(UsageError, match=message):
         parse_protocol(REFEREE.replace(old, new))
+
+
+def test_a_source_that_says_nothing_of_its_images_has_the_digest_that_it_had():
+    elsewhere = {"dataset": {"name": "other-blobs"}, "identities": 5}
+    assert PublicSource(**elsewhere).model_dump(mode="json").keys() == elsewhere.keys()
+    assert PublicSource(**elsewhere, images="portraits").model_dump(mode="json")["images"] == "portraits"

@@ -40,7 +40,7 @@ class ReadStyleGan2(StyleGan2):
     """
 
     def __init__(self, design: dict[str, Any], *, channels: int, crop: float) -> None:
-        """Make networks with random weights of a design, as the importer wrote it."""
+        """Make networks with random weights of a design: the arguments of ``generator`` and ``discriminator``."""
         critic = design["discriminator"]
         super().__init__(Generator(**design["generator"]), critic and Discriminator(**critic), crop=crop)
         self.channels, self.own_channels = channels, design["generator"]["img_channels"]
