@@ -9,6 +9,8 @@ from mibench.api.errors import UsageError, suggestion
 from mibench.api.specs import SETTABLE
 from mibench.plan.facts import Facts
 
+_FROZEN = " What only the protocol names is frozen: change it in a copy of its file, and run that (--protocol FILE)."
+
 
 class Settings:
     """Settings by ``kind.parameter`` (every requested component of that kind that has it) or ``name.parameter``.
@@ -64,9 +66,10 @@ class Settings:
         prefix, parameter = self._split(key)
         names = {name for asked in self._asked.values() for name in asked}
         if prefix not in SETTABLE:
-            return f"--set {key}: no requested component is called {prefix!r}.{suggestion(prefix, [*SETTABLE, *names])}"
+            more = _FROZEN if prefix in self._known else suggestion(prefix, [*SETTABLE, *names])
+            return f"--set {key}: no requested component is called {prefix!r}.{more}"
         if prefix == "prior" and not self._asked[prefix]:
-            return f"--set {key}: no requested attack brings a prior of its own, and the protocol's is frozen"
+            return f"--set {key}: no requested attack brings a prior of its own.{_FROZEN}"
         fields = {field for name in self._asked[prefix] for field in self._facts.traits(prefix, name).fields}
         listed = ", ".join(sorted(fields)) or "none"
         asked = ", ".join(sorted(self._asked[prefix]))

@@ -34,13 +34,17 @@ def test_a_setting_goes_to_the_component_it_names_or_to_all_of_a_kind(toy_regist
     found.check_all_used()
 
 
+FROZEN = " What only the protocol names is frozen: change it in a copy of its file, and run that (--protocol FILE)."
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
         ("defense.lamm", "no defense has 'lamm'. Did you mean 'lam'? noisy: lam."),
         ("defence.lam", "no requested component is called 'defence'. Did you mean 'defense'?"),
         ("nosy.lam", "no requested component is called 'nosy'. Did you mean 'noisy'?"),
-        ("prior.steps", "no requested attack brings a prior of its own, and the protocol's is frozen"),
+        ("prior.steps", f"no requested attack brings a prior of its own.{FROZEN}"),
+        ("linear.steps", f"no requested component is called 'linear'.{FROZEN}"),
     ],
 )
 def test_a_setting_for_nothing_is_explained(toy_registry, key, message):
