@@ -133,7 +133,7 @@ def check_protocol(registry: Registry, name: str) -> Check:
     """Check that a protocol's parts are installed and have their files."""
     from mibench.plan.choose import Chooser
     from mibench.plan.facts import Facts
-    from mibench.plan.matrix import check_suite
+    from mibench.plan.referee import check_referee
     from mibench.plan.settings import Settings
     from mibench.protocol.load import load_protocol
     from mibench.protocol.request import DEFAULT_PROTOCOL
@@ -142,8 +142,7 @@ def check_protocol(registry: Registry, name: str) -> Check:
     try:
         loaded = load_protocol(registry, name)
         protocol, facts = loaded.protocol, Facts(registry)
-        if protocol.suite:
-            check_suite(Chooser(loaded, facts, Settings({}, facts)))
+        check_referee(Chooser(loaded, facts, Settings({}, facts)))
         needs = {
             "dataset": _missing(registry, "dataset", protocol.dataset, protocol),
             "embedder": _missing(registry, "model", protocol.embedder, protocol),

@@ -118,6 +118,8 @@ def _header(request: Request, plan: Plan) -> None:
     store = short_path(request.store or default_root())
     note(f"protocol {', '.join(plan.protocol_ids)}   device {request.device}   store {store}")
     note(f"plan     {plan_summary(plan)}")
+    for line in plan.unlisted_seeds:
+        note(f"note     {line}")
 
 
 def _show(result: RunResult) -> None:

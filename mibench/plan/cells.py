@@ -16,7 +16,8 @@ from mibench.plan.context import make_context
 from mibench.plan.facts import Facts
 from mibench.plan.graph import Graph
 from mibench.plan.known import check_images
-from mibench.plan.matrix import check_suite, load_protocols, make_matrix
+from mibench.plan.matrix import load_protocols, make_matrix
+from mibench.plan.referee import check_referee
 from mibench.plan.resolve import Resolved, parse_choice
 from mibench.plan.settings import Settings
 from mibench.protocol.load import LoadedProtocol
@@ -124,7 +125,7 @@ def _expand(protocols: list[LoadedProtocol], request: Request, facts: Facts, *, 
     settings = Settings(request.settings, facts)
     choosers = [Chooser(one, facts, settings) for one in protocols]
     for chooser in choosers if suites else ():
-        check_suite(chooser)
+        check_referee(chooser)
     cells = [cell for chooser in choosers for cell in _cells(chooser, request)]
     settings.check_all_used()
     return cells

@@ -51,22 +51,6 @@ def make_matrix(chooser: Chooser, request: Request) -> Matrix:
     )
 
 
-def check_suite(chooser: Chooser) -> None:
-    """Refuse a protocol that requires an attack which nobody could run here.
-
-    Raises:
-        UsageError: if an attack of its suite, or a preset, is not installed.
-    """
-    for text in chooser.protocol.suite:
-        try:
-            chooser.frozen("attack", chooser.protocol.attacks.get(text) or parse_choice(text))
-        except UsageError as error:
-            raise UsageError(
-                f"{chooser.protocol.id} requires the attack {text!r} in its suite, which is not installed: {error}"
-                f" Install the plugin that provides {text!r}, in the release that the protocol was made with."
-            ) from None
-
-
 def _attacks(request: Request, protocol: Protocol) -> list[str]:
     """Return what attacks, as it is typed: what was asked for, else the protocol's suite, else the default."""
     asked = request.attacks or ((SUITE,) if protocol.suite else (DEFAULT_ATTACK,))

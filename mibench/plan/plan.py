@@ -93,6 +93,17 @@ class Plan:
         return {what: "; ".join(dict.fromkeys(words)) for what, words in found.items()}
 
     @property
+    def unlisted_seeds(self) -> list[str]:
+        """What to know of seeds that the protocol does not list, one sentence each."""
+        reported = [cell for cell in self.cells if cell.loaded.variant == "test"]
+        told = (
+            f"seed {cell.seed} is none of {cell.loaded.id} ({', '.join(map(str, seeds))}): boards take no record of it"
+            for cell in reported
+            if cell.seed not in (seeds := cell.loaded.protocol.seeds)
+        )
+        return list(dict.fromkeys(told))
+
+    @property
     def to_run(self) -> list[Node]:
         """Nodes without an artifact, inputs first."""
         return [planned.node for planned in self.nodes if not planned.reused]

@@ -136,12 +136,22 @@ class Protocol(Frozen):
                 raise ValueError(f"what stands under {name!r} is named {choice.name!r}; expected the same name")
         return choices
 
-    @field_validator("suite")
+    @field_validator("suite", "seeds")
     @classmethod
-    def _each_attack_once(cls, suite: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := [name for name in suite if suite.count(name) > 1]:
+    def _each_once(cls, listed: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        if twice := [one for one in listed if listed.count(one) > 1]:
             raise ValueError(f"{twice[0]!r} is given twice")
-        return suite
+        return listed
+
+    @model_validator(mode="after")
+    def _every_fold_has_a_seed(self) -> Self:
+        """Refuse folds whose people no complete entry would have."""
+        if missing := set(range(self.folds)) - {seed % self.folds for seed in self.seeds}:
+            raise ValueError(
+                f"folds: no seed of {list(self.seeds)} makes the people of fold {min(missing)} private; a target with"
+                f" seed s has those of fold s modulo {self.folds}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _follows_an_older_one(self) -> Self:

@@ -7,8 +7,10 @@ from mibench.api import UsageError
 from mibench.nodes.data import DataInputs
 from mibench.plan.cells import expand, expand_loaded
 from mibench.plan.facts import Facts
+from mibench.plan.plan import make_plan
 from mibench.protocol.load import load_protocol
 from mibench.protocol.request import Request
+from mibench.store.store import Store
 
 REFEREE = (HERE / "referee.yaml").read_text()
 
@@ -46,6 +48,32 @@ def test_a_suite_that_cannot_be_met_here_is_refused(toy_registry, tmp_path, atta
         with pytest.raises(UsageError, match=message) as caught:
             cells(toy_registry, text, tmp_path, **asked)
         assert f"Install the plugin that provides '{attack}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[guess, guess/deep]", "[guess, pool]", "requires the attack 'pool' in its suite, which optimises nothing"),
+        ("seeds: [0, 1, 2]", "seeds: [0, 1, 0]", "seeds: Value error, 0 is given twice"),
+        ("seeds: [0, 1, 2]", "seeds: [0, 2]", "no seed of [0, 2] makes the people of fold 1 private"),
+    ],
+)
+def test_a_protocol_whose_rows_could_not_be_ranked_is_refused_before_anything_runs(
+    toy_registry, tmp_path, old, new, told
+):
+    assert old in REFEREE
+    with pytest.raises(UsageError) as caught:
+        cells(toy_registry, REFEREE.replace(old, new), tmp_path)
+    assert told in str(caught.value)
+
+
+def test_a_seed_that_no_board_takes_is_told_of_once(toy_registry, tmp_path):
+    request = {"protocols": ("referee",), "defenses": ("plain",)}
+    told = [
+        make_plan(Request(**request, seeds=seeds, variant=variant), toy_registry, Store(tmp_path)).unlisted_seeds
+        for seeds, variant in (((0, 7), "test"), ((0, 2), "test"), ((7,), "validation"))
+    ]
+    assert told == [["seed 7 is none of referee@1.0 (0, 1, 2): boards take no record of it"], [], []]
 
 
 def test_a_record_is_looked_at_again_where_its_suite_is_not_installed(toy_registry, tmp_path):

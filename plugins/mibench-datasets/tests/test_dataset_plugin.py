@@ -17,9 +17,12 @@ from mibench_datasets.rendered_faces.dataset import RenderedFaces
 from mibench_datasets.stanford_dogs import StanfordDogs
 from mibench_datasets.two_folders import TwoFolders
 
-from mibench.api import Dataset
+from mibench.api import Dataset, UsageError
 from mibench.api.params import build, canonical
+from mibench.plan.choose import Chooser
 from mibench.plan.facts import Facts
+from mibench.plan.referee import check_referee
+from mibench.plan.settings import Settings
 from mibench.protocol.identities import split_identities
 from mibench.protocol.load import parse_protocol, protocol_path
 from mibench.protocol.presets import Presets
@@ -147,6 +150,15 @@ def test_its_presets_are_of_installed_components_and_can_be_made(name):
         found = facts.presets.choose(protocol, kind, component, facts.traits(kind, component).presets)
         assert build(registry.component(kind, component), found.values)
     assert not set(protocol.attacks) & set(protocol.presets.attack) or name == "smoke"  # which names its preset there
+
+
+@all_protocols
+def test_it_can_judge_what_it_requires_and_ranks_by_what_it_measures(name):
+    facts = Facts(load_registry())
+    check_referee(Chooser(loaded(name, "test"), facts, Settings({}, facts)))
+    mistyped = parse_protocol(loaded(name, "test").text.replace("headline: ", "headline: x"), source=name)
+    with pytest.raises(UsageError, match=f"ranks by '{mistyped.protocol.headline}', which none of its metrics"):
+        check_referee(Chooser(mistyped, facts, Settings({}, facts)))
 
 
 @pytest.mark.parametrize("name", PAPER)
