@@ -1,11 +1,13 @@
 """Print how far rows of a board lie apart, paired person by person.
 
 Usage: python scripts/paired_difference.py PROTOCOL [--attack NAME ...] [--defense NAME ...] [--metric NAME]
-           [--than DEFENSE | --than floor | --than gold | --than-attack NAME] [--from FOLDER]
+           [--than DEFENSE | --than CONTROL | --than-attack NAME] [--from FOLDER]
 
 Each defense is compared with another under the same attack, with one of its own controls, or with itself under another
-attack, over the people and seeds that both sides have. Difference, interval and p are those of boards: see
-docs/statistics.md. "p by exchange" is that of the sign-flip test over people, in which the chance in training is not.
+attack, over the people and seeds that both sides have. Difference, interval and p are made as boards make them, for one
+attack: see docs/statistics.md. Boards compare with the undefended target that was trained beside a row, on the same
+machine (--than undefended); the default is the row "none", which is the same for all. "p by exchange" is that of the
+sign-flip test over people, in which the chance in training is not.
 Nothing is corrected for the number of lines: of twenty without any difference, one is expected to exclude 0.
 """
 
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibench.api.errors import UsageError
+from mibench.api.errors import UsageError, suggestion
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.variants import component_digest
@@ -28,6 +30,7 @@ from mibench.results.people import scores_of
 from mibench.results.permutation import sign_flip
 from mibench.results.record import Record
 
+CONTROLS = ("undefended", "floor", "lookalike", "gold")
 Row = tuple[str, str, str]
 """Model, defense, and the digests of both with their parameters."""
 
@@ -55,7 +58,10 @@ def difference(one: Sequence[Record], other: Sequence[Record], metric: str) -> G
     if not {record.cell.seed for record in ours} & {record.cell.seed for record in theirs}:
         raise UsageError("the two rows have no seed in common; run the missing cells")
     if not all(metric in record.metrics for record in (*ours, *theirs)):
-        raise UsageError(f"the two rows do not have {metric} of the same people")
+        known = set[str].intersection(*({*record.metrics} for record in (*ours, *theirs)))
+        raise UsageError(
+            f"{metric} is no column of both.{suggestion(metric, known)} They have: {', '.join(sorted(known))}"
+        )
     scores = [scores_of({"": records}, metric) for records in (ours, theirs)]
     made = compare(scores[0], scores[1])
     if made is None:
@@ -79,7 +85,9 @@ def main() -> None:
     parser.add_argument("protocol")
     parser.add_argument("--attack", nargs="+", default=["ppa"], help="as boards write it, preset included: ppa/taa")
     parser.add_argument("--defense", nargs="+", default=[], help="default: all")
-    parser.add_argument("--than", default="none", help="the defense to compare with, or a control: floor, gold")
+    parser.add_argument(
+        "--than", default="none", help=f"the defense to compare with, or a control: {', '.join(CONTROLS)}"
+    )
     parser.add_argument("--than-attack", help="compare each defense with itself under this attack instead")
     parser.add_argument("--metric", help="default: the headline")
     parser.add_argument("--from", dest="folder", type=Path, default=Path("leaderboards"))
@@ -130,7 +138,7 @@ def _other(row: Row, own: list[Record], records: Sequence[Record], arguments: ar
     model, defense, _ = row
     if arguments.than_attack:
         return rows_of(records, arguments.than_attack).get(row, [])
-    if arguments.than in ("floor", "gold"):
+    if arguments.than in CONTROLS:
         return [record.model_copy(update={"metrics": record.controls.get(arguments.than, {})}) for record in own]
     if defense == arguments.than:
         return []

@@ -241,7 +241,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     inside = [file for name in ("records", "entries") for file in path.rglob(f"{name}/**/*.json")]
-    return sorted(inside or path.glob("*.json"))
+    return sorted(inside or path.rglob("*.json"))
 
 
 def main() -> None:

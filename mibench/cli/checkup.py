@@ -142,7 +142,8 @@ def check_protocol(registry: Registry, name: str) -> Check:
     try:
         loaded = load_protocol(registry, name)
         protocol, facts = loaded.protocol, Facts(registry)
-        check_referee(Chooser(loaded, facts, Settings({}, facts)))
+        if protocol.suite:
+            check_referee(Chooser(loaded, facts, Settings({}, facts)))
         needs = {
             "dataset": _missing(registry, "dataset", protocol.dataset, protocol),
             "embedder": _missing(registry, "model", protocol.embedder, protocol),

@@ -108,7 +108,11 @@ def show(protocol: str | None, form: str | None, by_attack: bool, access: Access
     from mibench import leaderboard as boards
     from mibench.cli.terminal import echo, echo_table, echo_text
 
-    board = boards.load_board(folder, protocol, by_attack=by_attack, access=access)
+    try:
+        board = boards.load_board(folder, protocol, by_attack=by_attack, access=access)
+    except UsageError:
+        _refuse_without_rows(protocol or "", folder)
+        raise
     if form in FORMATS:
         render = {"json": boards.to_json, "csv": boards.to_csv, "markdown": boards.to_markdown}[form]
         echo_text(render(board))
@@ -119,6 +123,23 @@ def show(protocol: str | None, form: str | None, by_attack: bool, access: Access
         for line in (*table.commands, *table.withdrawn):
             echo(line)
         echo()
+
+
+def _refuse_without_rows(asked: str, folder: Path) -> None:
+    """Say of an installed protocol that it has no row yet, and how the first one comes about."""
+    from mibench.leaderboard.layout import boards
+    from mibench.protocol.load import load_protocol
+    from mibench.registry.registry import load_registry
+
+    registry, known = load_registry(), {name for board in boards(folder) for name in (board.id, board.name)}
+    if asked in known or asked.partition("@")[0] not in {entry.name for entry in registry.entries("protocol")}:
+        return
+    protocol = load_protocol(registry, asked).protocol
+    seeds = " ".join(f"--seed {seed}" for seed in protocol.seeds)
+    raise UsageError(
+        f"{protocol.id} has no entries in {folder} yet. The first row: mibench run --protocol {protocol.id} --defense"
+        f" DEFENSE {seeds} --publish"
+    )
 
 
 def _sorted_out(asked: Sequence[str]) -> tuple[list[Path], list[str]]:

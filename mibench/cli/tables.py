@@ -13,7 +13,7 @@ from mibench.results.columns import attack_accuracies, clean_accuracy, quantity,
 from mibench.results.differing_params import defense_names
 from mibench.results.display import DASH, printable, short, with_interval
 from mibench.results.record import Control, MetricValue, Record
-from mibench.results.words import in_words
+from mibench.results.words import chance, in_words
 
 if TYPE_CHECKING:
     from mibench.plan.plan import Plan
@@ -137,7 +137,8 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
     if not done:
         return ""
     first, headline = done[0], done[0].protocol.headline
-    parts = []
+    blind = next((chance(one.unit, one.details) for one in (first.metrics.get(headline),) if one), None)
+    parts = [] if blind is None else [f"chance {short(blind)}"]
     further: tuple[Control, ...] = ("lookalike",) if "lookalike" in first.controls else ()
     for control in ("floor", *further, "gold"):
         measured = first.controls.get(control, {}).get(headline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from mibench.leaderboard.met import Attacks
 from mibench.leaderboard.variants import attack_digest
@@ -32,8 +33,8 @@ def not_above_lookalike(attacks: Attacks) -> Flag | None:
 
 def smallest_seen(found: Sequence[Difference | None]) -> float | None:
     """Return the median over rows of the smallest difference to the undefended target that a row can show."""
-    sizes = sorted(one.smallest for one in found if one and one.smallest)
-    return sizes[len(sizes) // 2] if sizes else None
+    sizes = [one.smallest for one in found if one and one.smallest]
+    return median(sizes) if sizes else None
 
 
 def _identity(records: Sequence[Record]) -> str:

@@ -65,6 +65,7 @@ class Row:
         floor: headline on samples that nobody optimised.
         lookalike: headline on public images that happen to look alike; ``None`` where the protocol has no such control.
         gold: headline on held-out private images.
+        chance: what a blind guess has; ``None`` where the metric does not say.
         undefended: headline of the worst attack without a defense.
         attacks: names of the attacks that were run, without baselines: bare with the protocol's settings, else with the
             preset, and with what differs if that does not tell two of them apart.
@@ -102,6 +103,7 @@ class Row:
     floor: float | None
     lookalike: float | None
     gold: float | None
+    chance: float | None = None
     undefended: float | None
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]

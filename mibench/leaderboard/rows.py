@@ -21,6 +21,7 @@ from mibench.results.flags import UNRANKED, WEAK, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
 from mibench.results.record import Flag, Record
+from mibench.results.words import chance
 from mibench.results.worst_case import max_interval, worst_case
 
 FEWER = "fewer-attacks"
@@ -117,6 +118,7 @@ def _row(records: Sequence[Record], protocol: Protocol | None, *, judged: bool) 
         floor=floor,
         lookalike=mean_control(worst.records, "lookalike"),
         gold=gold,
+        chance=chance(lead.unit, lead.details),
         undefended=mean_control(worst.records, "undefended"),
         attacks=tuple(sorted(attacks)),
         seeds=tuple(sorted({record.cell.seed for record in worst.records})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
@@ -86,7 +87,10 @@ def _incomplete(section: ProtocolBoard) -> list[TextTable]:
         return []
     columns = {name: cell for name, cell in _columns(section, rows).items() if name != "rank"}
     columns |= {"missing": _missing}
-    footer = "no rank before all required attacks are met with all seeds: each line below completes a row"
+    footer = (
+        "no rank before all required attacks are met with all seeds: each line below runs what a row lacks, and "
+        "`mibench leaderboard add RUN` brings it in"
+    )
     made = _table(section, f"{_title(section)}: incomplete", rows, columns, footer)
     commands = tuple(printable(row.complete_with, 2000) for row in rows)
     return [TextTable(made.title, made.columns, made.rows, made.footer, commands)]
@@ -134,22 +138,39 @@ def _columns(section: ProtocolBoard, rows: Sequence[Row]) -> Columns:
 def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
     if not rows:
         return "no entries"
-    first, plain = rows[0], section.undefended
-    alike = f"lookalike {short(first.lookalike)}, " if first.lookalike is not None else ""
+    plain = section.undefended
     which = f"the {len(section.suite)} required attacks" if section.suite else "attacks"
     parts = [
-        f"floor {short(first.floor)}, {alike}gold {short(first.gold)}",
+        _controls(rows),
         f"leakage is {section.headline}, worst case over {which}, mean over seeds, [95 % over people]",
-        f"minus {plain}: paired by person and seed under the same attacks, without the bias of the maximum",
+        f"minus {plain}: paired by person and seed under the same attacks, against the undefended target that was "
+        f"trained beside each row, without the bias of the maximum{_most_bias(rows)}, [95 % of this one difference]",
     ]
     if any(row.rank for row in rows):
         parts += [
             "a rank is shared by all that paired tests with Holm's correction do not tell from its anchor, the row "
-            "with the least leakage: a comparison with the anchor, not among each other; without a rank: see flags"
+            "with the least leakage: a comparison with the anchor, not among each other, so that a row of wide "
+            "interval may share a better rank than one that leaks less; without a rank: see flags"
         ]
     if section.smallest is not None:
         parts.append(f"a difference to {plain} of {short(section.smallest)} is seen in 4 of 5 repetitions")
     return "; ".join(parts)
+
+
+def _controls(rows: Sequence[Row]) -> str:
+    """Return chance and controls in words; every row has controls of its own, made beside it."""
+    means = {
+        name: fmean(found)
+        for name in ("chance", "floor", "lookalike", "gold")
+        if (found := [value for row in rows if (value := getattr(row, name)) is not None])
+    }
+    told = ", ".join(f"{name} {short(value)}" for name, value in means.items())
+    return f"{told} (means of the rows' own)" if len(rows) > 1 else told
+
+
+def _most_bias(rows: Sequence[Row]) -> str:
+    largest = max((abs(row.difference.bias) for row in rows if row.difference), default=0.0)
+    return f" (at most {short(largest)})" if largest else ""
 
 
 def _difference(row: Row) -> str:

@@ -34,6 +34,15 @@ def in_words(value: float, unit: str, details: Mapping[str, Any]) -> str:
     return f"narrows {_count(people)} people down to about {_rough(left)}"
 
 
+def chance(unit: str, details: Mapping[str, Any]) -> float | None:
+    """Return what a blind guess has, of a number in bits whose metric states it.
+
+    >>> chance("bits", {"among": 1124, "chance": 1.44})
+    1.44
+    """
+    return finite(details.get(CHANCE)) if unit == "bits" else None
+
+
 def _count(number: float) -> str:
     return f"{number:,.0f}".replace(",", " ")
 

@@ -69,6 +69,7 @@ class Pretence:
             machines=["two CPU cores"],
             resources={},
             missing=[],
+            unlisted_seeds=[],
             cells=[object(), object()],
             nodes=[
                 planned("prior", "pca on public identities", reused=True, seconds=0.0),

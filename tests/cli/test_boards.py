@@ -71,6 +71,14 @@ def test_check_of_what_is_not_there_says_so(mibench, boards, tmp_path):
     assert "Unknown leaderboard protocol 'tyni'" in mibench("leaderboard", "check", "tyni", "--from", str(boards)).err
 
 
+def test_a_protocol_that_nobody_ran_yet_is_told_from_one_that_does_not_exist(mibench, boards):
+    told = mibench("leaderboard", "show", "smoke", "--from", str(boards)).err
+    assert (
+        f"smoke@1.0 has no entries in {boards} yet. The first row: mibench run --protocol smoke@1.0 --defense" in told
+    )
+    assert "Unknown leaderboard protocol 'tyni'" in mibench("leaderboard", "show", "tyni", "--from", str(boards)).err
+
+
 def test_rules_are_told(mibench):
     assert "MB302  Seeds are the protocol's" in mibench("leaderboard", "rules").out
     assert mibench("leaderboard", "rules", "MB302").out.splitlines()[1].strip() == "breaks it: cell.seed is 7"

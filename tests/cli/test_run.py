@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from record_factory import make_record, metric
 
 from mibench.api.errors import PluginError, UsageError
 from mibench.cli.request import parse_settings, read_matrix
@@ -205,6 +206,18 @@ def test_json_is_all_of_stdout(mibench, pretence):
     assert [record["status"] for record in document["records"]] == ["done", "failed"]
     assert document["failures"] == [{"stage": "atat · smallcnn · seed 0", "error": "loss is NaN"}]
     assert document["plan"]["nodes"][0]["reused"] is True
+
+
+def test_what_no_board_takes_is_told_before_it_runs(mibench, pretence):
+    pretence.plan.unlisted_seeds.append("seed 7 is none of tiny@1.0 (0, 1, 2): boards take no record of it")
+    for asked in (RUN, (*RUN, "--dry-run")):
+        assert "note     seed 7 is none of tiny@1.0 (0, 1, 2): boards take no record of it\n" in mibench(*asked).err
+
+
+def test_a_blind_guess_stands_beside_the_controls(mibench, pretence):
+    found = metric(1.9, unit="bits").model_copy(update={"details": {"among": 20, "chance": 1.268}})
+    pretence.records = [make_record(metrics={"reid@1": found})]
+    assert "\nchance 1.27   floor .10   gold .90   " in mibench(*RUN).out
 
 
 def test_dry_run_runs_nothing(mibench, pretence):

@@ -61,7 +61,7 @@ def run(request, registry, plan=None):
 pretended = ModuleType("mibench.session.run")
 pretended.run = run
 pretended.plan_request = lambda request, registry: SimpleNamespace(
-    protocol_ids=["toy@1"], cells=[], nodes=[], machines=[], resources={}, missing=[]
+    protocol_ids=["toy@1"], cells=[], nodes=[], machines=[], resources={}, missing=[], unlisted_seeds=[]
 )
 sys.modules["mibench.session.run"] = pretended
 sys.exit(main())

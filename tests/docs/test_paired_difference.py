@@ -10,7 +10,7 @@ import pytest
 from record_factory import make_record, metric
 
 from mibench.api.errors import UsageError
-from mibench.leaderboard.layout import BoardFolder
+from mibench.leaderboard.layout import BoardFolder, choose
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/older-boards.md")
@@ -70,12 +70,38 @@ def test_accuracy_has_the_sign_of_accuracy():
         ([record([0.1]), record([0.2])], [record([0.1])], "no single row"),
         ([record([0.1])], [record([0.1], classes={"0": 77})], "no person in common"),
         ([record([None])], [record([0.1])], "no person in common"),
-        ([record([0.1])], [record([0.1], metrics={})], "same people"),
+        ([record([0.1])], [record([0.1], metrics={})], "reid@1 is no column of both"),
     ],
 )
 def test_what_cannot_be_paired_is_refused(one, other, words):
     with pytest.raises(UsageError, match=words):
         script.difference(one, other, "reid@1")
+
+
+@pytest.mark.parametrize("than", ["undefended", "lookalike"])
+def test_a_row_is_compared_with_a_control_of_its_own(than, monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.setattr(
+        sys, "argv", ["paired_difference.py", "faces64", "--attack", "map", "--defense", "atat", "--than", than]
+    )
+    monkeypatch.chdir(ROOT)
+    script.main()
+    [board] = choose(ROOT / "leaderboards", "faces64")
+    own = [one for _, one in records(board) if (one.cell.defense, one.cell.attack_label) == ("atat", "map")]
+    kept = [one for one in own if one.components["defense"].params.get("direction", "default") == "default"]
+    apart = [one.metrics["id_bits"].value - one.controls[than]["id_bits"].value for one in kept]
+    assert len(apart) == 3
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("atat (direction=default)")]
+    assert float(line.split()[4]) == pytest.approx(sum(apart) / 3, abs=6e-4)
+
+
+def test_a_column_is_suggested(monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.setattr(sys, "argv", ["paired_difference.py", "faces64", "--attack", "map", "--metric", "id_bit"])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "id_bit is no column of both. Did you mean 'id_bits'? They have: accuracy, " in capsys.readouterr().err
 
 
 @cache

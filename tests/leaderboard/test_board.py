@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from record_factory import PROTOCOL_TEXT, component, make_record, metric, protoc
 from mibench.api.errors import UsageError
 from mibench.leaderboard import add_records, load_board, to_csv, to_json, to_markdown, to_table
 from mibench.leaderboard.board import Board, ProtocolBoard
+from mibench.leaderboard.differences import smallest_seen
 from mibench.leaderboard.ranks import rank
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.rows import make_rows
 from mibench.protocol.load import parse_protocol
+from mibench.results.differences import Difference
 from mibench.results.intervals import class_interval
 from mibench.results.io import RecordError, save_record
 from mibench.results.record import Record
@@ -310,7 +313,7 @@ def test_the_evidence_of_a_row_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_headline_in_bits_is_shown_as_such(tmp_path: Path) -> None:
-    bits = metric(7.7, unit="bits")
+    bits = metric(7.7, unit="bits").model_copy(update={"details": {"among": 600, "chance": 1.44}})
     controls = {name: dict(values) for name, values in make_record().controls.items()}
     for name, value in (("gold", 8.5), ("floor", 5.6), ("undefended", 8.0)):
         controls[name]["reid@1"] = metric(value, unit="bits", n=24 if name == "gold" else 48)
@@ -323,11 +326,24 @@ def test_a_headline_in_bits_is_shown_as_such(tmp_path: Path) -> None:
     assert text.columns[3] == "leakage (bits) ↓"
     assert text.rows[0][3].startswith("7.70 [7.6")
     assert text.rows[0][4].startswith("-.30 [-.30")
-    assert "floor 5.60, gold 8.50" in text.footer
+    assert text.footer.startswith("chance 1.44, floor 5.60, gold 8.50; leakage is")
+    twin = replace(row, floor=5.2, gold=8.7)
+    both = to_table(Board((replace(board_section(row), rows=(row, twin)),)))[0]
+    assert both.footer.startswith("chance 1.44, floor 5.40, gold 8.60 (means of the rows' own); leakage is")
+    biased = replace(row, difference=row.difference._replace(bias=-0.12))
+    assert "bias of the maximum (at most .12)" in to_table(Board((board_section(biased),)))[0].footer
+    assert "bias of the maximum, [95 %" in text.footer
 
 
 def board_section(row: Row) -> ProtocolBoard:
     return ProtocolBoard("tiny@1.0", "0" * 64, "for tests", "id_bits", (0,), (), "none", None, (row,))
+
+
+def test_what_a_board_can_see_is_the_median_of_its_rows() -> None:
+    sizes = (0.5, 0.8, None, 0.75, 0.6)
+    found = [Difference(0.0, None, None, None, 0.0, size, 1, 20, (0,)) for size in sizes]
+    assert smallest_seen([*found, None]) == pytest.approx(0.675)  # between .6 and .75
+    assert smallest_seen([None]) is None
 
 
 def test_a_board_says_what_it_can_see(tmp_path: Path) -> None:
