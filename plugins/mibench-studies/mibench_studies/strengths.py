@@ -21,6 +21,8 @@ STRENGTH = {
 """By defense; those that are not here have no parameter that goes from no defense to a strong one."""
 LARGEST = {"midre": 1.0}
 """Where the parameter ends, by defense; a multiple beyond it is the end."""
+SMALLEST = {"midre": "area_min"}
+"""By defense, the parameter below which its strength cannot fall; a multiple beyond it is that."""
 NOT_A_DEFENSE = frozenset({"random-labels", "unseen-pixels"})
 """Experiments that are studied apart."""
 
@@ -45,8 +47,9 @@ def sweep(ctx: StudyContext, factors: Sequence[float], names: Sequence[str] = ()
         if name not in ctx.defenses:
             continue
         parameter = STRENGTH[name]
-        base = float(ctx.settled(name)[parameter])
-        products = (min(base * factor, LARGEST.get(name, inf)) for factor in factors)
+        settled = ctx.settled(name)
+        base, low = float(settled[parameter]), float(settled.get(SMALLEST.get(name, ""), -inf))
+        products = (max(low, min(base * factor, LARGEST.get(name, inf))) for factor in factors)
         # To 12 digits: .05 times .1 is .005, as a user would write it, and so has the same key.
         for value in dict.fromkeys(float(f"{product:.12g}") for product in products if product != base):
             label = f"{name} {parameter}={value:.3g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from mibench_studies.strengths import STRENGTH, one_of_each, sweep
 from mibench_studies.studies.utility_matched import UtilityMatched
@@ -42,6 +44,13 @@ def test_a_strength_of_many_digits_is_not_swept_by_itself() -> None:
 @pytest.mark.parametrize(("area", "swept"), [(0.8, [0.2, 1.0]), (0.2, [0.05, 0.8]), (1.0, [0.25])])
 def test_a_share_of_the_area_ends_at_all_of_it(area: float, swept: list[float]) -> None:
     assert values(sweep(context(midre=area), (0.25, 4.0)), "midre") == pytest.approx(swept)
+
+
+def test_a_share_of_the_area_stays_above_the_smallest() -> None:
+    ctx = context(midre=0.5)
+    settled = ctx.settled
+    ctx = replace(ctx, settled=lambda name: {**settled(name), "area_min": 0.1})
+    assert values(sweep(ctx, (0.1, 0.3, 4.0)), "midre") == pytest.approx([0.1, 0.15, 1.0])  # .05 would be below
 
 
 def test_the_sign_of_negative_label_smoothing_stays() -> None:
