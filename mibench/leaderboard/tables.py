@@ -89,7 +89,7 @@ def _incomplete(section: ProtocolBoard) -> list[TextTable]:
     columns |= {"missing": _missing}
     footer = (
         "no rank before all required attacks are met with all seeds: each line below runs what a row lacks, and "
-        "`mibench leaderboard add RUN` brings it in"
+        "adding the records (`mibench leaderboard add`) completes it"
     )
     made = _table(section, f"{_title(section)}: incomplete", rows, columns, footer)
     commands = tuple(printable(row.complete_with, 2000) for row in rows)
