@@ -50,7 +50,8 @@ class Row:
         defense_version: version of its numbers.
         params: its parameters.
         params_digest: first 12 digits of the digest of version and parameters.
-        note: what tells this row from others of the same defense; empty if there are none.
+        note: what tells this row from others of the same defense, or if there are none, its preset where that is not
+            the protocol's; else empty.
         leakage: headline, worst case over the attacks that the protocol requires, or over all if it requires none.
         unit: unit of the headline.
         higher_is_better: direction of the headline, from the defender's point of view.

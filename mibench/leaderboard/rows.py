@@ -162,7 +162,7 @@ def _flags(records: Sequence[Record], worst: _Worst) -> tuple[Flag, ...]:
 
 
 def _with_notes(rows: Sequence[Row]) -> list[Row]:
-    """Say what differs between rows of one defense."""
+    """Say what differs between rows of one defense, or of which preset it is."""
     twins: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         twins[row.protocol, row.model, row.defense].append(row)
@@ -171,4 +171,11 @@ def _with_notes(rows: Sequence[Row]) -> list[Row]:
 
 def _noted(row: Row, twins: Sequence[Row]) -> Row:
     variants = [Variant(twin.params, twin.defense_version) for twin in twins]
-    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants))
+    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants) or _preset(row))
+
+
+def _preset(row: Row) -> str:
+    """Return the preset of a row that stands alone, unless it is the protocol's: ``negls/ls-half`` is no ``negls``."""
+    part = row.records[0].components.get("defense")
+    named = part.preset if part else None
+    return "" if named in (None, row.protocol.partition("@")[0]) else f"preset {named}"

@@ -80,6 +80,10 @@ def test_parameters_and_versions_keep_rows_apart() -> None:
     )
     assert [row.note for row in rows] == ["lam=0.08, version 1", "lam=0.2, version 1", "lam=0.08, version 2"]
     assert make_rows([base])[0].note == ""
+    for preset, note in (("paper", "preset paper"), ("tiny", ""), (None, "")):
+        asked = base.components["defense"].model_copy(update={"preset": preset})
+        one = base.model_copy(update={"components": {**base.components, "defense": asked}})
+        assert make_rows([one])[0].note == note  # "tiny" is what the protocol has
 
 
 def test_settings_of_an_attack_keep_its_means_apart() -> None:
