@@ -1,13 +1,14 @@
 """Print how far rows of a board lie apart, paired person by person.
 
 Usage: python scripts/paired_difference.py PROTOCOL [--attack NAME ...] [--defense NAME ...] [--metric NAME]
-           [--than DEFENSE | --than CONTROL | --than-attack NAME] [--from FOLDER]
+           [--than DEFENSE | --than CONTROL | --than-attack NAME] [--worst] [--from FOLDER]
 
 Each defense is compared with another under the same attack, with one of its own controls, or with itself under another
 attack, over the people and seeds that both sides have. Difference, interval and p are made as boards make them, for one
 attack: see docs/statistics.md. Boards compare with the undefended target that was trained beside a row, on the same
 machine (--than undefended); the default is the row "none", which is the same for all. "p by exchange" is that of the
-sign-flip test over people, in which the chance in training is not.
+sign-flip test over people, in which the chance in training is not. With --worst, a row's worst case over the attacks is
+compared with the other's, without the bias of both maxima.
 Nothing is corrected for the number of lines: of twenty without any difference, one is expected to exclude 0.
 """
 
@@ -49,31 +50,33 @@ class Gap:
 
 
 def difference(one: Sequence[Record], other: Sequence[Record], metric: str) -> Gap:
-    """Compare a metric of one row's records with another's, by person and seed.
+    """Compare a metric of one row's records with another's, by person and seed; of several attacks the worst case.
 
     Raises:
         UsageError: if a row has two records of a seed, or the two have no seed, no person or no such metric in common.
     """
-    ours, theirs = _single(one), _single(other)
-    if not {record.cell.seed for record in ours} & {record.cell.seed for record in theirs}:
+    if not {record.cell.seed for record in one} & {record.cell.seed for record in other}:
         raise UsageError("the two rows have no seed in common; run the missing cells")
-    if not all(metric in record.metrics for record in (*ours, *theirs)):
-        known = set[str].intersection(*({*record.metrics} for record in (*ours, *theirs)))
+    if not all(metric in record.metrics for record in (*one, *other)):
+        known = set[str].intersection(*({*record.metrics} for record in (*one, *other)))
         raise UsageError(
             f"{metric} is no column of both.{suggestion(metric, known)} They have: {', '.join(sorted(known))}"
         )
-    scores = [scores_of({"": records}, metric) for records in (ours, theirs)]
+    ours, theirs = _by_attack(one), _by_attack(other)
+    if len(ours) == len(theirs) == 1:  # a row under one attack may be compared with itself under another
+        ours, theirs = ({"": records} for [records] in (ours.values(), theirs.values()))
+    scores = [scores_of(attacks, metric) for attacks in (ours, theirs)]
     made = compare(scores[0], scores[1])
     if made is None:
         raise UsageError("the two rows have no person in common")
     return Gap(made, sign_flip(scores[0], scores[1]))
 
 
-def rows_of(records: Sequence[Record], attack: str, defenses: Sequence[str] = ()) -> dict[Row, list[Record]]:
-    """Group the records of an attack by model and defense with their parameters, as boards do."""
+def rows_of(records: Sequence[Record], attacks: Sequence[str], defenses: Sequence[str] = ()) -> dict[Row, list[Record]]:
+    """Group the records of attacks by model and defense with their parameters, as boards do."""
     rows: defaultdict[Row, list[Record]] = defaultdict(list)
     for record in records:
-        if record.cell.attack_label == attack and (not defenses or record.cell.defense in defenses):
+        if record.cell.attack_label in attacks and (not defenses or record.cell.defense in defenses):
             digests = component_digest(record, "model") + component_digest(record, "defense")
             rows[record.cell.model, record.cell.defense, digests].append(record)
     return dict(rows)
@@ -89,6 +92,7 @@ def main() -> None:
         "--than", default="none", help=f"the defense to compare with, or a control: {', '.join(CONTROLS)}"
     )
     parser.add_argument("--than-attack", help="compare each defense with itself under this attack instead")
+    parser.add_argument("--worst", action="store_true", help="compare worst cases over all these attacks at once")
     parser.add_argument("--metric", help="default: the headline")
     parser.add_argument("--from", dest="folder", type=Path, default=Path("leaderboards"))
     arguments = parser.parse_args()
@@ -102,14 +106,15 @@ def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
     records = [record for _, record in board.records()]
     metric = arguments.metric or next((record.protocol.headline for record in records), "")
     made = []
-    for attack in arguments.attack:
-        rows = rows_of(records, attack, arguments.defense)
+    for attacks in [arguments.attack] if arguments.worst else [[attack] for attack in arguments.attack]:
+        rows = rows_of(records, attacks, arguments.defense)
+        rows = {row: own for row, own in rows.items() if len(_by_attack(own)) == len(attacks)}
         if not rows:
             raise UsageError(f"{board.id} has no such row; see: mibench leaderboard show {board.name} --by-attack")
         for row, own in rows.items():
             if other := _other(row, own, records, arguments):
                 up = own[0].metrics[metric].higher_is_better if metric in own[0].metrics else False
-                made.append((difference(own, other, metric), up, _name(own[0], rows), row[0], attack))
+                made.append((difference(own, other, metric), up, _name(own[0], rows), row[0], " ".join(attacks)))
     if not made:
         raise UsageError(f"{board.id} has no {arguments.than_attack or arguments.than} to compare these rows with")
     made.sort(key=lambda line: -line[0].made.value if line[1] else line[0].made.value)
@@ -137,20 +142,23 @@ def _other(row: Row, own: list[Record], records: Sequence[Record], arguments: ar
     """Return what to compare a row with; nothing for the row that all others are compared with."""
     model, defense, _ = row
     if arguments.than_attack:
-        return rows_of(records, arguments.than_attack).get(row, [])
+        return rows_of(records, [arguments.than_attack]).get(row, [])
     if arguments.than in CONTROLS:
         return [record.model_copy(update={"metrics": record.controls.get(arguments.than, {})}) for record in own]
     if defense == arguments.than:
         return []
-    others = rows_of(records, own[0].cell.attack_label, [arguments.than]).items()
+    others = rows_of(records, [*_by_attack(own)], [arguments.than]).items()
     return [record for other, group in others if other[0] == model for record in group]
 
 
-def _single(records: Sequence[Record]) -> Sequence[Record]:
-    if len({record.cell.seed for record in records}) != len(records):
-        cell = records[0].cell
-        raise UsageError(f"{cell.defense} under {cell.attack_label} has several parameters; it is no single row")
-    return records
+def _by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
+    attacks: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        attacks[record.cell.attack_label].append(record)
+    for name, group in attacks.items():
+        if len({record.cell.seed for record in group}) != len(group):
+            raise UsageError(f"{group[0].cell.defense} under {name} has several parameters; it is no single row")
+    return dict(attacks)
 
 
 def _name(record: Record, rows: dict[Row, list[Record]]) -> str:

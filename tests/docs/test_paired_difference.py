@@ -10,7 +10,9 @@ import pytest
 from record_factory import make_record, metric
 
 from mibench.api.errors import UsageError
+from mibench.leaderboard import load_board
 from mibench.leaderboard.layout import BoardFolder, choose
+from mibench.results.display import short
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/older-boards.md")
@@ -93,6 +95,21 @@ def test_a_row_is_compared_with_a_control_of_its_own(than, monkeypatch, capsys):
     assert len(apart) == 3
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("atat (direction=default)")]
     assert float(line.split()[4]) == pytest.approx(sum(apart) / 3, abs=6e-4)
+
+
+def test_worst_cases_less_the_own_undefended_ones_are_those_of_the_board(monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.setattr(script, "sign_flip", lambda one, other: None)
+    words = "paired_difference.py faces64 --attack map cma ppa --worst --than undefended --defense negls atat"
+    monkeypatch.setattr(sys, "argv", words.split())
+    monkeypatch.chdir(ROOT)
+    script.main()
+    printed = capsys.readouterr().out
+    rows = [row for row in load_board(ROOT / "leaderboards", "faces64").rows if row.defense in ("atat", "negls")]
+    assert len(rows) == 4
+    for row in rows:
+        low, high = row.difference.ci95
+        assert f" {short(row.difference.value, 3)} [{short(low, 3)} {short(high, 3)}] " in printed
 
 
 def test_a_column_is_suggested(monkeypatch, capsys):
