@@ -91,8 +91,9 @@ def main() -> None:
     parser.add_argument(
         "--than", default="none", help=f"the defense to compare with, or a control: {', '.join(CONTROLS)}"
     )
-    parser.add_argument("--than-attack", help="compare each defense with itself under this attack instead")
-    parser.add_argument("--worst", action="store_true", help="compare worst cases over all these attacks at once")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--than-attack", help="compare each defense with itself under this attack instead")
+    either.add_argument("--worst", action="store_true", help="compare worst cases over all these attacks at once")
     parser.add_argument("--metric", help="default: the headline")
     parser.add_argument("--from", dest="folder", type=Path, default=Path("leaderboards"))
     arguments = parser.parse_args()

@@ -137,7 +137,8 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
     if not done:
         return ""
     first, headline = done[0], done[0].protocol.headline
-    blind = next((chance(one.unit, one.details) for one in (first.metrics.get(headline),) if one), None)
+    leakage = first.metrics.get(headline)
+    blind = chance(leakage.unit, leakage.details) if leakage else None
     parts = [] if blind is None else [f"chance {short(blind)}"]
     further: tuple[Control, ...] = ("lookalike",) if "lookalike" in first.controls else ()
     for control in ("floor", *further, "gold"):
@@ -146,7 +147,6 @@ def _foot(records: Sequence[Record], seeds: Sequence[int]) -> str:
     plain = first.controls.get("undefended", {}).get(headline)
     if plain and (words := in_words(plain.value, plain.unit, plain.details)):
         parts.append(f"undefended {words}")
-    leakage = first.metrics.get(headline)
     sizes = [f"{_classes(first)} classes"] if first.classes else []
     sizes += [f"{leakage.n} reconstructions"] if leakage else []
     sizes.append(f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}")

@@ -104,7 +104,7 @@ class Row:
     floor: float | None
     lookalike: float | None
     gold: float | None
-    chance: float | None = None
+    chance: float | None
     undefended: float | None
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]

@@ -27,8 +27,7 @@ def in_words(value: float, unit: str, details: Mapping[str, Any]) -> str:
     people = finite(details.get(AMONG))
     if unit != "bits" or people is None or people < 1:
         return ""
-    chance = finite(details.get(CHANCE))
-    if value <= (chance or 0.0):
+    if value <= (chance(unit, details) or 0.0):
         return f"no better than a blind guess among {_count(people)} people"
     left = people / 2 ** min(max(value, 0.0), log2(people))
     return f"narrows {_count(people)} people down to about {_rough(left)}"
