@@ -16,7 +16,7 @@ from mibench.leaderboard.variants import attack_digest, by_attack, component_dig
 from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
 from mibench.results.differences import to_control
-from mibench.results.differing_params import Variant, note_on
+from mibench.results.differing_params import Variant, note_on, preset_note
 from mibench.results.flags import UNRANKED, WEAK, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
@@ -171,11 +171,4 @@ def _with_notes(rows: Sequence[Row]) -> list[Row]:
 
 def _noted(row: Row, twins: Sequence[Row]) -> Row:
     variants = [Variant(twin.params, twin.defense_version) for twin in twins]
-    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants) or _preset(row))
-
-
-def _preset(row: Row) -> str:
-    """Return the preset of a row that stands alone, unless it is the protocol's: ``negls/ls-half`` is no ``negls``."""
-    part = row.records[0].components.get("defense")
-    named = part.preset if part else None
-    return "" if named in (None, row.protocol.partition("@")[0]) else f"preset {named}"
+    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants) or preset_note(row.records[0]))

@@ -12,8 +12,8 @@ def check_referee(chooser: Chooser) -> None:
     """Refuse a protocol whose rows would lack something after everything has run.
 
     Raises:
-        UsageError: if an attack of its suite, or a preset, is not installed or is a baseline, or if none of its metrics
-            reports the headline.
+        UsageError: if an attack of its suite, or a preset, is not installed or is a baseline, if its floor or lookalike
+            is none, or if none of its metrics reports the headline.
     """
     protocol = chooser.protocol
     for text in protocol.suite:
@@ -21,6 +21,12 @@ def check_referee(chooser: Chooser) -> None:
             raise UsageError(
                 f"{protocol.id} requires the attack {text!r} in its suite, which optimises nothing: a baseline is a"
                 " control, and meets no requirement. Make it the floor or the lookalike, or leave it out."
+            )
+    for role, choice in {"floor": protocol.floor, "lookalike": protocol.lookalike}.items():
+        if choice and not _is_baseline(chooser.frozen("attack", choice)):
+            raise UsageError(
+                f"{protocol.id} has the attack {choice.name!r} as its {role}, which optimises something: a control is a"
+                " baseline, and leakage is counted from it; `mibench list attacks` says which they are."
             )
     _check_headline(chooser)
 

@@ -31,15 +31,25 @@ def note_on(own: Variant, twins: Sequence[Variant]) -> str:
     return ", ".join(parts)
 
 
+def preset_note(record: Record) -> str:
+    """Say ``"preset <name>"`` for another preset than the protocol's: `negls/ls-half` is no `negls`."""
+    part = record.components.get("defense")
+    named = part.preset if part else None
+    return "" if named in (None, record.protocol.name) else f"preset {named}"
+
+
 def defense_names(records: Sequence[Record]) -> list[str]:
-    """Return the defense of each record by name, with what tells it from others of that name: ``atat (lam=0.2)``."""
+    """Return the defense of each record by name, with what tells it from others of that name: ``atat (lam=0.2)``.
+
+    Where nothing does, and it was run with a preset of its own, it is that: ``negls (preset ls-half)``.
+    """
     variants: defaultdict[str, list[Variant]] = defaultdict(list)
     for record in records:
         if (variant := variant_of(record, "defense")) not in variants[record.cell.defense]:
             variants[record.cell.defense].append(variant)
     named = []
     for record in records:
-        note = note_on(variant_of(record, "defense"), variants[record.cell.defense])
+        note = note_on(variant_of(record, "defense"), variants[record.cell.defense]) or preset_note(record)
         named.append(f"{record.cell.defense} ({note})" if note else record.cell.defense)
     return named
 

@@ -54,6 +54,16 @@ def test_a_suite_that_cannot_be_met_here_is_refused(toy_registry, tmp_path, atta
     ("old", "new", "told"),
     [
         ("[guess, guess/deep]", "[guess, pool]", "requires the attack 'pool' in its suite, which optimises nothing"),
+        (
+            "floor: {name: pool, params: {size: 8}}",
+            "floor: {name: guess}",
+            "has the attack 'guess' as its floor, which optimises something",
+        ),
+        (
+            "lookalike: {name: pool, params: {size: 4}}",
+            "lookalike: {name: guess}",
+            "has the attack 'guess' as its lookalike",
+        ),
         ("seeds: [0, 1, 2]", "seeds: [0, 1, 0]", "seeds: Value error, 0 is given twice"),
         ("seeds: [0, 1, 2]", "seeds: [0, 2]", "no seed of [0, 2] makes the people of fold 1 private"),
     ],
@@ -161,7 +171,7 @@ def test_too_few_distractors_are_refused(toy_registry, tmp_path):
 def test_the_lookalike_runs_on_the_undefended_target(toy_registry):
     cell = cells(toy_registry, attacks=("guess",), defenses=("noisy",))[1]
     images = cell.graph.nodes[cell.lookalike["found"].needs["evidence"]]
-    assert (images.inputs.attack.name, cell.defense.name) == ("reader", "noisy")
+    assert (images.inputs.attack.params["size"], cell.defense.name) == (4, "noisy")
     floor = cell.graph.nodes[cell.floor["found"].needs["evidence"]]
     assert images.needs["target"] == floor.needs["target"] != cell.target.key
     assert list(cell.controls) == ["gold", "floor", "undefended", "lookalike"]
