@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from mibench.leaderboard.estimates import Estimate
@@ -118,3 +119,10 @@ class Row:
     scores: Scores = field(repr=False, compare=False)
     records: tuple[Record, ...] = field(repr=False, compare=False)
     rank: int = 0
+
+
+def board_controls(rows: Sequence[Row]) -> dict[str, float]:
+    """Return chance, floor, lookalike and gold as means of rows, each of which has its own; without what none has."""
+    found = {which: [getattr(row, which) for row in rows] for which in ("chance", "floor", "lookalike", "gold")}
+    known = {which: [one for one in values if one is not None] for which, values in found.items()}
+    return {which: fmean(values) for which, values in known.items() if values}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from mibench.leaderboard.board import Board, ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
 from mibench.leaderboard.evidence import BELIEVED, RECOMPUTED
-from mibench.leaderboard.row import Row
+from mibench.leaderboard.row import Row, board_controls
 from mibench.leaderboard.withdrawals import Withdrawal
 from mibench.results.display import difference, printable, short, with_interval
 
@@ -158,13 +157,8 @@ def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
 
 
 def _controls(rows: Sequence[Row]) -> str:
-    """Return chance and controls in words; every row has controls of its own, made beside it."""
-    means = {
-        name: fmean(found)
-        for name in ("chance", "floor", "lookalike", "gold")
-        if (found := [value for row in rows if (value := getattr(row, name)) is not None])
-    }
-    told = ", ".join(f"{name} {short(value)}" for name, value in means.items())
+    """Return chance and controls in words."""
+    told = ", ".join(f"{name} {short(value)}" for name, value in board_controls(rows).items())
     return f"{told} (means of the rows' own)" if len(rows) > 1 else told
 
 

@@ -8,6 +8,7 @@ from math import floor
 
 from mibench.leaderboard.board import ProtocolBoard
 from mibench.leaderboard.estimates import Estimate
+from mibench.leaderboard.row import board_controls
 from mibench.leaderboard.tables import radii
 from mibench.site.axis import Axis, Tick, axis
 from mibench.site.columns import estimate_cell
@@ -58,7 +59,7 @@ class Scatter:
         front: the front as an SVG path.
         down: whether less leakage lies lower on the page.
         outside: rows without a rank whose accuracy lies left of the axis.
-        controls: floor, lookalike and gold as lines, with their names.
+        controls: floor, lookalike and gold as lines, with their names: means of the rows' own.
     """
 
     id: str
@@ -122,9 +123,9 @@ def _scatter(
     families: dict[str, tuple[str, int]],
 ) -> Scatter:
     rows = [entry.row for entry, _ in found]
-    controls = [(which, getattr(rows[0], which) if rows else None) for which in ("floor", "lookalike", "gold")]
+    controls = {which: value for which, value in board_controls(rows).items() if which != "chance"}
     leaks = [end for row in rows for end in (row.leakage.value, *(row.leakage.ci95 or ()))]
-    leaks += [value for which, value in controls if value is not None and which != "gold"]
+    leaks += [value for which, value in controls.items() if which != "gold"]
     down = not (rows and rows[0].higher_is_better)
     unit = rows[0].unit if rows else "fraction"
     along = axis(leaks, BOTTOM, TOP, fraction=unit == "fraction")
@@ -142,9 +143,7 @@ def _scatter(
         front=front([(dot.x, dot.y) for dot in dots if dot.entry.complete], down=down),
         down=down,
         outside=len(found) - len(seen),
-        controls=[
-            Tick(along.at(value), which) for which, value in controls if value is not None and value <= along.high
-        ],
+        controls=[Tick(along.at(value), which) for which, value in controls.items() if value <= along.high],
     )
 
 
