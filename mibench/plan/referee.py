@@ -13,7 +13,7 @@ def check_referee(chooser: Chooser) -> None:
 
     Raises:
         UsageError: if an attack of its suite, or a preset, is not installed or is a baseline, if its floor or lookalike
-            is none, or if none of its metrics reports the headline.
+            is not one, or if none of its metrics reports the headline.
     """
     protocol = chooser.protocol
     for text in protocol.suite:
