@@ -128,7 +128,7 @@ def test_each_variant_knows_the_other():
         ("images: portraits", "images: train"),
         ("folds: 2\n", ""),
         ("suite: [guess, guess/deep]\n", ""),
-        ("lookalike: {name: reader}\n", ""),
+        ("lookalike: {name: pool, params: {size: 4}}\n", ""),
     ],
 )
 def test_what_is_new_is_frozen_while_it_is_set(old, new):
