@@ -286,8 +286,8 @@ def test_two_thousand_rows_are_usable(browser: Any, root: Path, tmp_path: Path) 
         page.locator("#q").fill("mid")
         assert page.locator("#board tbody tr:not([hidden])").count() == 400
         page.locator("#q").fill("")
-        sort = """() => { const start = performance.now();
-                 document.querySelector('th[data-col=accuracy] button').click();
+        spent = page.evaluate(
+            """() => { const start = performance.now(); document.querySelector('th[data-col=accuracy] button').click();
                  document.body.offsetHeight; return performance.now() - start; }"""
-        spent = [page.evaluate(sort) for _ in range(3)]  # the best of three, as above: others work meanwhile
-        assert min(spent) < 3000, spent
+        )
+        assert spent < 3000
