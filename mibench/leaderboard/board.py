@@ -50,6 +50,13 @@ class ProtocolBoard:
     withdrawn: tuple[Withdrawal, ...] = ()
     newer: str = ""
 
+    @property
+    def judges(self) -> str:
+        """Over which attacks the worst case of a row is taken, in words."""
+        if not self.suite:
+            return "the attacks that each row met"
+        return f"the required attack{'s' if self.suite[1:] else ''} ({', '.join(self.suite)})"
+
 
 @dataclass(frozen=True)
 class Board:

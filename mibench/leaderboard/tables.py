@@ -138,10 +138,9 @@ def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
     if not rows:
         return "no entries"
     plain = section.undefended
-    which = f"the {len(section.suite)} required attacks" if section.suite else "attacks"
     parts = [
         _controls(rows),
-        f"leakage is {section.headline}, worst case over {which}, mean over seeds, [95 % over people]",
+        f"leakage is {section.headline}, worst case over {section.judges}, mean over seeds, [95 % over people]",
         f"minus {plain}: paired by person and seed under the same attacks, against the undefended target that was "
         f"trained beside each row, without the bias of the maximum{_most_bias(rows)}, [95 % of this one difference]",
     ]

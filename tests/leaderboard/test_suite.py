@@ -53,7 +53,7 @@ def test_a_complete_row_is_ranked_by_the_suite_and_shows_the_worst_found(tmp_pat
     assert "fewer-attacks" not in [flag.id for flag in row.flags]
     [table] = to_table(found)
     assert table.rows[0][table.columns.index("worst found so far ↓")] == ".50 extra"
-    assert "worst case over the 2 required attacks" in table.footer
+    assert "worst case over the required attacks (ppa, cma)" in table.footer
     assert "lookalike .10" in table.footer
 
 

@@ -256,7 +256,7 @@ def test_a_board_in_bits_with_a_suite_says_what_is_missing(tmp_path: Path) -> No
     build_site(write_board(tmp_path / "boards", made, text), tmp_path / "out", LIBRARY, SETTINGS)
     home = tmp_path / "out/tiny/1.0"
     board = (home / "index.html").read_text(encoding="utf-8")
-    assert "the 2 required attacks" in board
+    assert "the required attacks (ppa, gmi)" in board
     assert "leakage (bits)" in board
     assert 'data-complete="without rank"' in board
     [mid] = (home / "rows").glob("*-mid-*.html")
