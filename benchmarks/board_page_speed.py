@@ -25,17 +25,16 @@ ROOT = Path(__file__).parents[1] / "leaderboards"
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 SORT = """() => { const start = performance.now(); document.querySelector('th[data-col=accuracy] button').click();
   document.body.offsetHeight; return performance.now() - start; }"""
-LAYOUT = """() => { const table = document.getElementById('board'), before = table.style.display, start = performance.now();
-  table.style.display = 'none'; document.body.offsetHeight; table.style.display = before; document.body.offsetHeight;
+LAYOUT = """() => { const { style } = document.getElementById('board'), start = performance.now();
+  style.display = 'none'; document.body.offsetHeight; style.display = ''; document.body.offsetHeight;
   return performance.now() - start; }"""
 
 
 def repeated(board: BoardPages, rows: int) -> BoardPages:
     """Return a board of so many rows, each with an address of its own."""
-    entries = tuple(replace(board.entries[n % len(board.entries)], slug=f"row-{n}") for n in range(rows))
-    return BoardPages(
-        board.folder, board.loaded, replace(board.section, rows=tuple(one.row for one in entries)), entries
-    )
+    many = tuple(replace(board.entries[n % len(board.entries)], slug=f"row-{n}") for n in range(rows))
+    section = replace(board.section, rows=tuple(one.row for one in many))
+    return BoardPages(board.folder, board.loaded, section, many)
 
 
 def measured(browser: Any, path: Path) -> tuple[float, float, float]:
