@@ -12,7 +12,7 @@ import click
 from mibench.api.errors import UsageError
 from mibench.cli.list import describe
 from mibench.cli.terminal import echo, echo_json, echo_table
-from mibench.registry.kinds import SPEC_TYPES
+from mibench.registry.kinds import SPEC_TYPES, as_kind
 from mibench.registry.papers import paper_of
 from mibench.registry.registered import Registered
 from mibench.registry.registry import Registry, load_registry
@@ -31,13 +31,20 @@ if TYPE_CHECKING:
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show the component NAME of KIND, e.g. `mibench show defense atat`."""
     registry = load_registry()
-    entry = registry.get(kind, name)
+    entry = _installed(registry, name) if as_kind(kind) == "protocol" else registry.get(kind, name)
     document = {**describe(entry), "paper": paper_of(entry)}
     document |= _protocol(registry, entry) if entry.kind == "protocol" else _component(registry, entry)
     if as_json:
         echo_json(document)
     else:
         _print(document)
+
+
+def _installed(registry: Registry, name: str) -> Registered:
+    from mibench.protocol.load import installed
+
+    found: Registered = installed(registry, name)
+    return found
 
 
 def _component(registry: Registry, entry: Registered) -> dict[str, Any]:

@@ -85,17 +85,27 @@ def load_protocol(registry: Finder, name: str, variant: Variant = "test") -> Loa
     if name.lower().endswith((".yaml", ".yml")):
         text = read_text(Path(name), "the protocol file")
         return parse_protocol(text, variant, source=name, requested=name)
-    bare, _, version = name.partition("@")
-    versions = {entry.spec.version: entry for entry in registry.entries("protocol") if entry.spec.name == bare}
-    spec = (versions.get(version) or registry.get("protocol", bare)).spec
-    if version and version != spec.version:
-        raise UsageError(f"Protocol {bare!r} is installed in version {' and '.join(sorted(versions))}, not {version}.")
+    spec = installed(registry, name).spec
     loaded = parse_protocol(protocol_path(spec).read_text(encoding="utf-8"), variant, source=spec.name)
     if loaded.protocol.id != f"{spec.name}@{spec.version}":
         raise PluginError(
             f"its plugin announces the protocol {spec.name}@{spec.version}; the file is {loaded.protocol.id}"
         )
     return loaded
+
+
+def installed(registry: Finder, name: str) -> Any:
+    """Return the registered protocol called ``name@version``, or the newest version of that name alone.
+
+    Raises:
+        UsageError: for an unknown name or version.
+    """
+    bare, _, version = name.partition("@")
+    versions = {entry.spec.version: entry for entry in registry.entries("protocol") if entry.spec.name == bare}
+    found = versions.get(version) or registry.get("protocol", bare)
+    if version and version != found.spec.version:
+        raise UsageError(f"Protocol {bare!r} is installed in version {' and '.join(sorted(versions))}, not {version}.")
+    return found
 
 
 def parse_protocol(

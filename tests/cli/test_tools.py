@@ -162,6 +162,14 @@ def test_show_prints_a_protocol_with_its_digest(mibench, world):
     assert document["content"]["name"] == "tiny"
 
 
+def test_show_finds_a_protocol_by_its_version_too(mibench, world):
+    world()
+    assert mibench("show", "protocol", "tiny@1.0").out == mibench("show", "protocol", "tiny").out
+    other = mibench("show", "protocol", "tiny@9.0")
+    assert other.code == 2
+    assert "Protocol 'tiny' is installed in version 1.0, not 9.0." in other.err
+
+
 def test_doctor_is_content_with_a_ready_world(mibench, world, tmp_path):
     world()
     shown = mibench("doctor", "--store", str(tmp_path / "store"))

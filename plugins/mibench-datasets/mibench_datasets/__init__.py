@@ -109,9 +109,16 @@ PROTOCOLS = (
     ),
     ProtocolSpec(
         name="orl64",
+        version="2.2",
+        file="mibench_datasets:protocols/orl64-2.2.yaml",
+        summary="real photographs of 40 people at 64 pixels, grey, in two folds",
+    ),
+    ProtocolSpec(
+        name="orl64",
         version="2.1",
         file="mibench_datasets:protocols/orl64-2.1.yaml",
-        summary="real photographs of 40 people at 64 pixels, grey, in two folds",
+        summary="orl64@2.2 whose rows have to meet ppa alone",
+        superseded=True,
     ),
     ProtocolSpec(
         name="orl64",

