@@ -99,11 +99,11 @@ def _attest(found: Sequence[Regraded], folder: Path, who: Witness, judges: Liter
 
 def _means(*, store: Path | None, **resources: Any) -> Means:
     from mibench.bundles.regrade import Means
-    from mibench.execute.threads import wait_briefly
+    from mibench.execute.before_torch import prepare_torch
     from mibench.registry.registry import load_registry
     from mibench.store.store import Store, default_root
 
-    wait_briefly()
+    prepare_torch()
     registry = load_registry()
     return Means(Store(store or default_root(), registry.artifact_folders()), registry, **resources)
 

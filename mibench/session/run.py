@@ -9,10 +9,10 @@ from typing import Any
 
 from mibench.api import params
 from mibench.api.errors import EXIT_FAILED_CELLS, EXIT_OK, PluginError, UsageError
+from mibench.execute.before_torch import prepare_torch
 from mibench.execute.contract import Executor, ExecutorContext, NodeOutcomes
 from mibench.execute.explain import explain
 from mibench.execute.interrupts import watched_signals
-from mibench.execute.threads import wait_briefly
 from mibench.plan.facts import Facts
 from mibench.plan.plan import Plan, make_plan
 from mibench.protocol.request import Request
@@ -78,7 +78,7 @@ def plan_request(
         UsageError: if the request itself is wrong.
         PluginError: if a component ends the program when it is asked about the plan.
     """
-    wait_briefly()
+    prepare_torch()
     registry = registry or load_registry()
     registry.get("executor", request.executor)
     if request.device not in ALWAYS_THERE:
