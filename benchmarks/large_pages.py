@@ -64,7 +64,8 @@ def main() -> None:
     if args.here:
         print(json.dumps([measured(*case) for case in CASES]))
         return
-    variable, found = LARGE_PAGES[0], {"0": [], "1": []}  # type: dict[str, list[list[tuple[float, str]]]]
+    variable = LARGE_PAGES[0]
+    found: dict[str, list[list[tuple[float, str]]]] = {"0": [], "1": []}
     for _ in range(args.turns):
         for way, rounds in found.items():
             command = [sys.executable, __file__, "--here"]
