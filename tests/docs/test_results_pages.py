@@ -88,7 +88,7 @@ def test_the_older_tables_of_defenses_are_those_of_the_records(board):
     assert {(line[1], line[2]): line[3:11] for line in lines} == numbers
 
 
-@pytest.mark.parametrize(("board", "version"), [("faces64", "1.0"), ("orl64", "2.1")])
+@pytest.mark.parametrize(("board", "version"), [("faces64", "1.0"), ("orl64", "2.2")])
 def test_the_tables_of_attacks_are_those_of_the_records(board, version):
     plain = [record for record in records(board, version) if record.cell.defense == "none"]
     made = {
