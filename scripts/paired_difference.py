@@ -24,7 +24,7 @@ from mibench.api.errors import UsageError, suggestion
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.variants import component_digest
-from mibench.results.differing_params import Variant, note_on
+from mibench.results.differing_params import defense_names
 from mibench.results.display import short
 from mibench.results.paired import Comparison, compare
 from mibench.results.people import scores_of
@@ -105,6 +105,7 @@ def main() -> None:
 
 def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
     records = [record for _, record in board.records()]
+    names = {record.cell.key: name for record, name in zip(records, defense_names(records), strict=True)}
     metric = arguments.metric or next((record.protocol.headline for record in records), "")
     made = []
     for attacks in [arguments.attack] if arguments.worst else [[attack] for attack in arguments.attack]:
@@ -115,7 +116,7 @@ def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
         for row, own in rows.items():
             if other := _other(row, own, records, arguments):
                 up = own[0].metrics[metric].higher_is_better if metric in own[0].metrics else False
-                made.append((difference(own, other, metric), up, _name(own[0], rows), row[0], " ".join(attacks)))
+                made.append((difference(own, other, metric), up, names[own[0].cell.key], row[0], " ".join(attacks)))
     if not made:
         raise UsageError(f"{board.id} has no {arguments.than_attack or arguments.than} to compare these rows with")
     made.sort(key=lambda line: -line[0].made.value if line[1] else line[0].made.value)
@@ -160,13 +161,6 @@ def _by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
         if len({record.cell.seed for record in group}) != len(group):
             raise UsageError(f"{group[0].cell.defense} under {name} has several parameters; it is no single row")
     return dict(attacks)
-
-
-def _name(record: Record, rows: dict[Row, list[Record]]) -> str:
-    own, cell = record.components["defense"], record.cell
-    twins = [group[0].components["defense"] for row, group in rows.items() if row[:2] == (cell.model, cell.defense)]
-    note = note_on(Variant(own.params, own.version), [Variant(twin.params, twin.version) for twin in twins])
-    return f"{cell.defense} ({note})" if note else cell.defense
 
 
 def _text(gap: Gap, up: bool) -> str:
