@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +72,21 @@ def difference(one: Sequence[Record], other: Sequence[Record], metric: str) -> G
     return Gap(made, sign_flip(scores[0], scores[1]))
 
 
-def rows_of(records: Sequence[Record], attacks: Sequence[str], defenses: Sequence[str] = ()) -> dict[Row, list[Record]]:
-    """Group the records of attacks by model and defense with their parameters, as boards do."""
+def rows_of(
+    records: Sequence[Record], attacks: Sequence[str], names: Mapping[str, str], defenses: Sequence[str] = ()
+) -> dict[Row, list[Record]]:
+    """Group the records of attacks by model and defense with their parameters, as boards do.
+
+    Args:
+        records: of one board.
+        attacks: as boards write them.
+        names: by a record's key, its defense as tables write it: ``atat (direction=none)``.
+        defenses: only those so called, with what tells them apart or without; empty is all.
+    """
     rows: defaultdict[Row, list[Record]] = defaultdict(list)
     for record in records:
-        if record.cell.attack_label in attacks and (not defenses or record.cell.defense in defenses):
+        called = {record.cell.defense, names[record.cell.key]}
+        if record.cell.attack_label in attacks and (not defenses or called & {*defenses}):
             digests = component_digest(record, "model") + component_digest(record, "defense")
             rows[record.cell.model, record.cell.defense, digests].append(record)
     return dict(rows)
@@ -87,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("protocol")
     parser.add_argument("--attack", nargs="+", default=["ppa"], help="as boards write it, preset included: ppa/taa")
-    parser.add_argument("--defense", nargs="+", default=[], help="default: all")
+    parser.add_argument("--defense", nargs="+", default=[], help="as this prints it, or its name alone; default: all")
     parser.add_argument(
         "--than", default="none", help=f"the defense to compare with, or a control: {', '.join(CONTROLS)}"
     )
@@ -109,12 +119,12 @@ def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
     metric = arguments.metric or next((record.protocol.headline for record in records), "")
     made = []
     for attacks in [arguments.attack] if arguments.worst else [[attack] for attack in arguments.attack]:
-        rows = rows_of(records, attacks, arguments.defense)
+        rows = rows_of(records, attacks, names, arguments.defense)
         rows = {row: own for row, own in rows.items() if len(_by_attack(own)) == len(attacks)}
         if not rows:
             raise UsageError(f"{board.id} has no such row; see: mibench leaderboard show {board.name} --by-attack")
         for row, own in rows.items():
-            if other := _other(row, own, records, arguments):
+            if other := _other(row, own, records, names, arguments):
                 up = own[0].metrics[metric].higher_is_better if metric in own[0].metrics else False
                 made.append((difference(own, other, metric), up, names[own[0].cell.key], row[0], " ".join(attacks)))
     if not made:
@@ -140,17 +150,23 @@ def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
     echo("mean over the seeds of both, paired by person and seed [95 %]")
 
 
-def _other(row: Row, own: list[Record], records: Sequence[Record], arguments: argparse.Namespace) -> list[Record]:
+def _other(
+    row: Row, own: list[Record], records: Sequence[Record], names: Mapping[str, str], arguments: argparse.Namespace
+) -> list[Record]:
     """Return what to compare a row with; nothing for the row that all others are compared with."""
     model, defense, _ = row
     if arguments.than_attack:
-        return rows_of(records, [arguments.than_attack]).get(row, [])
+        return rows_of(records, [arguments.than_attack], names).get(row, [])
     if arguments.than in CONTROLS:
         return [record.model_copy(update={"metrics": record.controls.get(arguments.than, {})}) for record in own]
-    if defense == arguments.than:
+    if arguments.than in (defense, names[own[0].cell.key]):
         return []
-    others = rows_of(records, [*_by_attack(own)], [arguments.than]).items()
-    return [record for other, group in others if other[0] == model for record in group]
+    others = rows_of(records, [*_by_attack(own)], names, [arguments.than])
+    found = [group for other, group in others.items() if other[0] == model]
+    if found[1:]:
+        told = ", ".join(sorted(repr(names[group[0].cell.key]) for group in found))
+        raise UsageError(f"{arguments.than} is no single row; compare with one of: {told}")
+    return found[0] if found else []
 
 
 def _by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -112,6 +112,28 @@ def test_worst_cases_less_the_own_undefended_ones_are_those_of_the_board(monkeyp
         assert f" {short(row.difference.value, 3)} [{short(low, 3)} {short(high, 3)}] " in printed
 
 
+def test_two_settings_of_a_defense_are_compared_by_the_names_that_are_printed(monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.setattr(script, "sign_flip", lambda one, other: None)
+    monkeypatch.chdir(ROOT)
+    words = ["paired_difference.py", "faces64", "--attack", "map", "--defense", "atat (direction=none)", "--than"]
+    monkeypatch.setattr(sys, "argv", [*words, "atat (direction=random)"])
+    script.main()
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("atat")]
+    values = {"none": [], "random": []}
+    for _, record in records(choose(ROOT / "leaderboards", "faces64")[0]):
+        direction = record.components["defense"].params.get("direction")
+        if record.cell.defense == "atat" and record.cell.attack_label == "map" and direction:
+            values[direction].append(record.metrics["id_bits"].value)
+    expected = (sum(values["none"]) - sum(values["random"])) / 3
+    assert float(line.split()[4]) == pytest.approx(expected, abs=6e-4)
+    monkeypatch.setattr(sys, "argv", ["paired_difference.py", "faces64", "--attack", "map", "--than", "atat"])
+    with pytest.raises(SystemExit):
+        script.main()
+    told = "atat is no single row; compare with one of: 'atat (direction=default)', 'atat (direction=none)', "
+    assert told in capsys.readouterr().err
+
+
 def test_a_column_is_suggested(monkeypatch, capsys):
     monkeypatch.setattr(BoardFolder, "records", records)
     monkeypatch.setattr(sys, "argv", ["paired_difference.py", "faces64", "--attack", "map", "--metric", "id_bit"])
