@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -155,7 +156,7 @@ def commands(text):
         for form in [line, f"{line} {extra[0]}"] if extra else [line]:
             boards = ("orl64@1.0", "rendered64") if "BOARD" in form or "rendered64" in comment else ()
             for board in boards or (None,):
-                yield re.sub(r"BOARD|orl64@1\.0", board, form).split() if board else form.split()
+                yield shlex.split(re.sub(r"BOARD|orl64@1\.0", board, form) if board else form)
 
 
 @pytest.mark.parametrize("page", PAGES)
