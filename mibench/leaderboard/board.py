@@ -51,8 +51,8 @@ class ProtocolBoard:
     newer: str = ""
 
     @property
-    def judges(self) -> str:
-        """Over which attacks the worst case of a row is taken, in words."""
+    def worst_case_over(self) -> str:
+        """The attacks over which the worst case of a row is taken, in words."""
         if not self.suite:
             return "the attacks that each row met"
         return f"the required attack{'s' if self.suite[1:] else ''} ({', '.join(self.suite)})"

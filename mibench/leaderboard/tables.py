@@ -140,7 +140,8 @@ def _footer(section: ProtocolBoard, rows: Sequence[Row]) -> str:
     plain = section.undefended
     parts = [
         _controls(rows),
-        f"leakage is {section.headline}, worst case over {section.judges}, mean over seeds, [95 % over people]",
+        f"leakage is {section.headline}, worst case over {section.worst_case_over}, mean over seeds, "
+        "[95 % over people]",
         f"minus {plain}: paired by person and seed under the same attacks, against the undefended target that was "
         f"trained beside each row, without the bias of the maximum{_most_bias(rows)}, [95 % of this one difference]",
     ]

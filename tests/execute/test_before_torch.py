@@ -9,7 +9,7 @@ import pytest
 NAMES = ("GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")
 PROBE = (
     "import os, sys; {before}; from mibench.execute.before_torch import prepare_torch; prepare_torch(); "
-    "print(*(os.environ.get(name) for name in ('GOMP_SPINCOUNT', 'THP_MEM_ALLOC_ENABLE')))"
+    f"print(*map(os.environ.get, {NAMES}))"
 )
 
 
