@@ -28,6 +28,7 @@ LARGEST_FILE = 8 * 2**30
 """Bytes; official files have up to 0.4 GB."""
 
 DEEPEST_MODULE = 20
+_ZIP = b"PK\x03\x04"
 _HELP = "Expected a network pickle of stylegan2-ada-pytorch, such as ffhq.pkl; fetch the file again."
 
 
@@ -95,6 +96,9 @@ def read_pickle(file: Path) -> dict[str, Any]:
         raise DataError(f"{file} has {file.stat().st_size / 2**30:.1f} GB, more than any network pickle. {_HELP}")
     try:
         with file.open("rb") as stream:
+            if stream.read(len(_ZIP)) == _ZIP:
+                raise DataError(f"it is a zip archive, as torch.save writes and data sets are packed. {_HELP}")
+            stream.seek(0)
             found = _Unpickler(stream).load()
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
