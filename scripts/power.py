@@ -7,7 +7,8 @@ PATHs are records, or folders that hold them (those of a run, or a board's), of 
 value of person p at seed s is taken for a mean, an effect of the person, one of the seed, and a rest, each with a
 variance of its own; the same of a defense's value minus that of the undefended target under the same attack, for the
 same person and seed. Variances are those of the analysis of variance of a table of seeds by people (the estimate of a
-component may be negative; it counts as 0), averaged over defenses and attacks. From those of the difference follow, for
+component may be negative; it counts as 0), averaged over defenses and attacks; where some were measured with several
+seeds, those with one, which cannot tell people from the rest, are left out. From those of the difference follow, for
 each number of people and seeds per person:
 
   error       standard error of a mean difference: root of (people/P + seeds/S + rest/(P S))
@@ -174,10 +175,15 @@ def analyse(records: Sequence[Record], metric: str) -> Row:
         leaks.append(_mean_leak(own, metric, "undefended") - floor)
         if (gap := _minus(mine, plain)) is not None:
             gaps.append(components(gap.values_ASP[0], gap.strata))
-    gaps = [parts for parts in gaps if parts.people == parts.people]
+    gaps = _told([parts for parts in gaps if parts.people == parts.people])
     if not gaps:
         raise UsageError(f"{metric} is not known of two people on a defended and the undefended target")
-    return Row(metric, _mean(values), _mean(gaps), len(gaps), _known_mean(spans), _known_mean(leaks))
+    return Row(metric, _mean(_told(values)), _mean(gaps), len(gaps), _known_mean(spans), _known_mean(leaks))
+
+
+def _told(found: Sequence[Components]) -> Sequence[Components]:
+    """Leave out those of one seed, in whose people the rest is, where others have several."""
+    return [parts for parts in found if parts.rest == parts.rest] or found
 
 
 def _rows(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:

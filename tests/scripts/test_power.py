@@ -168,6 +168,19 @@ def test_the_undefended_target_itself_is_no_difference_and_defenses_are_averaged
         power.analyse([*one, one[0]], "id_bits")
 
 
+def test_a_defense_of_one_seed_does_not_count_beside_one_of_several():
+    several, gaps = records()
+    lone = records(seeds=1, effect=4.0)[0][0]
+    lone = lone.model_copy(update={"cell": lone.cell.model_copy(update={"defense": "bido"})})
+    both = power.analyse([*several, lone], "id_bits")
+    assert both.rows == 1
+    assert both.gaps == pytest.approx(power.components(gaps, whole(3, 12)))
+    assert both.values == pytest.approx(power.analyse(several, "id_bits").values)
+    alone = power.analyse([lone], "id_bits")
+    assert alone.rows == 1
+    assert alone.gaps.rest != alone.gaps.rest
+
+
 def test_it_prints_what_it_computes(tmp_path, monkeypatch, capsys):
     made, gaps = records()
     for record in made:
