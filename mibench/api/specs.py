@@ -105,7 +105,8 @@ class DefenseSpec(Spec):
         threat_model: ``"white-box"`` if it is meant to hold against an attacker who sees the weights, ``"black-box"``
             if such an attacker looks through it.
         family: how it means to protect, e.g. ``"dependency"`` (less information about the input), ``"gradient"``
-            (gradients that mislead the attack), ``"deception"``, ``"data"``, ``"adversarial"``, ``"output"``.
+            (gradients that mislead the attack), ``"deception"``, ``"data"``, ``"adversarial"``, ``"output"``;
+            ``"none"`` for plain training. A protocol's undefended control is of that family or names none.
         limits: known limits, one sentence each.
     """
 

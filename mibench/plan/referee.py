@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mibench.api.errors import UsageError, suggestion
-from mibench.api.specs import MetricSpec
+from mibench.api.specs import DefenseSpec, MetricSpec
 from mibench.plan.choose import Chooser
 from mibench.plan.resolve import Resolved, parse_choice
 
@@ -13,7 +13,8 @@ def check_referee(chooser: Chooser) -> None:
 
     Raises:
         UsageError: if an attack of its suite, or a preset, is not installed or is a baseline, if its floor or lookalike
-            is not one, or if none of its metrics reports the headline.
+            is not one, if its undefended control says of itself that it protects, or if none of its metrics reports the
+            headline.
     """
     protocol = chooser.protocol
     for text in protocol.suite:
@@ -28,6 +29,7 @@ def check_referee(chooser: Chooser) -> None:
                 f"{protocol.id} has the attack {choice.name!r} as its {role}, which optimises something: a control is a"
                 " baseline, and leakage is counted from it; `mibench list attacks` says which they are."
             )
+    _check_undefended(chooser)
     _check_headline(chooser)
 
 
@@ -43,6 +45,15 @@ def _required(chooser: Chooser, text: str) -> Resolved:
 
 def _is_baseline(attack: Resolved) -> bool:
     return bool(getattr(attack.registered.spec, "baseline", False))
+
+
+def _check_undefended(chooser: Chooser) -> None:
+    spec = chooser.undefended.registered.spec
+    if isinstance(spec, DefenseSpec) and spec.family not in ("", "none"):
+        raise UsageError(
+            f"{chooser.protocol.id} has {spec.name!r} as its undefended control, a defense of the family"
+            f" {spec.family!r}; every difference would be to that. Name plain training, a defense of the family 'none'."
+        )
 
 
 def _check_headline(chooser: Chooser) -> None:

@@ -74,7 +74,7 @@ def mibench_defenses() -> Iterable[DefenseSpec]:
     yield _spec(DefenseSpec, "noisy", "Noisy")
     yield _spec(DefenseSpec, "warm", "Warm")
     yield _spec(DefenseSpec, "staged", "Staged")
-    yield _spec(DefenseSpec, "flipped", "Flipped", threat_model="black-box")
+    yield _spec(DefenseSpec, "flipped", "Flipped", threat_model="black-box", family="output")
     yield _spec(DefenseSpec, "broken", "Broken")
     yield _spec(DefenseSpec, "diverging", "Diverging")
     yield _spec(DefenseSpec, "deadly", "Deadly")

@@ -64,6 +64,11 @@ def test_a_suite_that_cannot_be_met_here_is_refused(toy_registry, tmp_path, atta
             "lookalike: {name: guess}",
             "has the attack 'guess' as its lookalike",
         ),
+        (
+            "undefended: {name: plain}",
+            "undefended: {name: flipped}",
+            "has 'flipped' as its undefended control, a defense of the family 'output'",
+        ),
         ("seeds: [0, 1, 2]", "seeds: [0, 1, 0]", "seeds: Value error, 0 is given twice"),
         ("seeds: [0, 1, 2]", "seeds: [0, 2]", "no seed of [0, 2] makes the people of fold 1 private"),
     ],
