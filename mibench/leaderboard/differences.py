@@ -32,9 +32,13 @@ def not_above_lookalike(attacks: Attacks) -> Flag | None:
 
 
 def smallest_seen(found: Sequence[Difference | None]) -> float | None:
-    """Return the median over rows of the smallest difference to the undefended target that a row can show."""
-    sizes = [one.smallest for one in found if one and one.smallest]
-    return median(sizes) if sizes else None
+    """Return the median over rows of the smallest difference to the undefended target that a row can show.
+
+    Rows that lack seeds of others do not count: the board asks for more than they have.
+    """
+    known = [(len(one.seeds), one.smallest) for one in found if one and one.smallest]
+    most = max((seeds for seeds, _ in known), default=0)
+    return median(size for seeds, size in known if seeds == most) if known else None
 
 
 def _identity(records: Sequence[Record]) -> str:

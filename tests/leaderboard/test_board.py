@@ -348,6 +348,8 @@ def test_what_a_board_can_see_is_the_median_of_its_rows() -> None:
     found = [Difference(0.0, None, None, None, 0.0, size, 1, 20, (0,)) for size in sizes]
     assert smallest_seen([*found, None]) == pytest.approx(0.675)  # between .6 and .75
     assert smallest_seen([None]) is None
+    three = Difference(0.0, None, None, None, 0.0, 0.4, 1, 20, (0, 1, 2))
+    assert smallest_seen([*found, three]) == 0.4  # the others are of one seed
 
 
 def test_a_board_says_what_it_can_see(tmp_path: Path) -> None:
