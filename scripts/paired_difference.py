@@ -1,14 +1,15 @@
 """Print how far rows of a board lie apart, paired person by person.
 
 Usage: python scripts/paired_difference.py PROTOCOL [--attack NAME ...] [--defense NAME ...] [--metric NAME]
-           [--than DEFENSE | --than CONTROL | --than-attack NAME] [--worst] [--from FOLDER]
+           [--than DEFENSE | --than CONTROL | --than-attack NAME] [--worst] [--seed S ...] [--from FOLDER]
 
 Each defense is compared with another under the same attack, with one of its own controls, or with itself under another
 attack, over the people and seeds that both sides have. Difference, interval and p are made as boards make them, for one
 attack: see docs/statistics.md. Boards compare with the undefended target that was trained beside a row, on the same
 machine (--than undefended); the default is the row "none", which is the same for all. "p by exchange" is that of the
-sign-flip test over people, in which the chance in training is not. With --worst, a row's worst case over the attacks is
-compared with the other's, without the bias of both maxima.
+sign-flip test over people, in which the chance in training is not. --seed takes these seeds alone, of a protocol with
+folds the people of one of them, say. With --worst, a row's worst case over the attacks is compared with the other's,
+without the bias of both maxima.
 Nothing is corrected for the number of lines: of twenty without any difference, one is expected to exclude 0.
 """
 
@@ -105,6 +106,7 @@ def main() -> None:
     either.add_argument("--than-attack", help="compare each defense with itself under this attack instead")
     either.add_argument("--worst", action="store_true", help="compare worst cases over all these attacks at once")
     parser.add_argument("--metric", help="default: the headline")
+    parser.add_argument("--seed", nargs="+", type=int, default=[], help="default: all")
     parser.add_argument("--from", dest="folder", type=Path, default=Path("leaderboards"))
     arguments = parser.parse_args()
     try:
@@ -115,6 +117,9 @@ def main() -> None:
 
 def _print(board: BoardFolder, arguments: argparse.Namespace) -> None:
     records = [record for _, record in board.records()]
+    if missing := {*arguments.seed} - {record.cell.seed for record in records}:
+        raise UsageError(f"{board.id} has no record of seed {min(missing)}")
+    records = [record for record in records if not arguments.seed or record.cell.seed in arguments.seed]
     names = {record.cell.key: name for record, name in zip(records, defense_names(records), strict=True)}
     metric = arguments.metric or next((record.protocol.headline for record in records), "")
     made = []

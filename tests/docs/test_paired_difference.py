@@ -135,6 +135,25 @@ def test_two_settings_of_a_defense_are_compared_by_the_names_that_are_printed(mo
     assert told in capsys.readouterr().err
 
 
+def test_people_of_one_fold_are_those_of_its_seeds(monkeypatch, capsys):
+    monkeypatch.setattr(BoardFolder, "records", records)
+    monkeypatch.chdir(ROOT)
+    words = ["paired_difference.py", "orl64@2.2", "--defense", "tl-dmi", "--seed"]
+    monkeypatch.setattr(sys, "argv", [*words, "1", "3", "5"])
+    script.main()
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tl-dmi")]
+    means = {"tl-dmi": [], "none": []}
+    for _, record in records(choose(ROOT / "leaderboards", "orl64@2.2")[0]):
+        if record.cell.attack_label == "ppa" and record.cell.defense in means and record.cell.seed % 2:
+            means[record.cell.defense].append(record.metrics["id_bits"].value)
+    assert float(line.split()[3]) == pytest.approx((sum(means["tl-dmi"]) - sum(means["none"])) / 3, abs=6e-4)
+    assert line.split()[-2:] == ["3", "20"]
+    monkeypatch.setattr(sys, "argv", [*words, "7"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "orl64@2.2 has no record of seed 7" in capsys.readouterr().err
+
+
 def test_a_column_is_suggested(monkeypatch, capsys):
     monkeypatch.setattr(BoardFolder, "records", records)
     monkeypatch.setattr(sys, "argv", ["paired_difference.py", "faces64", "--attack", "map", "--metric", "id_bit"])
