@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mibench.report.chart import Chart, NamedNumber, leakage_chart
@@ -39,6 +39,7 @@ class CellSection:
 
     title: str
     flags: Pairs
+    control_names: list[str]
     controls: list[tuple[str, list[str]]]
     metrics: list[tuple[str, list[str]]]
     chart: Chart | None
@@ -66,6 +67,7 @@ def section(record: Record, gallery: Gallery | None) -> CellSection:
     return CellSection(
         title=label(record),
         flags=[(printable(flag.id), printable(flag.text, 500)) for flag in record.flags],
+        control_names=[which for which in CONTROLS if which in record.controls],
         controls=_controls(record),
         metrics=[(name, _metric(metric)) for name, metric in record.metrics.items()],
         chart=_cell_chart(record),
@@ -138,11 +140,12 @@ def _mean_control(records: Sequence[Record], name: str) -> float | None:
 
 
 def _controls(record: Record) -> list[tuple[str, list[str]]]:
-    controls: dict[str, Mapping[str, MetricValue]] = {str(key): values for key, values in record.controls.items()}
-    names = [name for name, metric in record.metrics.items() if metric.group == "leakage"]
+    """Return leakage beside the controls that the record has, in the order of CONTROLS."""
+    known = [values for which in CONTROLS for key, values in record.controls.items() if key == which]
     return [
-        (name, [_number(record.metrics[name]), *(_number(controls.get(which, {}).get(name)) for which in CONTROLS)])
-        for name in names
+        (name, [_number(metric), *(_number(values.get(name)) for values in known)])
+        for name, metric in record.metrics.items()
+        if metric.group == "leakage"
     ]
 
 

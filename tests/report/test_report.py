@@ -224,3 +224,23 @@ def test_charts_of_other_ranges_stay_inside(value: float, floor: float | None, g
     assert bar.width >= 0
     assert bar.x >= 0
     assert bar.x + bar.width <= chart.width
+
+
+@pytest.mark.parametrize("controls", [("undefended", "floor", "gold"), ("undefended", "floor", "lookalike", "gold")])
+def test_every_number_stands_under_its_heading(controls):
+    values = dict(zip(controls, (0.31, 0.12, 0.13, 0.94), strict=False))
+    record = make_record(defense="atat", attack="ppa")
+    name = record.protocol.headline
+    record = record.model_copy(update={"controls": {which: {name: metric(value)} for which, value in values.items()}})
+    for table in re.findall(r"<table.*?</table>", render_report([record]), re.DOTALL):
+        headings = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)
+        for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1 if headings else 0 :]:
+            cells = re.findall(r"<t[dh][ >]", row)
+            assert not headings or len(cells) == len(headings), (headings, row)
+        if "this cell" in headings:
+            (row,) = re.findall(rf'<th scope="row">{re.escape(name)}</th>(.*?)</tr>', table, re.DOTALL)
+            numbers = [float(number) for number in re.findall(r"<td>([.\d]+)", row)]
+            assert dict(zip(headings[2:], numbers[1:], strict=True)) == values
+            break
+    else:
+        pytest.fail("no table of controls")
