@@ -1,6 +1,6 @@
 """What records would be on the boards: the rules that continuous integration has, rows with their ranks, new files.
 
-Nothing is written but in a temporary copy of the boards that the records are for.
+Nothing is written but in a temporary copy of the boards, and their older versions, that the records are for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mibench.leaderboard.board import ProtocolBoard, load_board, section_of
 from mibench.leaderboard.check import record_files
 from mibench.leaderboard.finding import Finding
 from mibench.leaderboard.gaps import Gaps, gaps
-from mibench.leaderboard.layout import boards
+from mibench.leaderboard.layout import BoardFolder, boards
 from mibench.leaderboard.row import Row
 from mibench.leaderboard.slug import row_slug
 from mibench.leaderboard.verify import Checked, unreadable, verify
@@ -104,11 +104,9 @@ def prepare(
     """
     found, refused = _read(paths)
     with tempfile.TemporaryDirectory() as made:
-        stage = Path(made)
+        stage, asked = Path(made), {(one.protocol.name, one.protocol.version) for _, one in found}
         for board in boards(folder):
-            if any(
-                (record.protocol.name, record.protocol.version) == (board.name, board.version) for _, record in found
-            ):
+            if board.name in {name for name, _ in asked}:  # entries are carried over from older versions
                 shutil.copytree(board.path, stage / board.name / board.version)
         batch = Batch(stage, texts, recheck)
         kept, left_out = [], []
@@ -123,11 +121,12 @@ def prepare(
         if refused:
             return Submission(tuple(kept), tuple(refused), left_out=tuple(left_out))
         entries = batch.write(kept) if kept else []
-        refused = [one for board in boards(stage) for one in verify(stage, board.id) if one.findings]
+        asked_for = [board for board in boards(stage) if (board.name, board.version) in asked]
+        refused = [one for board in asked_for for one in verify(stage, board.id) if one.findings]
         return Submission(
             records=tuple(kept),
             refused=tuple(refused),
-            boards=tuple(_boards(stage, {record.digest for record in kept})) if not refused else (),
+            boards=tuple(_boards(asked_for, {record.digest for record in kept})) if not refused else (),
             files=dict(_new_files(stage, folder)) if not refused else {},
             present=sum((folder / entry.relative_to(stage)).is_file() for entry in dict.fromkeys(entries)),
             left_out=tuple(left_out),
@@ -155,10 +154,10 @@ def _is_spare_control(record: Record, findings: Sequence[Finding], batch: Batch)
     return plain and {finding.id for finding in findings} == {TAKEN}
 
 
-def _boards(stage: Path, digests: set[str]) -> Iterator[SubmittedBoard]:
-    for board in boards(stage):
+def _boards(asked_for: Sequence[BoardFolder], digests: set[str]) -> Iterator[SubmittedBoard]:
+    for board in asked_for:
         loaded = board.protocol()
-        [section] = load_board(stage, board.id).sections
+        [section] = load_board(board.root, board.id).sections
         if loaded is not None:
             others = [record for _, record in board.records() if record.digest not in digests]
             yield _board(section, section_of(others, loaded), loaded, digests)

@@ -20,6 +20,7 @@ from mibench.bundles.regrade import Means, regrade
 from mibench.leaderboard import RefusedError, add_records, verify
 from mibench.leaderboard.layout import BoardFolder
 from mibench.leaderboard.migrate import Migration, migrate
+from mibench.leaderboard.submission import prepare
 from mibench.leaderboard.withdraw import withdraw
 from mibench.plan.memo import Memo
 from mibench.protocol.load import load_protocol
@@ -108,6 +109,19 @@ def test_a_cosmetic_change_carries_what_a_run_would_give(boards: Path, run: Any)
         ("steps@1.0", "cosmetic")
     }
     assert broken(boards) == []
+
+
+def test_a_board_of_carried_entries_takes_submissions(boards: Path, run: Any) -> None:
+    """Their digests are checked against the older board, which a submission does not bring and does not change."""
+    move(boards, "1.0", "1.1")
+    before = everything(boards)
+    made = prepare(run("1.1", seeds=(5,)), boards, {})
+    assert (made.refused, made.present, len(made.boards)) == ((), 0, 1)
+    assert all(name.startswith("steps/1.1/") for name in made.files)
+    assert len(made.files) == 3  # two entries and the table
+    again = prepare(sorted(entries(boards, "1.1")), boards, {})
+    assert (again.refused, again.present, again.files) == ((), 4, {})
+    assert everything(boards) == before
 
 
 def test_migrating_again_does_nothing_more(boards: Path) -> None:
