@@ -24,7 +24,7 @@ from pathlib import Path
 from mibench.api.errors import UsageError, suggestion
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
-from mibench.leaderboard.variants import component_digest
+from mibench.leaderboard.variants import attack_digest, component_digest
 from mibench.results.differing_params import defense_names
 from mibench.results.display import short
 from mibench.results.paired import Comparison, compare
@@ -166,7 +166,9 @@ def _other(
         return [record.model_copy(update={"metrics": record.controls.get(arguments.than, {})}) for record in own]
     if arguments.than in (defense, names[own[0].cell.key]):
         return []
-    others = rows_of(records, [*_by_attack(own)], names, [arguments.than])
+    same = {attack_digest(record) for record in own}
+    alike = [record for record in records if attack_digest(record) in same]
+    others = rows_of(alike, [*_by_attack(own)], names, [arguments.than])
     found = [group for other, group in others.items() if other[0] == model]
     if found[1:]:
         told = ", ".join(sorted(repr(names[group[0].cell.key]) for group in found))

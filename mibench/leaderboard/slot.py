@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mibench.leaderboard.variants import component_digest
+from mibench.leaderboard.variants import attack_digest, component_digest
 from mibench.results.record import MetricValue, Record
 
 
 def slot(record: Record) -> str:
     """What a board has room for once: a second run of it is a repetition, however its key came about."""
     cell = record.cell
-    parts = [cell.model, *(component_digest(record, role) for role in ("model", "defense", "attack")), str(cell.seed)]
-    return "/".join(parts)
+    digests = (component_digest(record, "model"), component_digest(record, "defense"), attack_digest(record))
+    return "/".join((cell.model, *digests, str(cell.seed)))
 
 
 def differences(old: Record, new: Record) -> list[str]:

@@ -343,6 +343,19 @@ def board_section(row: Row) -> ProtocolBoard:
     return ProtocolBoard("tiny@1.0", "0" * 64, "for tests", "id_bits", (0,), (), "none", None, (row,))
 
 
+def test_an_attack_with_another_version_of_its_prior_is_another_attack(tmp_path: Path) -> None:
+    """It has a place of its own on the board, and its records replace nobody's."""
+    made = [make_record(seed=seed, leakage=0.6) for seed in (0, 1, 2)]
+    newer = {**made[0].components, "prior": made[0].components["prior"].model_copy(update={"version": "2"})}
+    records = [*made, make_record(seed=0, leakage=0.1, components=newer)]
+    add_records([save_record(record, tmp_path / "run") for record in records], tmp_path / "boards", TEXTS)
+    [row] = load_board(tmp_path / "boards").rows
+    assert row.attacks == ("ppa (prior version 1)", "ppa (prior version 2)")
+    assert (row.leakage.value, row.seeds) == (pytest.approx(0.6), (0, 1, 2))
+    alone = load_board(tmp_path / "boards", by_attack=True).rows
+    assert sorted((round(one.leakage.value, 3), one.seeds) for one in alone) == [(0.1, (0,)), (0.6, (0, 1, 2))]
+
+
 def test_what_a_board_can_see_is_the_median_of_its_rows() -> None:
     sizes = (0.5, 0.8, None, 0.75, 0.6)
     found = [Difference(0.0, None, None, None, 0.0, size, 1, 20, (0,)) for size in sizes]
