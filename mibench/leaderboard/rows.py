@@ -22,7 +22,7 @@ from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
 from mibench.results.record import Flag, Record
 from mibench.results.words import chance
-from mibench.results.worst_case import max_interval, worst_case
+from mibench.results.worst_case import max_interval, on_most_people, worst_case
 
 FEWER = "fewer-attacks"
 """Flag of a row that met fewer attacks than another of its board: a worst case over fewer is lower by that alone."""
@@ -73,10 +73,16 @@ class _Worst(NamedTuple):
 
 
 def _worst(attacks: Attacks, *, up: bool) -> _Worst:
-    """Return the worst attack; the interval is that of the maximum, with all attacks on the same resampled people."""
-    means = {name: made.value for name, group in attacks.items() if (made := estimate(group, headline))}
+    """Return the worst attack; the interval is that of the maximum, with all attacks on the same resampled people.
+
+    An attack that met fewer people than another, as after one fold of two, is in neither.
+    """
+    [first, *_] = [record for group in attacks.values() for record in group]
+    scores = scores_by_identity(attacks, first.protocol.headline)
+    fullest = on_most_people(scores).attacks
+    names = [name for name, identity in zip(attacks, scores.attacks, strict=True) if identity in fullest or not fullest]
+    means = {name: made.value for name in names if (made := estimate(attacks[name], headline))}
     name = (min if up else max)(means, key=means.__getitem__)
-    scores = scores_by_identity(attacks, attacks[name][0].protocol.headline)
     interval = max_interval(scores)
     if interval and up:
         interval = (-interval[1], -interval[0])

@@ -32,7 +32,7 @@ class Comparison:
         bias: what was taken off.
         spread: its uncertainty; ``None`` with fewer than two people.
         attacks: the attacks that both met with as many people as any.
-        seeds: the seeds that both have.
+        seeds: the seeds that the two worst attacks have in common, or that one of the two has where there are none.
         people: the number of people in both.
     """
 
@@ -72,7 +72,8 @@ class Comparison:
 def compare(one: Scores, other: Scores) -> Comparison | None:
     """Compare two rows on the attacks, seeds and people that both have; ``None`` if there are none.
 
-    An attack that met fewer of these people than another, as after one fold of two, is left out.
+    An attack that met fewer of these people than another, as after one fold of two, is left out. Where the two worst
+    attacks have other seeds, they are compared on those of each person that both have, if there are any.
     """
     both = common(one, other)
     if both is None:
@@ -80,17 +81,19 @@ def compare(one: Scores, other: Scores) -> Comparison | None:
     ours, theirs = both
     mine_AP, their_AP = ours.people_AP, theirs.people_AP
     best, their_best = mine_AP.mean(axis=1).argmax(), their_AP.mean(axis=1).argmax()
-    raw = float(mine_AP[best].mean() - their_AP[their_best].mean())
     bias = 0.0
     if len(ours.attacks) > 1:
         maxima = [resampled_means(scores).max(axis=0).mean() for scores in both]
-        bias = float(maxima[0] - maxima[1]) - raw
+        bias = float(maxima[0] - maxima[1]) - float(mine_AP[best].mean() - their_AP[their_best].mean())
+    mine_SP, theirs_SP = _shared(ours.values_ASP[best], theirs.values_ASP[their_best])
+    raw = float(np.nanmean(mine_SP, axis=0).mean() - np.nanmean(theirs_SP, axis=0).mean())
+    met_S: Flags = np.logical_or.reduce(~np.isnan(mine_SP) | ~np.isnan(theirs_SP), axis=1)
     return Comparison(
         value=raw - bias,
         bias=bias,
-        spread=_spread(ours, ours.values_ASP[best], theirs.values_ASP[their_best]),
+        spread=_spread(ours, mine_SP, theirs_SP),
         attacks=ours.attacks,
-        seeds=ours.seeds,
+        seeds=tuple(seed for seed, met in zip(ours.seeds, met_S, strict=True) if met),
         people=len(ours.people),
     )
 
@@ -126,6 +129,14 @@ def _with_seeds(attacks: list[str], seeds: list[int], people: list[int], values_
     kept_S: Flags = np.logical_or.reduce(~np.isnan(values_ASP), axis=(0, 2))
     left = tuple(seed for seed, kept in zip(seeds, kept_S, strict=True) if kept)
     return Scores(tuple(attacks), left, tuple(people), values_ASP[:, kept_S])
+
+
+def _shared(mine_SP: Floats, theirs_SP: Floats) -> tuple[Floats, Floats]:
+    """Return what two attacks met both; everything if they have no seed of some person in common."""
+    absent_SP = np.isnan(mine_SP) | np.isnan(theirs_SP)
+    if absent_SP.all(axis=0).any():
+        return mine_SP, theirs_SP
+    return np.where(absent_SP, np.nan, mine_SP), np.where(absent_SP, np.nan, theirs_SP)
 
 
 def _spread(scores: Scores, mine_SP: Floats, theirs_SP: Floats) -> Spread | None:

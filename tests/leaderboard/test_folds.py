@@ -49,6 +49,19 @@ def test_folds_of_unequal_size_count_by_their_people() -> None:
     assert row.leakage.value == pytest.approx(everyone.mean())
 
 
+def test_an_attack_on_one_fold_alone_is_no_worst_case_of_a_row() -> None:
+    """Its mean is over other people than the interval; a value outside of its own interval would come of it."""
+    once = cell("a", 0.9, 0)
+    stronger = once.model_copy(update={"cell": once.cell.model_copy(update={"attack": "stronger"})})
+    [row] = make_rows([cell("a", 0.2, 0), cell("a", 0.4, 1), stronger])
+    assert row.worst_attack != "stronger"
+    assert row.leakage.value == pytest.approx((0.2 + NOISE[0].mean() + 0.4 + NOISE[1].mean()) / 2)
+    assert row.leakage.ci95
+    assert row.leakage.ci95[0] < row.leakage.value < row.leakage.ci95[1]
+    [row] = make_rows([cell("a", 0.2, 0), stronger])
+    assert row.worst_attack == "stronger"
+
+
 def test_rows_with_one_fold_in_common_are_compared_on_it() -> None:
     """b looks worse over both folds; on the one that both have there is no difference."""
     rows = make_rows([cell("a", 0.2, 0), cell("b", 0.2, 0), cell("b", 0.9, 1)])

@@ -154,6 +154,20 @@ def test_an_attack_on_one_fold_alone_is_no_worst_case() -> None:
     assert (made.attacks, made.people, made.value) == (("a",), 4, 0.0)
 
 
+def test_worst_attacks_of_other_seeds_are_compared_on_the_seeds_of_both() -> None:
+    """By hand: a of seeds 0 and 1 against b of seed 0. Seed 1, which is not in the error, is not in the value."""
+    ours = {"a": {0: {1: 0.5, 2: 0.7, 3: 0.9}, 1: {1: 0.9, 2: 0.9, 3: 0.9}}, "b": {0: {1: 0.1, 2: 0.1, 3: 0.1}}}
+    theirs = {"a": {0: {1: 0.1, 2: 0.1, 3: 0.1}, 1: {1: 0.1, 2: 0.1, 3: 0.1}}, "b": {0: {1: 0.4, 2: 0.5, 3: 0.9}}}
+    made = compare(make_scores(ours), make_scores(theirs))
+    assert made
+    assert made.seeds == (0,)
+    assert made.value + made.bias == pytest.approx((0.1 + 0.2 + 0.0) / 3)
+    t = stats.ttest_rel([0.5, 0.7, 0.9], [0.4, 0.5, 0.9])
+    low, high = t.confidence_interval()
+    assert made.ci95
+    assert made.ci95[1] - made.ci95[0] == pytest.approx(high - low)
+
+
 def test_a_maximum_on_each_side_is_compared_and_its_bias_taken_off() -> None:
     one, other = many(6, 3, 30), many(1, 3, 30)
     other = Scores(one.attacks, other.seeds, other.people, np.repeat(other.values_ASP, 6, axis=0))
