@@ -10,6 +10,7 @@ from mibench.api.errors import UsageError, unknown
 from mibench.leaderboard.board import load_board
 from mibench.leaderboard.layout import BoardFolder, boards, choose
 from mibench.leaderboard.slug import row_slug
+from mibench.leaderboard.withdrawals import withdrawals
 
 _ADDRESS = re.compile(r"(?:.*/)?([a-z0-9][a-z0-9._+-]*)[/@](\d+\.\d+)/(?:rows/)?([a-z0-9._-]+?)(?:\.html)?")
 
@@ -18,13 +19,14 @@ def chosen_entries(asked: Sequence[str], folder: Path) -> Mapping[BoardFolder, l
     """Return the entries that are meant, by board.
 
     Args:
-        asked: files of entries; names of rows (``smallcnn-atat-3f2a9c1b8d7e``), with their board where several have
-            such a row (``orl64@1.0/smallcnn-atat-…``), or addresses of their pages.
+        asked: files of entries, gone ones too while their withdrawal has not come to its end; names of rows
+            (``smallcnn-atat-3f2a9c1b8d7e``), with their board where several have such a row
+            (``orl64@1.0/smallcnn-atat-…``), or addresses of their pages.
         folder: the leaderboards folder.
 
     Raises:
         UsageError: for a row or file that no board has, or a name that several boards have.
-        RecordError: for a damaged entry.
+        RecordError: for a damaged entry or withdrawal.
     """
     found: dict[BoardFolder, list[Path]] = {}
     for one in asked:
@@ -39,7 +41,16 @@ def _entry(path: Path, folder: Path) -> tuple[BoardFolder, list[Path]]:
         for entry in board.files():
             if path.resolve() == entry.resolve():
                 return board, [entry]
+        if path.resolve() in _cut_off(board):
+            return board, [path]
     raise UsageError(f"{path} is no entry of a board of {folder}; expected {folder}/<protocol>/<version>/entries/…")
+
+
+def _cut_off(board: BoardFolder) -> set[Path]:
+    """Return where the entries lay of withdrawals that did not get to their end."""
+    home = (board.path / "entries").resolve()
+    begun = [one for one in withdrawals(board) if one.left_in(board)]
+    return {home / record.file for one in begun for record in one.kept}
 
 
 def _row(asked: str, folder: Path) -> tuple[BoardFolder, list[Path]]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from mibench.api.params import STRICT
 from mibench.base.canonical import digest
 from mibench.leaderboard.layout import BoardFolder
-from mibench.results.io import RecordError, load_record
+from mibench.results.io import RecordError, load_record, verify_digest
 from mibench.results.record import Record
 
 FOLDER, NOTICE, ENTRIES = "withdrawn", "notice.json", "entries"
@@ -108,6 +109,23 @@ class Withdrawal:
     def place(self, file: str) -> Path:
         """Return where an entry of the notice lies now."""
         return self.folder / ENTRIES / file
+
+    @property
+    def kept(self) -> list[WithdrawnFile]:
+        """What of the notice lies beside it as it was published."""
+        return [one for one in self.notice.records if holds(self.place(one.file), one.digest)]
+
+    def left_in(self, board: BoardFolder) -> list[WithdrawnFile]:
+        """Return what is kept here and still on the board, as after a withdrawal that was cut off."""
+        return [one for one in self.kept if holds(board.path / "entries" / one.file, one.digest)]
+
+
+def holds(path: Path, stated: str) -> bool:
+    """Tell whether a file is the record of a digest."""
+    with contextlib.suppress(RecordError):
+        record = load_record(path)
+        return record.digest == stated and verify_digest(record)
+    return False
 
 
 def withdrawals(board: BoardFolder) -> list[Withdrawal]:

@@ -13,7 +13,7 @@ from site_factory import cell, write_board
 from mibench.api.errors import UsageError
 from mibench.leaderboard import RefusedError, add_records, load_board, to_json, to_table, verify
 from mibench.leaderboard.chosen import chosen_entries
-from mibench.leaderboard.layout import choose
+from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.slug import row_slug
 from mibench.leaderboard.withdraw import withdraw
 from mibench.results.io import RecordError, save_record
@@ -164,6 +164,62 @@ def test_a_withdrawal_that_was_cut_off_is_ended_by_the_same_command(
     assert all(path.is_file() for path in entries)
     folder = withdraw(boards, board, entries, **SAID).folder
     assert {path.read_bytes() for path in (folder / "entries").rglob("*.json")} == before
+    assert violations(boards) == []
+
+
+def cut_off(boards: Path, board: BoardFolder, entries: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Withdraw entries, and stop when the first is gone."""
+    real, removed = Path.unlink, []
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(boards, board, entries, **SAID)
+    assert [path.is_file() for path in sorted(entries)] == [False, True]
+
+
+@pytest.mark.parametrize("way", ["call", "row", "files"])
+def test_what_was_cut_off_between_two_entries_is_ended_too(
+    boards: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    row = slug_of(boards, "atat")
+    [(board, entries)] = chosen_entries([row], boards).items()
+    before = {path.name: path.read_bytes() for path in entries}
+    cut_off(boards, board, entries, monkeypatch)
+    asked = {"row": [row], "files": [str(path) for path in entries]}
+    left = chosen_entries(asked[way], boards)[board] if way in asked else entries
+    folder = withdraw(boards, board, left, **SAID).folder
+    assert {path.name: path.read_bytes() for path in (folder / "entries").rglob("*.json")} == before
+    assert [path.name for path in (boards / "tiny/1.0/withdrawn").iterdir()] == [folder.name]
+    assert not list((boards / "tiny/1.0/entries").rglob("*atat*.json"))
+    assert violations(boards) == []
+
+
+def test_what_is_gone_and_kept_nowhere_is_not_withdrawn(boards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(board, entries)] = chosen_entries([slug_of(boards, "atat")], boards).items()
+    cut_off(boards, board, entries, monkeypatch)
+    for copy in (boards / "tiny/1.0/withdrawn").rglob(min(entries).name):
+        copy.write_text(copy.read_text(encoding="utf-8").replace('"n": 48', '"n": 49'), encoding="utf-8")
+    with pytest.raises(RecordError, match=min(entries).name):
+        withdraw(boards, board, entries, **SAID)
+    assert max(entries).is_file()
+
+
+def test_a_cut_off_before_the_notice_leaves_nothing_to_see(boards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = slug_of(boards, "atat")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("the power went")))
+        with pytest.raises(OSError, match="the power went"):
+            taken(boards, row)
+    assert violations(boards) == []
+    taken(boards, row)
+    assert len(list((boards / "tiny/1.0/withdrawn").iterdir())) == 1
     assert violations(boards) == []
 
 
