@@ -10,7 +10,6 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from mibench.api.params import STRICT
 from mibench.base.canonical import digest
+from mibench.leaderboard.date import Date
 from mibench.leaderboard.layout import BoardFolder
 from mibench.results.io import RecordError, load_record, verify_digest
 from mibench.results.record import Record
@@ -27,11 +27,6 @@ FOLDER, NOTICE, ENTRIES = "withdrawn", "notice.json", "entries"
 MOST_LETTERS = 2000
 """Letters of a reason."""
 _FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+@-]*/[A-Za-z0-9_][A-Za-z0-9._+@-]*\.json")
-
-
-def _a_date(text: str) -> str:
-    datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    return text
 
 
 def _said(text: str) -> str:
@@ -74,7 +69,7 @@ class Notice(BaseModel):
     model_config = STRICT
 
     format: Literal[1] = 1
-    date: Annotated[str, AfterValidator(_a_date), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    date: Date
     by: Annotated[str, AfterValidator(_said), Field(max_length=200)]
     reason: Annotated[str, AfterValidator(_said), Field(max_length=MOST_LETTERS)]
     records: Annotated[tuple[WithdrawnFile, ...], Field(min_length=1)]
