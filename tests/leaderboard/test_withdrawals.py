@@ -16,7 +16,7 @@ from mibench.leaderboard.chosen import chosen_entries
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.slug import row_slug
 from mibench.leaderboard.withdraw import withdraw
-from mibench.results.io import RecordError, save_record
+from mibench.results.io import RecordError, load_record, save_record
 
 TEXTS = {"tiny@1.0": PROTOCOL_TEXT}
 SAID = {"reason": "the seed was chosen", "by": "A. Referee", "date": "2026-11-29"}
@@ -165,6 +165,49 @@ def test_a_withdrawal_that_was_cut_off_is_ended_by_the_same_command(
     folder = withdraw(boards, board, entries, **SAID).folder
     assert {path.read_bytes() for path in (folder / "entries").rglob("*.json")} == before
     assert violations(boards) == []
+
+
+@pytest.fixture()
+def taught(boards: Path, tmp_path: Path) -> Path:
+    """Return boards with rows of the same model by name and the same defense: as it is, with a preset, and newer."""
+    models = [{"preset": "imagenet", "params": {"pretrained": True}}, {"version": "2"}]
+    for place, changes in enumerate(models):
+        usual = make_record(defense="atat")
+        parts = {**usual.components, "model": usual.components["model"].model_copy(update=changes)}
+        record = make_record(defense="atat", leakage=0.5 + place / 10, components=parts)
+        add_records([save_record(record, tmp_path / "taught")], boards)
+    return boards
+
+
+def test_a_row_is_named_by_the_settings_of_its_model_too(taught: Path) -> None:
+    rows = {row.note: row for row in load_board(taught).rows if row.defense == "atat"}
+    assert set(rows) == {
+        "model pretrained=default, version 1",
+        "model pretrained=True, version 1",
+        "model pretrained=default, version 2",
+    }
+    names = [row_slug(row) for row in rows.values()]
+    digest = rows["model pretrained=default, version 1"].params_digest
+    assert f"smallcnn-atat-{digest}" in names
+    assert len(set(names)) == 3
+    for row in rows.values():
+        [entries] = chosen_entries([row_slug(row)], taught).values()
+        assert {load_record(path).digest for path in entries} == {record.digest for record in row.records}
+
+
+def test_a_row_that_went_leaves_those_of_other_settings(taught: Path) -> None:
+    row = next(row for row in load_board(taught).rows if row.note == "model pretrained=True, version 1")
+    taken(taught, row_slug(row))
+    assert [row.leakage.value for row in load_board(taught).rows if row.defense == "atat"] == [0.3, 0.6]
+    assert violations(taught) == []
+
+
+def test_a_name_that_several_rows_have_is_refused(boards: Path, tmp_path: Path) -> None:
+    usual = make_record(defense="atat")
+    parts = {**usual.components, "model": usual.components["model"].model_copy(update={"params": {"width": 9}})}
+    add_records([save_record(make_record(defense="atat", leakage=0.5, components=parts), tmp_path / "other")], boards)
+    with pytest.raises(UsageError, match=r"tiny@1\.0 has 2 rows smallcnn-atat-\w+; name the files of entries instead"):
+        chosen_entries([slug_of(boards, "atat")], boards)
 
 
 def cut_off(boards: Path, board: BoardFolder, entries: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
