@@ -41,16 +41,18 @@ def _entry(path: Path, folder: Path) -> tuple[BoardFolder, list[Path]]:
         for entry in board.files():
             if path.resolve() == entry.resolve():
                 return board, [entry]
-        if path.resolve() in _cut_off(board):
+        if _was_cut_off(board, path.resolve()):
             return board, [path]
     raise UsageError(f"{path} is no entry of a board of {folder}; expected {folder}/<protocol>/<version>/entries/…")
 
 
-def _cut_off(board: BoardFolder) -> set[Path]:
-    """Return where the entries lay of withdrawals that did not get to their end."""
+def _was_cut_off(board: BoardFolder, path: Path) -> bool:
+    """Tell whether an entry is gone by a withdrawal that did not come to its end."""
     home = (board.path / "entries").resolve()
+    if not path.is_relative_to(home):
+        return False
     begun = [one for one in withdrawals(board) if one.left_in(board)]
-    return {home / record.file for one in begun for record in one.kept}
+    return any(home / record.file == path for one in begun for record in one.kept)
 
 
 def _row(asked: str, folder: Path) -> tuple[BoardFolder, list[Path]]:
