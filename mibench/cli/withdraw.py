@@ -35,7 +35,7 @@ def withdraw(what: Sequence[str], reason: str, by: str, folder: Path, date: str 
     who = by.strip() or _git_name()
     for board, entries in found.items():
         made = take(folder, board, entries, reason=reason, by=who, date=date_of(date))
-        many = f"{len(entries)} record{'s' * (len(entries) > 1)}"
+        many = f"{len(made.notice.records)} record{'s' * (len(made.notice.records) > 1)}"
         echo(f"withdrawn {many} of {board.id}: {short_path(made.folder)}")
         echo(f"table     {short_path(board.table_file)}")
 

@@ -9,7 +9,7 @@ from mibench.results.normalize import headline
 from mibench.results.paired import compare
 from mibench.results.people import scores_of
 from mibench.results.record import MetricValue, Record
-from mibench.results.repeated import TOLERANCE, changes, columns
+from mibench.results.repeated import TOLERANCE, changes, close, columns
 
 RULES: dict[Kind, str] = {
     "ran": "",
@@ -42,11 +42,19 @@ def outcome_of(kind: Kind, made: Statement) -> Outcome | None:
     """Return what a statement's own numbers say by the rule of its kind; ``None`` where nothing was compared."""
     if kind == "ran" or made.headline is None:
         return None
-    if not made.moved:
+    if not made.moved and _held(made.headline) and _held(made.accuracy):
         return "equal"
     if kind == "regraded":
         return "differs"
     return "agrees" if _agree(made.headline, both=True) and _agree(made.accuracy, both=False) else "differs"
+
+
+def _held(pair: Pair | None) -> bool:
+    """Tell whether a column, its interval included, came out equal or within rounding."""
+    if pair is None or pair.published is None or pair.found is None:
+        return pair is None or pair.published == pair.found
+    before, after = ([one.value, *(one.ci95 or (None, None))] for one in (pair.published, pair.found))
+    return close(before, after)
 
 
 def _agree(pair: Pair | None, *, both: bool) -> bool:

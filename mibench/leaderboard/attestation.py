@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mibench.base.canonical import digest
 from mibench.base.files import write_atomic
+from mibench.leaderboard.date import Date
 from mibench.leaderboard.layout import BoardFolder
 from mibench.results.io import RecordError
 from mibench.results.reports import EnvironmentReport
@@ -105,7 +106,7 @@ class Attestation(_Part):
     protocol_digest: Digest
     by: Line
     party: Party
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    date: Date
     judges: Literal["", "bundle", "own"] = ""
     rule: Annotated[str, Field(max_length=1000)] = ""
     statements: Annotated[list[Statement], Field(min_length=1, max_length=100_000)]

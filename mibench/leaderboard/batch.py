@@ -17,7 +17,7 @@ from mibench.leaderboard.slot import differences, slot
 from mibench.leaderboard.table_file import write_table
 from mibench.leaderboard.withdrawal_rules import Barred, barred, comes_back
 from mibench.protocol.load import LoadedProtocol, parse_protocol
-from mibench.results.io import file_name, save_record
+from mibench.results.io import RecordError, file_name, save_record
 from mibench.results.record import Record
 
 Recheck = Callable[[Record, LoadedProtocol], Sequence[Finding]]
@@ -29,6 +29,18 @@ CORRECTED = (
     " protocol (`mibench leaderboard regrade --protocol NAME@VERSION`)"
 )
 REPORT = "open an issue: that happens once in 2^48 cells"
+
+
+class DamagedEntryError(RecordError):
+    """An entry of a board is damaged, so that nothing can be compared with the board.
+
+    Attributes:
+        path: the entry.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class Batch:
@@ -48,7 +60,12 @@ class Batch:
         self._origins = Origins(folder)
 
     def consider(self, record: Record) -> list[Finding]:
-        """Return why a record cannot be accepted; nothing if it can."""
+        """Return why a record cannot be accepted; nothing if it can.
+
+        Raises:
+            DamagedEntryError: for a damaged entry of its board.
+            RecordError: for a damaged withdrawal.
+        """
         try:
             board = BoardFolder(self._folder, record.protocol.name, record.protocol.version)
         except UsageError as error:
@@ -95,15 +112,25 @@ class Batch:
             self._protocols[board] = frozen or (parse_protocol(text, source=board.id) if text else None)
         return self._protocols[board]
 
+    def _entries(self, board: BoardFolder) -> dict[str, tuple[Path, Record]]:
+        """Return what a board holds, by slot and by key: all of it, or an error."""
+        if board not in self._taken:
+            taken: dict[str, tuple[Path, Record]] = {}
+            for path in board.files():
+                try:
+                    old = board.read(path)
+                except RecordError as error:
+                    raise DamagedEntryError(path, str(error)) from None
+                taken[slot(old)] = taken[old.cell.key] = (path, old)
+            self._taken[board] = taken
+        return self._taken[board]
+
     def _claim(self, board: BoardFolder, record: Record) -> list[Finding]:
         if board not in self._barred:
             self._barred[board] = barred(board)
         if found := comes_back(record, self._barred[board]):
             return found
-        taken = self._taken.setdefault(board, {})
-        if not taken:
-            for path, old in board.records():
-                taken[slot(old)] = taken[old.cell.key] = (path, old)
+        taken = self._entries(board)
         for path, old in list(taken.values())[:1]:
             if found := other_copy(record, old, path.name):
                 return found

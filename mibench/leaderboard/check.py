@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mibench.api.errors import UsageError
-from mibench.leaderboard.batch import Batch, Recheck
+from mibench.leaderboard.batch import Batch, DamagedEntryError, Recheck
 from mibench.leaderboard.layout import boards
 from mibench.leaderboard.verify import Checked, unreadable, verify
 from mibench.results.io import RecordError, load_record
@@ -19,6 +19,8 @@ def check_paths(
     recheck: Recheck | None = None,
 ) -> Iterator[Checked]:
     """Yield every file below some paths with what is wrong about it. Nothing is written.
+
+    Where an entry of their board is damaged, records cannot be compared with it: for each, that entry is yielded.
 
     Args:
         paths: record files, folders of them, leaderboards folders, or the folder of one board.
@@ -57,5 +59,7 @@ def record_files(path: Path) -> list[Path]:
 def _one(path: Path, batch: Batch) -> Checked:
     try:
         return Checked(path, batch.consider(load_record(path)))
+    except DamagedEntryError as error:
+        return Checked(error.path, [unreadable(error, error.path)])
     except RecordError as error:
         return Checked(path, [unreadable(error, path)])

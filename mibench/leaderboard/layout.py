@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mibench.api.errors import UsageError, unknown
-from mibench.leaderboard.record_rules import NAME
 from mibench.protocol.load import LoadedProtocol, parse_protocol
+from mibench.protocol.names import NAME, VERSION
 from mibench.results.io import RecordError, file_name, load_record
 from mibench.results.record import Record
-
-_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})")
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class BoardFolder:
     version: str
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name) or not _VERSION.fullmatch(self.version):
+        if not NAME.fullmatch(self.name) or not VERSION.fullmatch(self.version):
             raise UsageError(f"{self.name!r}@{self.version!r} is not a protocol; expected a name like 'orl64@1.0'")
 
     @property
@@ -127,7 +124,7 @@ def boards(root: Path) -> list[BoardFolder]:
     found = []
     for file in root.glob("*/*/protocol.yaml"):
         name, version = file.parts[-3:-1]
-        if NAME.fullmatch(name) and _VERSION.fullmatch(version):
+        if NAME.fullmatch(name) and VERSION.fullmatch(version):
             found.append(BoardFolder(root, name, version))
     return sorted(found, key=lambda board: (board.name, board.age))
 

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 from mibench.leaderboard.finding import Problem, differs
+from mibench.protocol.attacked import choose_classes
 from mibench.protocol.load import LoadedProtocol
-from mibench.protocol.schema import ComponentChoice
+from mibench.protocol.schema import ClassChoice, ComponentChoice
 from mibench.results.columns import clean_accuracy
 from mibench.results.record import ComponentRef, MetricValue, Record
 
@@ -65,17 +66,27 @@ def _as_frozen(role: str, part: ComponentRef, frozen: ComponentChoice) -> Iterat
 
 def attacked_classes_fit(record: Record, protocol: LoadedProtocol) -> Iterator[Problem]:
     """The classes that the protocol chose were attacked, and measurements of reconstructions are over no others."""
-    choice = protocol.protocol.attack_classes
-    wanted = protocol.protocol.split.private if choice is None else choice.number or len(choice.labels)
+    choice, private = protocol.protocol.attack_classes, protocol.protocol.split.private
+    wanted = private if choice is None else choice.number or len(choice.labels)
     if (record.attacked is None) != (choice is None) or record.attacked_classes != wanted:
         yield differs("attacked", f"{wanted} classes as the protocol wants", record.attacked_classes)
-    elif choice is not None and choice.labels and record.attacked != sorted(choice.labels):
-        yield differs("attacked", f"{sorted(choice.labels)} as the protocol lists them", record.attacked)
+    elif choice is not None and record.attacked is not None:
+        yield from _chosen(choice, private, record.attacked)
     others = set(range(len(record.classes))) - set(record.attacked or range(len(record.classes)))
     for name, metric in [*record.metrics.items(), *_of_controls(record)] if others else []:
         strays = [label for label in sorted(others) if metric.per_class[label : label + 1] not in ([], [None])]
         if metric.group == "leakage" and strays:
             yield differs(f"{name}.per_class", "values of attacked classes alone", f"one of class {strays[0]}")
+
+
+def _chosen(choice: ClassChoice, private: int, attacked: list[int]) -> Iterator[Problem]:
+    """Classes are those that follow from the protocol; of a balanced draw, which asks the dataset, their form does."""
+    if attacked != sorted(set(attacked) & set(range(private))):
+        yield differs("attacked", f"different classes, 0 to {private - 1}, in ascending order", attacked)
+    elif choice.labels and attacked != sorted(choice.labels):
+        yield differs("attacked", f"{sorted(choice.labels)} as the protocol lists them", attacked)
+    elif choice.number and choice.balance is None and attacked != (drawn := choose_classes(choice, range(private))):
+        yield differs("attacked", f"{drawn} as the protocol draws them", attacked)
 
 
 def model_is_plain(record: Record, _: LoadedProtocol) -> Iterator[Problem]:

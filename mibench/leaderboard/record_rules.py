@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from mibench.leaderboard.finding import Problem, differs
 from mibench.protocol.load import LoadedProtocol
+from mibench.protocol.names import NAME, NAME_IN_WORDS
 from mibench.results.io import verify_digest
 from mibench.results.record import Record
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 UNEDITED = "add the file that the run wrote"
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -36,8 +36,7 @@ def names_are_plain(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     cell = record.cell
     for kind, name in (("model", cell.model), ("defense", cell.defense), ("attack", cell.attack)):
         if not NAME.fullmatch(name):
-            expected = "up to 64 lower-case letters, digits, '.', '_', '+' and '-'"
-            yield differs(f"cell.{kind}", expected, name, "rename the component")
+            yield differs(f"cell.{kind}", NAME_IN_WORDS, name, "rename the component")
 
 
 def components_are_stated(record: Record, _: LoadedProtocol) -> Iterator[Problem]:

@@ -51,8 +51,8 @@ class Row:
         defense_version: version of its numbers.
         params: its parameters.
         params_digest: first 12 digits of the digest of version and parameters.
-        note: what tells this row from others of the same defense, or if there are none, its preset where that is not
-            the protocol's; else empty.
+        note: what tells this row from others of the same model and defense by name, or if there are none, the preset
+            where that is not the protocol's, of the defense and of the model; else empty.
         leakage: headline, worst case over the attacks that the protocol requires, or over all if it requires none.
         unit: unit of the headline.
         higher_is_better: direction of the headline, from the defender's point of view.

@@ -16,7 +16,7 @@ from mibench.leaderboard.variants import attack_digest, by_attack, component_dig
 from mibench.protocol.schema import Protocol
 from mibench.results.columns import clean_accuracy
 from mibench.results.differences import to_control
-from mibench.results.differing_params import Variant, note_on, preset_note
+from mibench.results.differing_params import note_on, preset_note, variant_of
 from mibench.results.flags import UNRANKED, WEAK, compute_flags
 from mibench.results.normalize import headline, normalized_leakage
 from mibench.results.people import Scores
@@ -168,7 +168,7 @@ def _flags(records: Sequence[Record], worst: _Worst) -> tuple[Flag, ...]:
 
 
 def _with_notes(rows: Sequence[Row]) -> list[Row]:
-    """Say what differs between rows of one defense, or of which preset it is."""
+    """Say what differs between rows of one defense and one model by name, or of which preset the two are."""
     twins: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         twins[row.protocol, row.model, row.defense].append(row)
@@ -176,5 +176,10 @@ def _with_notes(rows: Sequence[Row]) -> list[Row]:
 
 
 def _noted(row: Row, twins: Sequence[Row]) -> Row:
-    variants = [Variant(twin.params, twin.defense_version) for twin in twins]
-    return replace(row, note=note_on(Variant(row.params, row.defense_version), variants) or preset_note(row.records[0]))
+    notes = {}
+    for role in ("defense", "model"):
+        variants = [variant_of(twin.records[0], role) for twin in twins]
+        own = row.records[0]
+        notes[role] = note_on(variant_of(own, role), variants) or preset_note(own, role)
+    told = [notes["defense"], f"model {notes['model']}" if notes["model"] else ""]
+    return replace(row, note=", ".join(note for note in told if note))

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,19 +18,15 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from mibench.api.params import STRICT
 from mibench.base.canonical import digest
+from mibench.leaderboard.date import Date
 from mibench.leaderboard.layout import BoardFolder
-from mibench.results.io import RecordError, load_record
+from mibench.results.io import RecordError, load_record, verify_digest
 from mibench.results.record import Record
 
 FOLDER, NOTICE, ENTRIES = "withdrawn", "notice.json", "entries"
 MOST_LETTERS = 2000
 """Letters of a reason."""
 _FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+@-]*/[A-Za-z0-9_][A-Za-z0-9._+@-]*\.json")
-
-
-def _a_date(text: str) -> str:
-    datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    return text
 
 
 def _said(text: str) -> str:
@@ -73,7 +69,7 @@ class Notice(BaseModel):
     model_config = STRICT
 
     format: Literal[1] = 1
-    date: Annotated[str, AfterValidator(_a_date), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    date: Date
     by: Annotated[str, AfterValidator(_said), Field(max_length=200)]
     reason: Annotated[str, AfterValidator(_said), Field(max_length=MOST_LETTERS)]
     records: Annotated[tuple[WithdrawnFile, ...], Field(min_length=1)]
@@ -108,6 +104,23 @@ class Withdrawal:
     def place(self, file: str) -> Path:
         """Return where an entry of the notice lies now."""
         return self.folder / ENTRIES / file
+
+    @property
+    def kept(self) -> list[WithdrawnFile]:
+        """What of the notice lies beside it as it was published."""
+        return [one for one in self.notice.records if holds(self.place(one.file), one.digest)]
+
+    def left_in(self, board: BoardFolder) -> list[WithdrawnFile]:
+        """Return what is kept here and still on the board, as after a withdrawal that was cut off."""
+        return [one for one in self.kept if holds(board.path / "entries" / one.file, one.digest)]
+
+
+def holds(path: Path, stated: str) -> bool:
+    """Tell whether a file is the record of a digest."""
+    with contextlib.suppress(RecordError):
+        record = load_record(path)
+        return record.digest == stated and verify_digest(record)
+    return False
 
 
 def withdrawals(board: BoardFolder) -> list[Withdrawal]:

@@ -8,6 +8,7 @@ from annotated_types import MinLen
 from pydantic import Field
 
 from mibench.protocol.frozen import Frozen
+from mibench.protocol.names import Id
 
 ChangeClass = Literal["cosmetic", "regradable", "rerun"]
 """What becomes of the entries of the older version: carried over, measured again, or run again."""
@@ -24,7 +25,7 @@ class Follows(Frozen):
         why: what was changed and why, in one sentence for readers of the boards.
     """
 
-    protocol: Annotated[str, Field(pattern=r"^[^@\s]+@\d{1,6}\.\d{1,6}$")]
+    protocol: Id
     change: ChangeClass
     why: Annotated[str, MinLen(1), Field(max_length=500)]
 

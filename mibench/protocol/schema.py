@@ -20,6 +20,7 @@ from mibench.protocol.follows import age
 from mibench.protocol.frozen import Frozen as Frozen
 from mibench.protocol.frozen import without
 from mibench.protocol.image import ImageShape as ImageShape
+from mibench.protocol.names import Name, Version
 from mibench.protocol.people import ClassChoice as ClassChoice
 from mibench.protocol.people import Gallery as Gallery
 from mibench.protocol.people import Split as Split
@@ -31,6 +32,8 @@ NAME_OR_PRESET = r"^[^/\s]+(/[^/\s]+)?$"
 """What names an attack: ``name`` or ``name/preset``."""
 NEW_FIELDS = ("attack_classes", "gallery", "folds", "priors", "suite", "lookalike", "follows")
 """Fields that are younger than the first protocols."""
+OWN_FIELDS = ("name", "version", "follows")
+"""Fields that say which protocol it is; its variants share them."""
 
 
 class Protocol(Frozen):
@@ -77,8 +80,8 @@ class Protocol(Frozen):
             digest.
     """
 
-    name: str
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    name: Name
+    version: Version
     summary: str
     follows: Follows | None = None
     dataset: ComponentChoice
@@ -126,6 +129,14 @@ class Protocol(Frozen):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"{twice[0]!r} is given twice")
         return parts
+
+    @field_validator("validation")
+    @classmethod
+    def _of_one_name(cls, over: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a variant that would be another protocol's."""
+        if own := [name for name in OWN_FIELDS if name in over]:
+            raise ValueError(f"expected settings, got {own[0]!r}, which is the same in both variants; remove it")
+        return over
 
     @field_validator("attacks", "priors")
     @classmethod

@@ -31,9 +31,9 @@ def note_on(own: Variant, twins: Sequence[Variant]) -> str:
     return ", ".join(parts)
 
 
-def preset_note(record: Record) -> str:
+def preset_note(record: Record, role: str = "defense") -> str:
     """Say ``"preset <name>"`` for another preset than the protocol's: `negls/ls-half` is no `negls`."""
-    part = record.components.get("defense")
+    part = record.components.get(role)
     named = part.preset if part else None
     return "" if named in (None, record.protocol.name) else f"preset {named}"
 

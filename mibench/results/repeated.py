@@ -65,7 +65,7 @@ def _change(name: str, before: MetricValue | None, after: MetricValue | None) ->
     if one == other:
         verdict: Verdict = "equal"
     else:
-        verdict = "within" if _close(one, other) else "moved"
+        verdict = "within" if close(one, other) else "moved"
     return Change(name, before.value, after.value, verdict)
 
 
@@ -73,7 +73,8 @@ def _numbers(metric: MetricValue) -> list[float | None]:
     return [metric.value, *(metric.ci95 or (None, None)), float(metric.n), *metric.per_class]
 
 
-def _close(one: list[float | None], other: list[float | None]) -> bool:
+def close(one: list[float | None], other: list[float | None]) -> bool:
+    """Tell whether numbers are equal or within rounding, each beside its own; ``None`` is equal to itself alone."""
     if len(one) != len(other):
         return False
     return all(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +151,54 @@ def test_an_attestation_does_not_vanish_either(boards: Path) -> None:
     assert [rule for _, rule in found(boards)] == ["MB824"]
     said.unlink()
     assert [rule for _, rule in found(boards)] == ["MB824"]
+
+
+@pytest.mark.parametrize("where", [".gitattributes", "leaderboards/.gitattributes", ".git/info/attributes"])
+def test_attributes_hide_nothing_and_change_nothing(boards: Path, where: str) -> None:
+    whole = earlier_state("main", boards).files
+    before = {name: content for name, content in whole.items() if name.startswith("tiny/")}
+    (boards / ENTRY / "plain.json").write_bytes(b'{"a": "$Format:%H$ $Id$"}\n')
+    place = boards.parent / where
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("* export-ignore export-subst ident text eol=crlf\n", encoding="utf-8")
+    git(boards, "add", "-A")
+    git(boards, "commit", "--quiet", "-m", "attributes")
+    files = earlier_state("main", boards).files
+    assert before
+    assert {name: files[name] for name in before} == before
+    assert files[ENTRY + "plain.json"] == b'{"a": "$Format:%H$ $Id$"}\n'
+    delete(boards)
+    assert "MB820" in [rule for _, rule in found(boards)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_odd_names_are_read_and_links_and_foreign_repositories_are_not(boards: Path, tmp_path: Path) -> None:
+    odd = ["a\nb.json", 'q"\t.json', "ä ö.json", "-x.json", os.fsdecode(b"\xff.json")]
+    for name in odd:
+        (boards / ENTRY / name).write_text(repr(name), encoding="utf-8")
+    (tmp_path / "secret").write_text("outside", encoding="utf-8")
+    (boards / ENTRY / "link.json").symlink_to(tmp_path / "secret")
+    (boards / ENTRY / "folder").symlink_to(tmp_path)
+    (boards / ENTRY / "empty.json").write_bytes(b"")
+    other = boards / "tiny/1.0/entries/other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    (other / "own.json").write_text("{}")
+    git(other, "add", "-A")
+    git(other, "commit", "--quiet", "-m", "foreign")
+    git(boards, "add", "-A")
+    git(boards, "commit", "--quiet", "-m", "odd")
+    files = earlier_state("main", boards).files
+    assert {name: files.get(ENTRY + name) for name in odd} == {name: repr(name).encode() for name in odd}
+    assert files[ENTRY + "empty.json"] == b""
+    assert not [name for name in files if "link" in name or "folder" in name or "other" in name]
+
+
+def test_a_missing_object_is_told(boards: Path) -> None:
+    name = git(boards, "rev-parse", "main:leaderboards/tiny/1.0/protocol.yaml").strip()
+    (boards.parent / ".git/objects" / name[:2] / name[2:]).unlink()
+    with pytest.raises(UsageError, match=f"lacks the object {name}; fetch it"):
+        earlier_state("main", boards)
 
 
 def test_a_folder_is_an_earlier_state_too(boards: Path, tmp_path: Path) -> None:

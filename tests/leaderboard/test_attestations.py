@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from record_factory import PROTOCOL_TEXT, make_record, metric
 
 from mibench.api.errors import MibenchError, UsageError
 from mibench.leaderboard import RefusedError, add_records, check_paths, load_board, to_csv, to_json, to_table
+from mibench.leaderboard.agreement import outcome_of
 from mibench.leaderboard.attest import Found, Witness, attest, attest_ran, repeated
-from mibench.leaderboard.attestation import Attestation
+from mibench.leaderboard.attestation import Attestation, read_attestation
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.standing import Standing
 from mibench.leaderboard.withdraw import withdraw
@@ -179,6 +180,18 @@ def rewrite(boards: Path, change: Any, *, renamed: bool = True) -> None:
     path.with_name(name).write_text(json.dumps(raw))
 
 
+def whole(boards: Path) -> tuple[Path, BoardFolder]:
+    """Return the file of a board's attestation, and the board."""
+    [path] = boards.rglob("attestations/*.json")
+    return path, BoardFolder(boards, "tiny", "1.0")
+
+
+def shift(number: Any, value: float) -> None:
+    """Move a number with its interval."""
+    by = value - number["value"]
+    number.update(value=value, ci95=[end + by for end in number["ci95"]])
+
+
 def said(raw: Any) -> Any:
     return raw["statements"][0]
 
@@ -199,6 +212,34 @@ def test_each_rule_has_what_breaks_it_and_what_keeps_it(tmp_path: Path, boards: 
     change, renamed = BREAKS[rule]
     rewrite(boards, change, renamed=renamed)
     assert rule in broken(boards)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "outcome"),
+    [("reproduced", "headline", 0.95, "differs"), ("reproduced", "headline", 0.3 + 1e-8, "equal"),
+     ("reproduced", "headline", 0.305, "agrees"), ("reproduced", "accuracy", 0.1, "differs"),
+     ("regraded", "headline", 0.305, "differs"), ("regraded", "accuracy", 0.949, "differs")],
+)  # fmt: skip
+def test_equal_is_what_its_own_numbers_say(
+    boards: Path, kind: Literal["regraded", "reproduced"], column: str, value: float, outcome: str
+) -> None:
+    [(_, one)] = attest(kind, [(entry(0), again(entry(0)))], boards, BEN)
+    rewrite(boards, lambda raw: shift(said(raw)[column]["found"], value))
+    assert outcome_of(kind, read_attestation(*whole(boards)).statements[0]) == outcome
+    assert broken(boards) == ([] if outcome == "equal" else ["MB904"])
+    assert one.statements[0].outcome == "equal"
+
+
+def test_equal_numbers_have_equal_intervals(boards: Path) -> None:
+    attest("reproduced", [(entry(0), again(entry(0)))], boards, BEN)
+    rewrite(boards, lambda raw: said(raw)["headline"]["found"].update(ci95=[0.0, 1.0]))
+    assert broken(boards) == ["MB904"]
+
+
+@pytest.mark.parametrize("date", ["2026-99-99", "2026-02-30", "2026-1-1", "٢٠٢٦-٠١-٠١", "2026-01-01\n"])
+def test_a_date_is_a_day(boards: Path, date: str) -> None:
+    with pytest.raises(UsageError, match="--date"):
+        attest_ran([entry(0)], boards, Witness("Anna", "third-party", date))
 
 
 def test_a_damaged_attestation_is_told_and_stops_the_board(boards: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from record_factory import PROTOCOL_TEXT, component, ledger, make_record, metric
 
+from mibench.leaderboard.protocol_rules import attacked_classes_fit
 from mibench.leaderboard.rules import RULES, check_record
 from mibench.protocol.load import parse_protocol
 from mibench.results.agreement import ranks_agree
@@ -160,6 +162,35 @@ def test_is_found(identifier: str, record: Record) -> None:
     found = check_record(record, PROTOCOL)
     assert identifier in {finding.id for finding in found}
     assert all(finding.text for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("choice", "attacked", "told"),
+    [
+        ("{number: 6, seed: 3}", [4, 6, 7, 8, 10, 11], None),
+        ("{number: 6, seed: 3}", [0, 1, 2, 3, 4, 5], r"expected \[4, 6, 7, 8, 10, 11\] as the protocol draws them"),
+        ("{number: 6, seed: 3}", [11, 10, 8, 7, 6, 4], "expected different classes, 0 to 11, in ascending order"),
+        ("{number: 6, seed: 3}", [0, 0, 0, 0, 0, 0], "expected different classes"),
+        ("{number: 2, balance: sex}", [3, 9], None),
+        ("{number: 2, balance: sex}", [3, 3], "expected different classes"),
+        ("{number: 2, balance: sex}", [3, 12], "expected different classes"),
+        ("{number: 2, balance: sex}", [-1, 3], "expected different classes"),
+        ("{labels: [5, 2]}", [2, 5], None),
+        ("{labels: [5, 2]}", [5, 2], "in ascending order"),
+        ("{labels: [5, 2]}", [2, 4], r"expected \[2, 5\] as the protocol lists them"),
+        ("{labels: [5, 99]}", [5, 99], "expected different classes, 0 to 11"),
+        ("{labels: [5, 99]}", [5, 6], r"expected \[5, 99\]"),
+        ("{number: 13}", list(range(13)), "expected different classes, 0 to 11"),
+    ],
+)
+def test_attacked_classes_are_those_that_the_protocol_draws(choice: str, attacked: list[int], told: str | None) -> None:
+    loaded = parse_protocol(f"{PROTOCOL_TEXT}attack_classes: {choice}\n")
+    found = [
+        problem.text
+        for problem in attacked_classes_fit(SOUND.model_copy(update={"attacked": attacked}), loaded)
+        if problem.field == "attacked"
+    ]
+    assert (not found) if told is None else re.search(told, found[0])
 
 
 def test_a_failed_cell_ends_the_check() -> None:

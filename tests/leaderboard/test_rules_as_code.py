@@ -87,6 +87,17 @@ def test_a_published_cell_with_other_numbers_is_told(tmp_path: Path) -> None:
     assert [finding.id for finding in checked.findings] == ["MB203"]
 
 
+def test_no_record_is_compared_with_half_a_board(tmp_path: Path) -> None:
+    boards = tmp_path / "boards"
+    run = [save_record(make_record(defense=name), tmp_path / "run") for name in ("aa", "bb", "cc")]
+    entries = add_records(run, boards, {"tiny@1.0": PROTOCOL_TEXT})
+    entries[1].write_text("[]")
+    for name, leakage in (("cc", 0.1), ("zz", 0.3)):
+        save_record(make_record(defense=name, leakage=leakage), tmp_path / "mine")
+    checked = list(check_paths([tmp_path / "mine"], boards))
+    assert [(one.path, [finding.id for finding in one.findings]) for one in checked] == [(entries[1], ["MB100"])] * 2
+
+
 def bare(schema: Any) -> Any:
     """Return a schema without descriptions, of which versions of pydantic keep some or all."""
     if isinstance(schema, dict):

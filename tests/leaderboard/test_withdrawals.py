@@ -13,10 +13,10 @@ from site_factory import cell, write_board
 from mibench.api.errors import UsageError
 from mibench.leaderboard import RefusedError, add_records, load_board, to_json, to_table, verify
 from mibench.leaderboard.chosen import chosen_entries
-from mibench.leaderboard.layout import choose
+from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.slug import row_slug
 from mibench.leaderboard.withdraw import withdraw
-from mibench.results.io import RecordError, save_record
+from mibench.results.io import RecordError, load_record, save_record
 
 TEXTS = {"tiny@1.0": PROTOCOL_TEXT}
 SAID = {"reason": "the seed was chosen", "by": "A. Referee", "date": "2026-11-29"}
@@ -164,6 +164,105 @@ def test_a_withdrawal_that_was_cut_off_is_ended_by_the_same_command(
     assert all(path.is_file() for path in entries)
     folder = withdraw(boards, board, entries, **SAID).folder
     assert {path.read_bytes() for path in (folder / "entries").rglob("*.json")} == before
+    assert violations(boards) == []
+
+
+@pytest.fixture()
+def taught(boards: Path, tmp_path: Path) -> Path:
+    """Return boards with rows of the same model by name and the same defense: as it is, with a preset, and newer."""
+    models = [{"preset": "imagenet", "params": {"pretrained": True}}, {"version": "2"}]
+    for place, changes in enumerate(models):
+        usual = make_record(defense="atat")
+        parts = {**usual.components, "model": usual.components["model"].model_copy(update=changes)}
+        record = make_record(defense="atat", leakage=0.5 + place / 10, components=parts)
+        add_records([save_record(record, tmp_path / "taught")], boards)
+    return boards
+
+
+def test_a_row_is_named_by_the_settings_of_its_model_too(taught: Path) -> None:
+    rows = {row.note: row for row in load_board(taught).rows if row.defense == "atat"}
+    assert set(rows) == {
+        "model pretrained=default, version 1",
+        "model pretrained=True, version 1",
+        "model pretrained=default, version 2",
+    }
+    names = [row_slug(row) for row in rows.values()]
+    digest = rows["model pretrained=default, version 1"].params_digest
+    assert f"smallcnn-atat-{digest}" in names
+    assert len(set(names)) == 3
+    for row in rows.values():
+        [entries] = chosen_entries([row_slug(row)], taught).values()
+        assert {load_record(path).digest for path in entries} == {record.digest for record in row.records}
+
+
+def test_a_row_that_went_leaves_those_of_other_settings(taught: Path) -> None:
+    row = next(row for row in load_board(taught).rows if row.note == "model pretrained=True, version 1")
+    taken(taught, row_slug(row))
+    assert [row.leakage.value for row in load_board(taught).rows if row.defense == "atat"] == [0.3, 0.6]
+    assert violations(taught) == []
+
+
+def test_a_name_that_several_rows_have_is_refused(boards: Path, tmp_path: Path) -> None:
+    usual = make_record(defense="atat")
+    parts = {**usual.components, "model": usual.components["model"].model_copy(update={"params": {"width": 9}})}
+    add_records([save_record(make_record(defense="atat", leakage=0.5, components=parts), tmp_path / "other")], boards)
+    with pytest.raises(UsageError, match=r"tiny@1\.0 has 2 rows smallcnn-atat-\w+; name the files of entries instead"):
+        chosen_entries([slug_of(boards, "atat")], boards)
+
+
+def cut_off(boards: Path, board: BoardFolder, entries: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Withdraw entries, and stop when the first is gone."""
+    real, removed = Path.unlink, []
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path)
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(boards, board, entries, **SAID)
+    assert [path.is_file() for path in sorted(entries)] == [False, True]
+
+
+@pytest.mark.parametrize("way", ["call", "row", "files"])
+def test_what_was_cut_off_between_two_entries_is_ended_too(
+    boards: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    row = slug_of(boards, "atat")
+    [(board, entries)] = chosen_entries([row], boards).items()
+    before = {path.name: path.read_bytes() for path in entries}
+    cut_off(boards, board, entries, monkeypatch)
+    asked = {"row": [row], "files": [str(path) for path in entries]}
+    left = chosen_entries(asked[way], boards)[board] if way in asked else entries
+    folder = withdraw(boards, board, left, **SAID).folder
+    assert {path.name: path.read_bytes() for path in (folder / "entries").rglob("*.json")} == before
+    assert [path.name for path in (boards / "tiny/1.0/withdrawn").iterdir()] == [folder.name]
+    assert not list((boards / "tiny/1.0/entries").rglob("*atat*.json"))
+    assert violations(boards) == []
+
+
+def test_what_is_gone_and_kept_nowhere_is_not_withdrawn(boards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(board, entries)] = chosen_entries([slug_of(boards, "atat")], boards).items()
+    cut_off(boards, board, entries, monkeypatch)
+    for copy in (boards / "tiny/1.0/withdrawn").rglob(min(entries).name):
+        copy.write_text(copy.read_text(encoding="utf-8").replace('"n": 48', '"n": 49'), encoding="utf-8")
+    with pytest.raises(RecordError, match=min(entries).name):
+        withdraw(boards, board, entries, **SAID)
+    assert max(entries).is_file()
+
+
+def test_a_cut_off_before_the_notice_leaves_nothing_to_see(boards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = slug_of(boards, "atat")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("the power went")))
+        with pytest.raises(OSError, match="the power went"):
+            taken(boards, row)
+    assert violations(boards) == []
+    taken(boards, row)
+    assert len(list((boards / "tiny/1.0/withdrawn").iterdir())) == 1
     assert violations(boards) == []
 
 

@@ -101,6 +101,40 @@ def test_a_protocol_holds_no_number_that_it_does_not_mean(old, new, message, var
         parse_protocol(_patched(old, new), variant, source="toy.yaml")
 
 
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "Toy", "a\\nb", "toy\\n", "-toy", "a b", "t" * 65])
+def test_a_name_is_one_that_boards_can_have(name):
+    with pytest.raises(UsageError, match=r"name: .*expected up to 64 lower-case letters.*, got"):
+        parse_protocol(_patched("name: toy\n", f'name: "{name}"\n'), source="toy.yaml")
+
+
+@pytest.mark.parametrize(
+    "version", ["", "1", "01.0", "1.00", "1.00000000", "1.0.0", "١.٠", "1.0\\n", " 1.0", "1000000.0"]
+)
+def test_a_version_is_written_in_one_way(version):
+    with pytest.raises(UsageError, match=r"version: .*expected a version like '1.0'.*, got"):
+        parse_protocol(_patched('version: "1.0"', f'version: "{version}"'), source="toy.yaml")
+
+
+@pytest.mark.parametrize("version", ["0.0", "0.1", "10.20", "999999.999999"])
+def test_versions_may_be_any_numbers(version):
+    assert parse_protocol(_patched('version: "1.0"', f'version: "{version}"')).id == f"toy@{version}"
+
+
+@pytest.mark.parametrize("older", ["toy@00.9", "toy", "toy@٠.٩", "../toy@0.9"])
+def test_what_a_version_follows_is_named_in_the_same_way(older):
+    follows = f'follows: {{protocol: "{older}", change: rerun, why: better}}\n'
+    with pytest.raises(UsageError, match=r"follows.protocol: .*expected a protocol like 'orl64@1.0', got"):
+        parse_protocol(PROTOCOL.read_text() + follows, source="toy.yaml")
+
+
+@pytest.mark.parametrize("own", ["name: other", 'version: "9.9"', "follows: {}"])
+@pytest.mark.parametrize("variant", ["test", "validation"])
+def test_a_variant_is_of_the_same_protocol(own, variant):
+    text = _patched("validation: {", f"validation: {{{own}, ")
+    with pytest.raises(UsageError, match=r"validation: .*expected settings, got '(name|version|follows)'"):
+        parse_protocol(text, variant, source="toy.yaml")
+
+
 @pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a\n- b\n", "a list"), ("toy", "a str"), ("7", "a int")])
 @pytest.mark.parametrize("variant", ["test", "validation"])
 def test_what_is_no_mapping_is_no_protocol(text, got, variant):
