@@ -43,6 +43,7 @@ from mibench.results.display import DASH
 from mibench.results.io import load_record
 from mibench.results.people import Floats, Scores, Stratum, scores_of
 from mibench.results.record import Record
+from mibench.results.spread import degrees
 from mibench.results.student import quantile
 
 LEVEL, POWER = 0.05, 0.8
@@ -149,7 +150,7 @@ def detectable(parts: Components, design: Design) -> float:
     raw = own + rest / (design.people * design.seeds)
     found = []
     for part in (own, raw):
-        df = (between + part) ** 2 / (between**2 / df_people + raw**2 / df_seeds)
+        df = degrees(between + part, (between, df_people), (raw, df_seeds))
         found.append(_factor(df) * sqrt(between + part))
     return min(found)
 
