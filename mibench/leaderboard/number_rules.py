@@ -8,6 +8,7 @@ from mibench.leaderboard.finding import Problem, differs
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.agreement import judges_agree, ranks_agree
 from mibench.results.averages import average_of
+from mibench.results.bits import bits_agree
 from mibench.results.columns import clean_accuracy, is_share, quantity, radius
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.intervals import class_interval
@@ -90,6 +91,14 @@ def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     failed = len(record.ledger.failed)
     for place, metrics in groups(record):
         for found in ranks_agree(metrics, failed if place == "metrics" else None):
+            yield differs(f"{place}.{found.field}", found.expected, found.got)
+
+
+def bits_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
+    """Bits among so many people are at most log2 of their number, and where places are stated those of the places."""
+    failed = len(record.ledger.failed)
+    for place, metrics in groups(record):
+        for found in bits_agree(metrics, failed if place == "metrics" else None):
             yield differs(f"{place}.{found.field}", found.expected, found.got)
 
 
