@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mibench.api.errors import UsageError
+from mibench.api.errors import MibenchError, UsageError
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.variants import component_digest
 from mibench.results.display import DASH
@@ -265,7 +265,7 @@ def main() -> None:
         if min(arguments.people) < 2 or min(arguments.seeds) < 1:
             raise UsageError("expected at least two --people and one of --seeds")
         _print(read(arguments.paths), arguments)
-    except UsageError as error:
+    except MibenchError as error:
         parser.error(str(error))
 
 
