@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mibench.api.errors import UsageError, suggestion
+from mibench.api.errors import MibenchError, UsageError, suggestion
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.leaderboard.variants import attack_digest, component_digest
@@ -111,7 +111,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         _print(choose(arguments.folder, arguments.protocol)[0], arguments)
-    except UsageError as error:
+    except MibenchError as error:
         parser.error(str(error))
 
 

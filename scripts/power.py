@@ -36,13 +36,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mibench.api.errors import UsageError
+from mibench.api.errors import MibenchError, UsageError
 from mibench.cli.terminal import echo, echo_table
 from mibench.leaderboard.variants import component_digest
 from mibench.results.display import DASH
 from mibench.results.io import load_record
 from mibench.results.people import Floats, Scores, Stratum, scores_of
 from mibench.results.record import Record
+from mibench.results.spread import degrees
 from mibench.results.student import quantile
 
 LEVEL, POWER = 0.05, 0.8
@@ -149,7 +150,7 @@ def detectable(parts: Components, design: Design) -> float:
     raw = own + rest / (design.people * design.seeds)
     found = []
     for part in (own, raw):
-        df = (between + part) ** 2 / (between**2 / df_people + raw**2 / df_seeds)
+        df = degrees(between + part, (between, df_people), (raw, df_seeds))
         found.append(_factor(df) * sqrt(between + part))
     return min(found)
 
@@ -264,7 +265,7 @@ def main() -> None:
         if min(arguments.people) < 2 or min(arguments.seeds) < 1:
             raise UsageError("expected at least two --people and one of --seeds")
         _print(read(arguments.paths), arguments)
-    except UsageError as error:
+    except MibenchError as error:
         parser.error(str(error))
 
 

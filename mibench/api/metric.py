@@ -154,7 +154,10 @@ class Measurement(Quantity):
         name: column name; made of these fields if it is left out.
         value: the estimate.
         unit: ``"fraction"``, ``"cosine"``, ``"1/255"`` ... With ``"bits"``, ``details["among"]`` says how many people
-            are told apart, so that tables and reports can say in words how far that narrows them down.
+            are told apart, so that tables and reports can say in words how far that narrows them down. Boards compare
+            such a number with ``details["own_ranks"]``, if it is there: the place of the right person for each image,
+            class after class, 1 for the first; where people are tied the middle one, and ``details["own_tied"]`` says
+            how many others share each.
         higher_is_better: from the defender's point of view.
         n: number of images behind it.
         per_class: one value per class (``None`` for a class without images); the confidence interval resamples these.

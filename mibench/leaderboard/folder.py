@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mibench.api.errors import UsageError
@@ -41,8 +42,12 @@ def _old(out: Path) -> set[str]:
     """Return the files of the submission that lies in a folder already."""
     if not out.exists() or not any(out.iterdir()):
         return set()
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         names = json.loads((out / MARK).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{out} holds files that are no submission; choose another folder with --out") from None
-    return {str(name) for name in names if (out / str(name)).resolve().is_relative_to(out.resolve())}
+        if isinstance(names, list):
+            return {name for name in names if (out / name).is_file() and _is_inside(out / name, out)}
+    raise UsageError(f"{out} holds files that are no submission; choose another folder with --out")
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mibench.api.errors import UsageError, unknown
+from mibench.protocol.files import read_text
 from mibench.protocol.load import LoadedProtocol, parse_protocol
 from mibench.protocol.names import NAME, VERSION
 from mibench.results.io import RecordError, file_name, load_record
@@ -64,12 +65,13 @@ class BoardFolder:
         """Read the frozen protocol; ``None`` if nothing was accepted yet.
 
         Raises:
-            UsageError: if the file is not a valid protocol.
+            UsageError: if the file cannot be read, is not UTF-8, or not a valid protocol.
         """
         self.require_own(self.protocol_file)
         if not self.protocol_file.is_file():
             return None
-        return parse_protocol(self.protocol_file.read_text(encoding="utf-8"), source=str(self.protocol_file))
+        text = read_text(self.protocol_file, "the frozen protocol")
+        return parse_protocol(text, source=str(self.protocol_file))
 
     def files(self) -> list[Path]:
         """Return the files of accepted records, in the order of their paths.
@@ -124,7 +126,7 @@ def boards(root: Path) -> list[BoardFolder]:
     found = []
     for file in root.glob("*/*/protocol.yaml"):
         name, version = file.parts[-3:-1]
-        if NAME.fullmatch(name) and VERSION.fullmatch(version):
+        if NAME.fullmatch(name) and VERSION.fullmatch(version) and file.is_file():
             found.append(BoardFolder(root, name, version))
     return sorted(found, key=lambda board: (board.name, board.age))
 

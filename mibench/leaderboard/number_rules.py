@@ -8,6 +8,7 @@ from mibench.leaderboard.finding import Problem, differs
 from mibench.protocol.load import LoadedProtocol
 from mibench.results.agreement import judges_agree, ranks_agree
 from mibench.results.averages import average_of
+from mibench.results.bits import bits_agree
 from mibench.results.columns import clean_accuracy, is_share, quantity, radius
 from mibench.results.identities import accuracy_order, robust_below_clean, robust_order
 from mibench.results.intervals import class_interval
@@ -15,6 +16,9 @@ from mibench.results.normalize import record_leakage
 from mibench.results.record import MetricValue, Record
 
 ROUNDING = 1e-9
+LARGEST = 1e15
+"""No metric has larger numbers: up to here floats tell whole numbers apart, so operations of a network can be counted,
+and squares and their sums, which comparisons make of them, stay far from the largest float."""
 
 
 def fractions_are_fractions(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
@@ -90,6 +94,14 @@ def ranks_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
             yield differs(f"{place}.{found.field}", found.expected, found.got)
 
 
+def bits_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
+    """Bits among so many people are at most log2 of their number, and where places are stated those of the places."""
+    failed = len(record.ledger.failed)
+    for place, metrics in groups(record):
+        for found in bits_agree(metrics, failed if place == "metrics" else None):
+            yield differs(f"{place}.{found.field}", found.expected, found.got)
+
+
 def judges_fit(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
     """A mean over judges is the mean of their columns."""
     for place, metrics in groups(record):
@@ -157,6 +169,17 @@ def controls_are_alike(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
             for field in ("unit", "higher_is_better", "group"):
                 if getattr(own, field) != getattr(metric, field):
                     yield differs(f"{place}.{name}.{field}", getattr(own, field), getattr(metric, field))
+
+
+def sizes_are_possible(record: Record, _: LoadedProtocol) -> Iterator[Problem]:
+    """Numbers lie between -1e15 and 1e15, so that boards can compute with them."""
+    numbers: dict[str, list[float | None]] = {"normalized_leakage": [record.normalized_leakage]}
+    for field, metric in _all_metrics(record):
+        numbers[field] = [metric.value, *(metric.ci95 or ()), *metric.per_class]
+    for field, values in numbers.items():
+        beyond = [value for value in values if value is not None and not abs(value) <= LARGEST]
+        if beyond:
+            yield differs(field, f"numbers from {-LARGEST:.0e} to {LARGEST:.0e}", beyond[0])
 
 
 def groups(record: Record) -> Iterator[tuple[str, Mapping[str, MetricValue]]]:

@@ -52,6 +52,8 @@ RULES: tuple[BoardRule, ...] = (
     BoardRule("MB611", numbers.radii_fit),
     BoardRule("MB612", numbers.undefended_is_undefended),
     BoardRule("MB613", numbers.controls_are_alike),
+    BoardRule("MB615", numbers.sizes_are_possible),
+    BoardRule("MB616", numbers.bits_fit),
     BoardRule("MB701", basic.command_is_there),
 )
 """Every rule that needs only a record and its protocol, in the order of checking. Identifiers are never reused."""

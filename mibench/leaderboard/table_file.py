@@ -13,8 +13,8 @@ from mibench.store.locks import Locks
 
 def table_is_current(root: Path, board: BoardFolder) -> bool:
     """Tell whether the file says what the entries say; ends of lines do not count."""
-    stated = board.table_file.read_text(encoding="utf-8") if board.table_file.is_file() else ""
-    return stated.splitlines() == _text(root, board).splitlines()
+    stated = board.table_file.read_bytes() if board.table_file.is_file() else b""
+    return stated.splitlines() == _text(root, board).encode("utf-8").splitlines()
 
 
 def write_table(root: Path, board: BoardFolder) -> None:

@@ -19,7 +19,7 @@ from mibench.protocol.load import LoadedProtocol
 from mibench.results.io import RecordError
 from mibench.results.record import Record
 
-NO_RECORD, UNREADABLE = "MB100", "MB901"
+NO_RECORD, BEYOND_NUMBERS, UNREADABLE = "MB100", "MB615", "MB901"
 
 
 class Checked(NamedTuple):
@@ -64,7 +64,11 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     first: tuple[Path, Record] | None = None
     withdrawn = [Checked(*one) for one in check_withdrawn(board)]
     gone = {} if any(one.findings for one in withdrawn) else barred(board)
-    readable, published = True, {old.record.digest: old.record for place in gone.values() for old in place}
+    readable, computable, published = (
+        True,
+        True,
+        {old.record.digest: old.record for place in gone.values() for old in place},
+    )
     for path in board.files():
         try:
             record = board.read(path)
@@ -75,6 +79,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
             first = first or (path, record)
             published[record.digest] = record
             found = _findings(path, record, loaded, taken, recheck)
+            computable &= all(finding.id != BEYOND_NUMBERS for finding in found)
             found += comes_back(record, gone)
             found += [] if found else origins.findings(record)
             yield Checked(path, found + other_copy(record, first[1], first[0].name))
@@ -83,7 +88,7 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
         return  # what was said of a damaged record cannot be told from what was said of nothing
     said = [Checked(path, found) for path, found in check_attestations(board, loaded, published)]
     yield from said
-    if not any(finding.id == UNREADABLE for one in said for finding in one.findings):
+    if computable and not any(finding.id == UNREADABLE for one in said for finding in one.findings):
         yield Checked(board.table_file, _table(folder, board))
 
 

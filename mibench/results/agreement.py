@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import accumulate
 from statistics import fmean
 from typing import NamedTuple
 
 from mibench.api.quantity import Quantity
-from mibench.results.averages import COUNTS
 from mibench.results.columns import quantity
+from mibench.results.per_image import ROUNDING, gives
 from mibench.results.record import MetricValue
-
-_ROUNDING = 1e-9
 
 
 class Contradiction(NamedTuple):
@@ -50,7 +47,10 @@ def ranks_agree(metrics: Mapping[str, MetricValue], failed: int | None = None) -
             yield Contradiction(f"{name}.n", f"{len(ranks)}, the number of its ranks", metric.n)
         else:
             for other, k in _family(metrics, at).items():
-                yield from _hits_agree(other, metrics[other], [rank < k for rank in ranks], failed)
+                hits = [float(rank < k) for rank in ranks]
+                if not gives(metrics[other], hits, failed):
+                    expected = f"{fmean(hits)} of its ranks, and its classes accordingly"
+                    yield Contradiction(f"{other}.value", expected, metrics[other].value)
 
 
 def judges_agree(metrics: Mapping[str, MetricValue]) -> Iterator[Contradiction]:
@@ -67,7 +67,7 @@ def judges_agree(metrics: Mapping[str, MetricValue]) -> Iterator[Contradiction]:
             continue
         values = {judge: part.value for judge, part in sorted(parts.items())}
         mean = fmean(values.values())
-        if abs(metric.value - mean) > _ROUNDING:
+        if abs(metric.value - mean) > ROUNDING:
             yield Contradiction(f"{name}.value", f"{mean}, the mean over {', '.join(values)}", metric.value)
         if metric.details.get("evaluators", values) != values:
             yield Contradiction(f"{name}.details.evaluators", str(values), metric.details["evaluators"])
@@ -76,7 +76,7 @@ def judges_agree(metrics: Mapping[str, MetricValue]) -> Iterator[Contradiction]:
         ):
             present = [value for value in others if value is not None]
             expected = fmean(present) if len(present) == len(others) else None
-            if (own is None) != (expected is None) or abs((own or 0.0) - (expected or 0.0)) > _ROUNDING:
+            if (own is None) != (expected is None) or abs((own or 0.0) - (expected or 0.0)) > ROUNDING:
                 yield Contradiction(f"{name}.per_class.{label}", f"{expected}, the mean over {', '.join(values)}", own)
 
 
@@ -94,40 +94,3 @@ def _by_evaluator(metrics: Mapping[str, MetricValue], mean: Quantity) -> dict[st
         for name, q in meant.items()
         if q.evaluator and replace(q.named(), evaluator="") == mean.named()
     }
-
-
-def _hits_agree(name: str, metric: MetricValue, hits: list[bool], failed: int | None) -> Iterator[Contradiction]:
-    share = sum(hits) / len(hits)
-    stated = [value for value in metric.per_class if value is not None]
-    tried = [failed] if failed is not None else range(sum(value == 0 for value in stated) + 1)
-    if not any(_fits(metric, stated, hits, number) for number in tried):
-        yield Contradiction(f"{name}.value", f"{share} of its ranks, and its classes accordingly", metric.value)
-
-
-def _fits(metric: MetricValue, stated: list[float], hits: list[bool], failed: int) -> bool:
-    """Tell whether hits give a value and its classes, if the attack failed on some: those have no images, and 0."""
-    delivered = len(stated) - failed
-    if delivered < 1:
-        return False
-    counts = metric.details.get(COUNTS)
-    if counts is None and len(hits) % delivered:  # as many images of each class, up to one: which has more is not known
-        return abs(metric.value - sum(hits) / len(hits) * delivered / len(stated)) <= _ROUNDING
-    sizes = [count for count in counts if count] if counts else [len(hits) // delivered] * delivered
-    if len(sizes) != delivered or sum(sizes) != len(hits):
-        return False
-    ends = list(accumulate(sizes))
-    shares = [sum(hits[end - size : end]) / size for end, size in zip(ends, sizes, strict=True)]
-    if abs(metric.value - sum(hits) / len(hits) * delivered / len(stated)) > _ROUNDING:
-        return False
-    left = iter(stated)
-    return all(_next(left, value) for value in shares) and not any(left)
-
-
-def _next(left: Iterator[float], share: float) -> bool:
-    """Go on to the class with that share, past classes without a hit."""
-    for value in left:
-        if abs(value - share) <= _ROUNDING:
-            return True
-        if value != 0:
-            break
-    return False

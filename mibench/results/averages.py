@@ -27,6 +27,20 @@ class Average(NamedTuple):
         return self.high - self.low <= 1e-12 * max(1.0, abs(self.low))
 
 
+def image_counts(metric: MetricValue) -> list[int] | None:
+    """Return how many images each class has, as a metric states it; nothing in the list if that cannot be so.
+
+    Returns:
+        ``None`` if the metric does not state it.
+    """
+    stated = metric.details.get(COUNTS)
+    if stated is None:
+        return None
+    counts = stated if isinstance(stated, list) else []
+    fits = len(counts) == len(metric.per_class) and all(type(count) is int and count >= 0 for count in counts)
+    return counts if fits and sum(counts) == metric.n else []
+
+
 def average_of(metric: MetricValue) -> Average | None:
     """Return the mean over images that per-class values give.
 
@@ -37,9 +51,9 @@ def average_of(metric: MetricValue) -> Average | None:
     Returns:
         ``None`` without a class, or if the stated counts do not fit.
     """
-    stated = metric.details.get(COUNTS)
-    if stated is not None:
-        return _weighted(metric, stated)
+    counts = image_counts(metric)
+    if counts is not None:
+        return _weighted(metric, counts)
     present = sorted(value for value in metric.per_class if value is not None)
     if not present or metric.n < 1:
         return None
@@ -52,10 +66,8 @@ def average_of(metric: MetricValue) -> Average | None:
     return Average(low / metric.n, high / metric.n)
 
 
-def _weighted(metric: MetricValue, stated: object) -> Average | None:
-    counts = stated if isinstance(stated, list) else []
-    fits = len(counts) == len(metric.per_class) and all(type(count) is int and count >= 0 for count in counts)
-    if not fits or sum(counts) != metric.n or metric.n < 1:
+def _weighted(metric: MetricValue, counts: list[int]) -> Average | None:
+    if not counts or metric.n < 1:
         return None
     pairs = [(value, count) for value, count in zip(metric.per_class, counts, strict=True) if value is not None]
     if sum(count for _, count in pairs) != metric.n:  # images of a class without a value

@@ -64,10 +64,24 @@ def spread(values_SP: Floats, strata: Sequence[Stratum]) -> Spread | None:
     # The rest is in `between` already. To take all of it off is right on average, but leaves nothing so often that the
     # intervals are too narrow; to take off nothing makes them too wide. Half holds its promise (docs/statistics.md).
     part = max(0.0, raw - rest / 2)
-    if between + part == 0:
+    variance = between + part
+    if variance == 0:
         return Spread(0.0, float(df_people))
-    df = (between + part) ** 2 / (between**2 / df_people + raw**2 / df_seeds)
-    return Spread(sqrt(between + part), df)
+    return Spread(sqrt(variance), degrees(variance, (between, df_people), (raw, df_seeds)))
+
+
+def degrees(variance: float, *parts: tuple[float, int]) -> float:
+    """Return Satterthwaite's degrees of freedom of a sum of variances, less what was taken off it.
+
+    A sum has no fewer than the part that has fewest. What is taken off makes it smaller and its parts no better known,
+    so the formula alone goes below that, down to 0: there it counts as known like that part.
+
+    Args:
+        variance: the sum, above 0.
+        parts: size and degrees of freedom of each.
+    """
+    shares = [(part / variance, df) for part, df in parts]
+    return max(1 / sum(share * share / df for share, df in shares), min(df for _, df in parts))
 
 
 def _between_people(values_SP: Floats, stratum: Stratum) -> float:

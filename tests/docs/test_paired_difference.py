@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from record_factory import make_record, metric
+from record_factory import PROTOCOL_TEXT, make_record, metric
 
 from mibench.api.errors import UsageError
-from mibench.leaderboard import load_board
+from mibench.leaderboard import add_records, load_board
 from mibench.leaderboard.layout import BoardFolder, choose
 from mibench.results.display import short
+from mibench.results.io import save_record
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/argument.md", "docs/attacks.md", "docs/defenses.md", "docs/older-boards.md")
@@ -161,6 +162,15 @@ def test_a_column_is_suggested(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         script.main()
     assert "id_bit is no column of both. Did you mean 'id_bits'? They have: accuracy, " in capsys.readouterr().err
+
+
+def test_a_damaged_entry_is_named(monkeypatch, capsys, tmp_path):
+    [entry] = add_records([save_record(make_record(), tmp_path / "run")], tmp_path, {"tiny@1.0": PROTOCOL_TEXT})
+    entry.write_text("[]")
+    monkeypatch.setattr(sys, "argv", ["paired_difference.py", "tiny", "--from", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert f"error: {entry} holds a JSON list; expected an object" in capsys.readouterr().err
 
 
 @cache

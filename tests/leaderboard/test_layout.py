@@ -10,6 +10,7 @@ from record_factory import PROTOCOL_TEXT, make_record
 
 from mibench.api.errors import MibenchError, UsageError
 from mibench.leaderboard import add_records, load_board, verify
+from mibench.leaderboard.table_file import refresh_tables
 from mibench.results.io import RecordError, save_record
 from mibench.results.record import Record
 
@@ -117,3 +118,29 @@ def test_rows_of_one_board_are_of_one_copy_of_the_dataset(tmp_path: Path) -> Non
 
 def only_entry_folder(boards: Path) -> Path:
     return boards / "tiny" / "1.0" / "entries" / "atat"
+
+
+def test_a_table_that_is_no_text_is_out_of_date(boards: Path) -> None:
+    table = boards / "tiny" / "1.0" / "board.csv"
+    table.write_bytes(b"\xff" + table.read_bytes())
+    [_, found] = verify(boards)
+    assert [finding.id for finding in found.findings] == ["MB802"]
+    assert refresh_tables(boards) == [table]
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))  # as Git may check it out
+    assert refresh_tables(boards) == []
+
+
+def test_a_frozen_protocol_that_is_no_text_is_named(boards: Path) -> None:
+    (boards / "tiny" / "1.0" / "protocol.yaml").write_bytes(b"name: t\xefny\n")
+    with pytest.raises(UsageError, match=r"Cannot read the frozen protocol .*protocol\.yaml: line 1 is not UTF-8 text"):
+        load_board(boards)
+
+
+def test_a_folder_that_is_called_like_a_protocol_is_none(boards: Path) -> None:
+    (boards / "other" / "1.0" / "protocol.yaml").mkdir(parents=True)
+    assert [section.protocol for section in load_board(boards).sections] == ["tiny@1.0"]
+    file = boards / "tiny" / "1.0" / "protocol.yaml"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UsageError, match="holds no leaderboard"):
+        load_board(boards)

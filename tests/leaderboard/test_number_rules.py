@@ -36,6 +36,20 @@ def test_a_fraction_outside_of_its_range_is_named_and_no_other() -> None:
     assert said(rules.fractions_are_fractions, with_column("x", of(metric(0.5), per_class=[0.0, None, 1.0]))) == []
 
 
+@pytest.mark.parametrize("place", [{"value": 1e160}, {"per_class": [0.5, None, -1e160]}, {"ci95": (0.0, 1e160)}])
+def test_a_number_too_large_to_compute_with_is_named(place: dict[str, Any]) -> None:
+    (text,) = said(rules.sizes_are_possible, with_column("x", of(metric(0.5, unit="bits"), **place)))
+    assert text.startswith("metrics.x: expected numbers from -1e+15 to 1e+15, got ")
+    assert "1e+160" in text
+
+
+def test_numbers_up_to_the_largest_are_computed_with() -> None:
+    largest = of(metric(0.5, unit="operations"), value=1e15, per_class=[1e15, -1e15, None])
+    assert said(rules.sizes_are_possible, with_column("x", largest)) == []
+    (text,) = said(rules.sizes_are_possible, make_record(normalized_leakage=-1e300))
+    assert text.startswith("normalized_leakage: ")
+
+
 def test_a_wrong_normalised_leakage_is_named() -> None:
     (text,) = said(rules.normalisation_fits, make_record(normalized_leakage=0.1))
     assert text.startswith("normalized_leakage: ")

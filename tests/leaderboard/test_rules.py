@@ -114,6 +114,9 @@ BROKEN: list[tuple[str, Record]] = [
     ("MB611", make_record(metrics={"robust_acc@2": metric(0.4, group="robustness", up=True, n=24, eps=0.5)})),
     ("MB612", make_record(defense="none", controls=SOUND.controls)),
     ("MB613", make_record(controls=gold_in("percent"))),
+    ("MB615", make_record(metrics={"x": valued(metric(0.5, group="cost", unit="seconds"), 1.1e15)})),
+    ("MB616", make_record(metrics={"x": metric(4.4, unit="bits", among=20)})),
+    ("MB616", make_record(metrics={"x": metric(2.0, unit="bits", n=12, among=20, own_ranks=[5] * 12)})),
     ("MB701", make_record(command=" ")),
 ]
 

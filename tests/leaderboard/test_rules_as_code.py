@@ -14,7 +14,7 @@ from mibench.leaderboard import add_records, check_paths
 from mibench.leaderboard.catalogue import ABSENT, LONG, RuleText, catalogue
 from mibench.leaderboard.rules import RULES, check_record
 from mibench.protocol.load import parse_protocol
-from mibench.results.io import save_record, seal
+from mibench.results.io import load_record, save_record, seal
 from mibench.results.record import Record
 from mibench.results.schema import schema_name, schema_text
 
@@ -77,6 +77,19 @@ def test_a_board_is_checked_whole_when_one_entry_cannot_be_read(tmp_path: Path) 
     entries[0].write_text("[]")
     for place in (boards, boards / "tiny" / "1.0"):
         assert [[finding.id for finding in one.findings] for one in check_paths([place], boards)] == [["MB100"], []]
+
+
+def test_a_board_with_numbers_beyond_computing_is_checked_and_no_table_made_of_it(tmp_path: Path) -> None:
+    boards = tmp_path / "boards"
+    run = [save_record(make_record(seed=seed), tmp_path / "run") for seed in (0, 1)]
+    for entry in add_records(run, boards, {"tiny@1.0": PROTOCOL_TEXT}):
+        record = load_record(entry)
+        huge = [1e160 * (1 + place / 40) for place in range(12)]
+        headline = record.metrics["reid@1"].model_copy(update={"per_class": huge})
+        save_record(record.model_copy(update={"metrics": {**record.metrics, "reid@1": headline}}), entry.parent)
+    found = list(check_paths([boards], boards))
+    assert [one.path.suffix for one in found] == [".json", ".json"]
+    assert all("MB615" in {finding.id for finding in one.findings} for one in found)
 
 
 def test_a_published_cell_with_other_numbers_is_told(tmp_path: Path) -> None:

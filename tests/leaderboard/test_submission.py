@@ -190,6 +190,22 @@ def test_a_folder_is_written_again_and_never_over_other_things(tmp_path: Path) -
     assert (tmp_path / "full/thesis.tex").is_file()
 
 
+@pytest.mark.parametrize("files", ["5", "null", '"thesis.tex"', "[5]", '[["a"]]', '{"thesis.tex": 1}'])
+def test_a_mark_that_lists_no_files_is_no_submission(tmp_path: Path, files: str) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "submission.json").write_text(f'{{"files": {files}}}')
+    with pytest.raises(UsageError, match="no submission"):
+        write_folder(tmp_path, {}, "text")
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_a_folder_that_a_mark_names_stays(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"tiny/1.0/board.csv": b"a"}, "text")
+    (tmp_path / "submission.json").write_text('{"files": ["leaderboards", ".", "gone.txt", "PULL_REQUEST.md"]}')
+    write_folder(tmp_path, {"tiny/1.0/board.csv": b"b"}, "text")
+    assert (tmp_path / "leaderboards/tiny/1.0/board.csv").read_bytes() == b"b"
+
+
 def test_copied_into_its_place_the_submission_passes_check(boards: Path) -> None:
     made = submitted(boards, with_seeds("mine"))
     for name, content in made.files.items():

@@ -8,7 +8,7 @@ import pytest
 from record_factory import metric
 
 from mibench.results.agreement import judges_agree, ranks_agree
-from mibench.results.averages import COUNTS
+from mibench.results.averages import COUNTS, average_of
 from mibench.results.record import MetricValue
 
 
@@ -91,6 +91,13 @@ def test_hits_are_counted_from_ranks(ranks, value, per_class, counts, failed, so
     details = {"ranks": ranks} if counts is None else {"ranks": ranks, COUNTS: counts}
     found = list(ranks_agree({"x@1": column(value, per_class, n=len(ranks), **details)}, failed))
     assert [one.field for one in found] == ([] if sound else ["x@1.value"])
+
+
+@pytest.mark.parametrize("counts", [5, True, "xx", ["a", "a"], [4.0, 0.0], {"0": 4}, [], [-1, 5], [4]])
+def test_counts_that_are_none_contradict_ranks_and_raise_nothing(counts: Any) -> None:
+    claimed = column(1.0, [1.0, 1.0], ranks=[0] * 4, **{COUNTS: counts})
+    assert [one.field for one in ranks_agree({"x@1": claimed}, 0)] == ["x@1.value"]
+    assert average_of(claimed) is None
 
 
 def test_more_guesses_hit_what_fewer_do_and_other_families_have_ranks_of_their_own() -> None:

@@ -12,7 +12,7 @@ from mibench.results.paired import Comparison, compare
 from mibench.results.people import Scores, Stratum, make_scores, scores_of
 from mibench.results.permutation import sign_flip
 from mibench.results.resampling import people_counts, picks, seed_counts
-from mibench.results.spread import Spread, spread
+from mibench.results.spread import Spread, degrees, spread
 from mibench.results.worst_case import resampled_means, worst_case
 
 stats = pytest.importorskip("scipy.stats")
@@ -107,6 +107,27 @@ def test_seeds_that_do_not_matter_leave_the_people() -> None:
     values = np.arange(10.0) + rest  # both seeds have the same mean
     found = spread(values, [Stratum((0, 1), tuple(range(10)))])
     assert found == pytest.approx(Spread(np.arange(10.0).std(ddof=1) / np.sqrt(10), 9))
+
+
+def test_what_is_taken_off_leaves_no_fewer_degrees_of_freedom_than_the_seeds_have() -> None:
+    """Two seeds turn the sign of everybody, so people do not differ: half of the rest is almost all that seeds have."""
+    first = np.array([1.0] * 7 + [-1.0] * 10 + [0.0] * 3)
+    found = spread(np.vstack([first, -first]), [Stratum((0, 1), tuple(range(20)))])
+    seeds, rest = 2 * 0.15**2, 2 * (17 - 20 * 0.15**2) / 19 / 20  # sums of squares: of seeds, and what the rest adds
+    assert found == pytest.approx(Spread(np.sqrt((seeds - rest / 2) / 2), 1))
+    made = compare(one_attack(*(dict(enumerate(np.maximum(row, 0))) for row in (first, -first))),
+                   one_attack(*(dict(enumerate(np.maximum(row, 0))) for row in (-first, first))))  # fmt: skip
+    assert made
+    assert (made.value, made.p) == pytest.approx((0, 1))
+    assert made.ci95
+    assert made.ci95[1] == pytest.approx(found.error * 12.7062, rel=1e-5)  # t of one degree of freedom, from a table
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1.0, 1e120])
+def test_degrees_of_freedom_do_not_depend_on_the_unit(scale: float) -> None:
+    assert degrees(3.0 * scale, (1.0 * scale, 19), (2.0 * scale, 2)) == pytest.approx(9 / (1 / 19 + 4 / 2))
+    assert degrees(1.0 * scale, (1.0 * scale, 19), (2.0 * scale, 2)) == 2  # 1 / (1 / 19 + 4 / 2) by the formula
+    assert degrees(1e-180 * scale, (1e-180 * scale, 19), (2.0 * scale, 2)) == 2
 
 
 def test_two_folds_are_two_samples_of_people() -> None:

@@ -214,3 +214,11 @@ def test_records_of_several_protocols_are_refused(tmp_path):
         save_record(one, tmp_path)
     with pytest.raises(UsageError, match=r"of one protocol, got tiny@1.0 \(test\), tiny@1.0 \(validation\)"):
         power.read([tmp_path])
+
+
+def test_a_damaged_record_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "cut.json").write_text("{")
+    monkeypatch.setattr(sys, "argv", ["power.py", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        power.main()
+    assert f"error: {tmp_path / 'cut.json'} is not JSON" in capsys.readouterr().err

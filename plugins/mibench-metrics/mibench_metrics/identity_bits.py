@@ -66,8 +66,8 @@ class IdentityBits(Metric):
 
         Details of ``id_bits``: ``among``, the number of people P; ``private`` and ``distractors``, of whom it is made;
         ``chance``, the bits of a blind guess; ``own_ranks``, the place of the own person for each reconstruction, from
-        1 on (halves where people are tied). Of ``id_mrr``: ``chance``. Of ``id_reid@1``: ``ranks``, the same places
-        from 0 on, unless people are tied.
+        1 on; where people are tied the middle one, and ``own_tied``, how many others share each. Of ``id_mrr``:
+        ``chance``. Of ``id_reid@1``: ``ranks``, the same places from 0 on, unless people are tied.
 
         Raises:
             MibenchError: without an embedder, a gallery or reconstructions; if the gallery is of other classes; or if
@@ -116,6 +116,7 @@ def _details(found: Places, bits_P: Tensor, evidence: MetricInputs) -> dict[str,
         "distractors": len(bits_P) - evidence.num_classes,
         "chance": bits_P.mean().item(),
         "own_ranks": [int(rank) if rank == int(rank) else rank for rank in found.ranks().tolist()],
+        **({"own_tied": found.tied_N.tolist()} if found.tied_N.any() else {}),
     }
 
 

@@ -66,6 +66,7 @@ def test_seven_people_on_a_quarter_of_a_circle():
     ranks = [1, 1, 3, 6]
     assert found["id_bits"].details["own_ranks"] == ranks
     assert found["id_reid@1"].details["ranks"] == [rank - 1 for rank in ranks]
+    assert "own_tied" not in found["id_bits"].details
     assert found["id_bits"].value == pytest.approx(log2(7) - (log2(3) + log2(6)) / 4)
     assert found["id_bits"].per_class == pytest.approx([log2(7) - log2(6) / 2, None, log2(7), log2(7 / 3)])
     assert found["id_mrr"].value == pytest.approx((1 + 1 + 1 / 3 + 1 / 6) / 4)
@@ -81,7 +82,7 @@ def test_a_judge_that_sees_no_difference_finds_what_a_blind_guess_does():
     found = measured(evidence([5, 50, 70, 40], [0, 2, 3, 1], embedder=Blind()))
     details = found["id_bits"].details
     assert found["id_bits"].value == pytest.approx(details["chance"])
-    assert details["own_ranks"] == [4] * 4
+    assert (details["own_ranks"], details["own_tied"]) == ([4] * 4, [6] * 4)
     assert found["id_mrr"].value == pytest.approx(found["id_mrr"].details["chance"])
     assert found["id_auc"].value == pytest.approx(0.5)
     assert found["id_reid@1"].value == pytest.approx(1 / 7)
@@ -93,6 +94,7 @@ def test_half_a_place_is_said_where_two_are_tied():
     """At 45 degrees, the person at 90 and that at 0 are equally far: places 1 and 2."""
     found = measured(evidence([45], [0], others=(), private=people([90, 0])))
     assert found["id_bits"].details["own_ranks"] == [1.5]
+    assert found["id_bits"].details["own_tied"] == [1]
     assert found["id_bits"].value == pytest.approx((1 + 0) / 2)
 
 
