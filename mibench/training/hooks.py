@@ -68,7 +68,7 @@ def _laid_out(model: Classifier, device: torch.device) -> Classifier:
     ``benchmarks/channels_last.py`` measures it. Files hold weights in the usual order, whatever the layout.
     """
     if device.type == "cpu":
-        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)  # type: ignore[no-untyped-call]
+        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     return model
 
 
