@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mibench.api.classifier import Classifier, freeze
 from mibench.api.data import ImageSet
@@ -59,17 +59,7 @@ def build(
         made = defense()
     with seeded(task.seed, "init"):
         model = made.build(plain().to(task.device), ctx)
-    return _laid_out(model.to(task.device), task.device), made, ctx
-
-
-def _laid_out(model: Classifier, device: torch.device) -> Classifier:
-    """Lay convolutions out as a CPU is fastest at, channels last: outputs follow, and differ by rounding alone.
-
-    ``benchmarks/channels_last.py`` measures it. Files hold weights in the usual order, whatever the layout.
-    """
-    if device.type == "cpu":
-        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
-    return model
+    return model.to(task.device), made, ctx
 
 
 def _context(recipe: Recipe, task: Task) -> TrainContext:

@@ -6,7 +6,6 @@ from torch import nn
 
 from mibench.api import Defense, SelfCheck, derive_seed, generator, seeded
 from mibench.protocol.schema import Recipe
-from mibench.stages.files import save_tensors
 from mibench.testing import TinyWorld
 from mibench.training import hooks
 
@@ -69,25 +68,6 @@ def test_optimisers_beside_the_targets_are_the_recipes():
     assert isinstance(made, torch.optim.SGD)
     (group,) = made.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.125, 0.5, 0.25)
-
-
-def test_the_layout_of_convolutions_changes_neither_the_function_nor_the_file(tmp_path):
-    """Outputs and gradients are those of float64 in torch's own layout, and a file has the same bytes."""
-    network, _, _ = hooks.build(Defense, WORLD.classifier, Recipe(epochs=1, batch=8), task())
-    with seeded(7, "init"):
-        plain = WORLD.classifier()
-    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    assert convs
-    assert all(conv.weight.is_contiguous(memory_format=torch.channels_last) for conv in convs)
-    for name, made in (("network", network), ("plain", plain)):
-        save_tensors(tmp_path / name, made.state_dict())
-    assert (tmp_path / "network").read_bytes() == (tmp_path / "plain").read_bytes()
-    x_BCHW = torch.rand(5, 3, 16, 16, generator=generator(0))
-    for made, x in ((network, x_BCHW), (plain.double(), x_BCHW.double())):
-        made.train()(x).logsumexp(1).sum().backward()
-    for own, other in zip(network.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(own.grad.double(), other.grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(network.eval()(x_BCHW).double(), plain.eval()(x_BCHW.double()), rtol=1e-4, atol=1e-5)
 
 
 def test_what_comes_before_is_handed_on():
