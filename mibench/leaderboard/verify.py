@@ -64,11 +64,8 @@ def _verify_one(folder: Path, board: BoardFolder, recheck: Recheck | None) -> It
     first: tuple[Path, Record] | None = None
     withdrawn = [Checked(*one) for one in check_withdrawn(board)]
     gone = {} if any(one.findings for one in withdrawn) else barred(board)
-    readable, computable, published = (
-        True,
-        True,
-        {old.record.digest: old.record for place in gone.values() for old in place},
-    )
+    readable = computable = True
+    published = {old.record.digest: old.record for place in gone.values() for old in place}
     for path in board.files():
         try:
             record = board.read(path)

@@ -71,9 +71,8 @@ def _check(df: float) -> None:
 def _beyond(slope: float, df: float) -> float:
     """Return the integral of (cosh(u) / cosh(low))^-df from ``low`` on, where tanh(low) is ``slope``."""
     rise = expm1(_FOLDS / df)
-    reach = log1p(
-        rise + sqrt(rise * (rise + 2))
-    )  # cosh(reach) is exp(_FOLDS / df), and the rise from low on is no less
+    # The rise from low on is no less than that from 0 on, where cosh(reach) is exp(_FOLDS / df).
+    reach = log1p(rise + sqrt(rise * (rise + 2)))
     if slope * reach * df > _FOLDS:
         reach = _FOLDS / df / slope
     steps = reach * (_NODES + 1) / 2
